@@ -1,0 +1,1 @@
+"""Singer tap for the Microsoft Partner Center REST API."""

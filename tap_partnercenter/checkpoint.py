@@ -1,0 +1,103 @@
+"""Where an interrupted full table goes on: in the bookmark of its stream, of constant size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tap_partnercenter.pagination import Continuation, UnusableContinuation, absolute_url
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping, Sequence
+
+#: Seconds after which an interrupted pass is not continued: its first pages have grown old.
+OLDEST = 24 * 3600
+_KEY = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The next page of an unfinished pass.
+
+    Attributes:
+        version: Version that the records of the pass carry: seconds since the epoch.
+        partition: Reseller whose customers are being read, None in a stream without partitions.
+        continuation: The next page of that partition, None for its first.
+        skipped: Customers that the pass had to leave out so far.
+    """
+
+    version: int
+    partition: str | None = None
+    continuation: Continuation | None = None
+    skipped: int = 0
+
+
+class Checkpoint:
+    """Reads and writes the position of one stream."""
+
+    def __init__(
+        self,
+        bookmark: MutableMapping[str, Any],
+        api_url: str,
+        scope: Sequence[Any],
+    ) -> None:
+        """Use the bookmark of a stream.
+
+        Args:
+            bookmark: The stream's part of the state.
+            api_url: Origin below which a continuation must lie.
+            scope: What the pass covers; a position of another scope is of no use.
+        """
+        self._bookmark = bookmark
+        self._api_url = api_url
+        self._scope = hashlib.sha256(json.dumps(scope).encode()).hexdigest()[:16]
+
+    def position(self, now: float) -> Position | None:
+        """Return where an earlier run stopped, or None to read from the start.
+
+        Args:
+            now: Seconds since the epoch.
+        """
+        stored: Any = self._bookmark.get(_KEY)
+        try:
+            if stored["scope"] != self._scope or not 0 <= now - stored["version"] <= OLDEST:
+                return None
+            continuation = None
+            if "uri" in stored:
+                continuation = Continuation(
+                    absolute_url(stored["uri"], self._api_url),
+                    tuple((str(name), str(value)) for name, value in stored["headers"]),
+                    bare=bool(stored["bare"]),
+                )
+            return Position(
+                int(stored["version"]),
+                stored.get("partition"),
+                continuation,
+                int(stored["skipped"]),
+            )
+        except (TypeError, KeyError, ValueError, AttributeError, UnusableContinuation):
+            # State is edited by hand and written by other versions; what is unreadable is ignored.
+            return None
+
+    def save(self, position: Position) -> None:
+        """Store the position. The caller writes the STATE message."""
+        stored: dict[str, Any] = {
+            "scope": self._scope,
+            "version": position.version,
+            "skipped": position.skipped,
+        }
+        if position.partition is not None:
+            stored["partition"] = position.partition
+        if position.continuation is not None:
+            parts = urlsplit(position.continuation.url)
+            stored["uri"] = f"{parts.path}?{parts.query}" if parts.query else parts.path
+            stored["headers"] = [list(pair) for pair in position.continuation.headers]
+            stored["bare"] = position.continuation.bare
+        self._bookmark[_KEY] = stored
+
+    def clear(self) -> None:
+        """Forget the position: the stream is complete, or begins again."""
+        self._bookmark.pop(_KEY, None)

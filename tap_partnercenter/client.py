@@ -1,0 +1,364 @@
+"""The base of all streams: how a page is asked for, judged, and turned into records."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+from urllib.parse import quote
+
+import requests
+from singer_sdk.streams.rest import HTTPRequest, PageContext
+
+from tap_partnercenter.errors import (
+    NO_ANSWER,
+    NO_COLLECTION,
+    ConnectionFailed,
+    ExpiredCheckpoint,
+    Outcome,
+    PartnerCenterError,
+    Place,
+    Refused,
+    SkippedCustomer,
+    TryAgain,
+    rule_for,
+)
+from tap_partnercenter.pagination import (
+    Answer,
+    Continuation,
+    SeekPaginator,
+    UnusableContinuation,
+)
+from tap_partnercenter.records import SCHEMAS, Shape
+from tap_partnercenter.retry import seconds_to_wait
+from tap_partnercenter.sdk import PlainStream
+from tap_partnercenter.transport import UnreadableBody, decode, read_body
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from requests.auth import AuthBase
+    from singer_sdk.helpers.types import Context
+    from singer_sdk.pagination import BaseAPIPaginator
+
+    from tap_partnercenter.run import Run
+    from tap_partnercenter.tap import TapPartnerCenter
+
+
+#: Members by which an envelope without `items` is known.
+_ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
+
+
+class PartnerCenterStream(PlainStream):
+    """A collection of the API: a full table, read page by page.
+
+    A subclass is a declaration: a name, a path, a key, and what the request adds to each record.
+    """
+
+    schema = SCHEMAS
+    #: One bookmark for the whole stream, so that STATE does not grow with partitions or customers.
+    state_partitioning_keys = ()
+    #: Customers that the pass had to leave out. A pass with gaps must not delete rows.
+    skipped = 0
+
+    def __init__(self, tap: TapPartnerCenter) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        self._partner_tap = tap
+
+    @property
+    def run(self) -> Run:
+        """The objects that live for one run, shared by all streams."""
+        return self._partner_tap.run
+
+    def sibling(self, name: str) -> PartnerCenterStream:
+        """Return another stream of the same tap."""
+        return cast("PartnerCenterStream", self._partner_tap.streams[name])
+
+    # What is asked
+
+    @property
+    @override
+    def url_base(self) -> str:
+        return f"{self.run.settings.api_url}/v1"
+
+    @property
+    @override
+    def authenticator(self) -> AuthBase:
+        return self.run.authenticator
+
+    @property
+    @override
+    def http_headers(self) -> dict[str, str]:
+        """Headers of a new request ("Partner Center REST headers").
+
+        The request id is new for each request and kept on its retries; the correlation id is one
+        for the run, so that Microsoft support can find all of it.
+        """
+        return {**self.run.headers, "MS-RequestId": str(uuid.uuid4())}
+
+    @override
+    def get_url(self, context: Context | None) -> str:
+        segments = {name: quote(str(value), safe="") for name, value in (context or {}).items()}
+        return self.url_base + self.path.format_map(segments)
+
+    @override
+    def get_url_params(
+        self,
+        context: Context | None,
+        next_page_token: Continuation | None,
+    ) -> dict[str, Any]:
+        """Return the query of the first page; a continuation brings its own."""
+        return {}
+
+    @override
+    def get_http_request(self, *, page: PageContext[Continuation | None]) -> HTTPRequest:
+        continuation = page.next_page_token
+        if continuation is None:
+            return HTTPRequest(
+                url=self.get_url(page.stream_context),
+                params=self.get_url_params(page.stream_context, None),
+                headers=self.http_headers,
+            )
+        return HTTPRequest(
+            url=continuation.url,
+            headers={**self.http_headers, **dict(continuation.headers)},
+        )
+
+    @override
+    def get_new_paginator(
+        self,
+        start: Continuation | None = None,
+    ) -> BaseAPIPaginator[Continuation | None]:
+        return SeekPaginator(self.run.settings.api_url, start)
+
+    @override
+    def request_decorator(self, func: Callable[P, T]) -> Callable[P, T]:
+        """Make a call patient: retried as :mod:`tap_partnercenter.errors` says."""
+        return self.run.patience.with_retries(func, self.logger)
+
+    # Page after page
+
+    def pages(
+        self,
+        context: Context | None,
+        start: Continuation | None = None,
+    ) -> Iterator[tuple[list[dict[str, Any]], Continuation | None]]:
+        """Read a collection, following its continuations.
+
+        Args:
+            context: Partition or customer.
+            start: Where to go on, in place of the first page.
+
+        Yields:
+            The records of each page, perhaps none, and where the next page is.
+
+        Raises:
+            PartnerCenterError: If a page cannot be had.
+        """
+        paginator = self.get_new_paginator(start)
+        fetch = self.request_decorator(self.fetch)
+        while not paginator.finished:
+            here = paginator.current_value
+            page = self.get_http_request(page=PageContext(context, here))
+            request = requests.Request(
+                page.method,
+                page.url,
+                params=page.encode_params(),
+                headers=page.headers,
+            ).prepare()
+            place = self.place_of(here, resumed=start is not None and paginator.count == 0)
+            try:
+                answer = fetch(request, place)
+                paginator.advance(answer)
+            except TryAgain as error:
+                self._give_up(error, request, place)
+            except UnusableContinuation as error:
+                message = self._line(request, str(error), "Not retried.", "Try again later.")
+                raise UnusableContinuation(message) from None
+            yield answer.items, None if paginator.finished else paginator.current_value
+
+    def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
+        """Tell where a request stands: the same answer means different things in each place."""
+        if continuation is None:
+            return Place.FIRST
+        if resumed:
+            return Place.RESUMED
+        return Place.NEXT_BARE if continuation.bare else Place.NEXT
+
+    def fetch(self, request: requests.PreparedRequest, place: Place) -> Answer:
+        """Ask for a page once and judge the answer. Runs in any thread.
+
+        Raises:
+            TryAgain: If another attempt may help.
+            Refused: If not.
+        """
+        run = self.run
+        run.gate.enter()
+        signed = self.authenticator(request)
+        run.report.requested()
+        try:
+            answer = run.transport.send(signed)
+            body = read_body(answer)
+        except requests.RequestException as error:
+            reason = f"no answer ({type(error).__name__})"
+            raise TryAgain(NO_ANSWER, reason) from None
+        except UnreadableBody as error:
+            raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
+        try:
+            answer.document = decode(body)
+        except UnreadableBody as error:
+            answer.document = {}
+            if answer.status_code == HTTPStatus.OK:
+                reason = f"HTTP 200 with {error}"
+                raise TryAgain(NO_COLLECTION, reason, told=_ids(answer)) from None
+        if answer.status_code != HTTPStatus.OK:
+            self._judge(answer, request, place)
+        elif not _is_collection(answer.document):
+            reason = "HTTP 200 with JSON that is no collection of records"
+            raise TryAgain(NO_COLLECTION, reason, told=_ids(answer))
+        return answer
+
+    def _judge(self, answer: Answer, request: requests.PreparedRequest, place: Place) -> None:
+        """Act on an answer other than 200.
+
+        Returns:
+            Nothing, if the answer is the end of the data: then the page is an empty one.
+        """
+        code = _code(answer.document)
+        rule = rule_for(answer.status_code, code, place)
+        reason = f"HTTP {answer.status_code}" + (f", code {code}" if code else "")
+        if rule.outcome is Outcome.END:
+            answer.document = {}
+            return
+        if rule.outcome in {Outcome.RETRY, Outcome.WAIT, Outcome.REFRESH}:
+            pause = seconds_to_wait(answer.headers.get("Retry-After"), self.run.clock.now())
+            if rule.outcome is Outcome.WAIT:
+                pause = self.run.gate.close(pause)
+            if rule.outcome is Outcome.REFRESH:
+                self.run.authenticator.reject(request)
+            raise TryAgain(
+                rule,
+                f"{reason}: {rule.meaning}",
+                retry_after=pause,
+                told=_ids(answer),
+            )
+        kind: type[Refused] = {
+            Outcome.SKIP: SkippedCustomer,
+            Outcome.RESTART: ExpiredCheckpoint,
+        }.get(rule.outcome, Refused)
+        what = f"{reason}: {rule.meaning}"
+        line = self._line(request, what, _ids(answer) + "Not retried.", rule.remedy)
+        raise kind(line, rule, what)
+
+    def _give_up(
+        self,
+        error: TryAgain,
+        request: requests.PreparedRequest,
+        place: Place,
+    ) -> NoReturn:
+        tried = (
+            "Refused again with a new token."
+            if error.rule.outcome is Outcome.REFRESH
+            else "Retried until patience ended."
+        )
+        told = error.told or f"MS-RequestId {request.headers['MS-RequestId']}. "
+        raise ConnectionFailed(
+            self._line(request, f"{error.reason} ({place.value})", told + tried, error.rule.remedy),
+        ) from None
+
+    def _line(self, request: requests.PreparedRequest, what: str, told: str, remedy: str) -> str:
+        """Compose the one line that an operator reads. It holds no query and no body."""
+        path = request.path_url.partition("?")[0]
+        return f"{self.name}: {what}, at {request.method} {path}. {remedy} {told}"
+
+    # Record after record
+
+    @override
+    def request_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        for records, _ in self.pages(context):
+            yield from records
+
+    @override
+    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
+        return self.request_records(context)
+
+    @cached_property
+    def shape(self) -> Shape:
+        """The fields to keep: those of the catalog that the tap was given, or of the schema."""
+        return Shape(self.effective_schema)
+
+    @override
+    def post_process(
+        self,
+        row: dict[str, Any],
+        context: Context | None = None,
+    ) -> dict[str, Any]:
+        record = self.shape.fit(row, self._on_unknown_field)
+        for key in self.primary_keys:
+            if not isinstance(record.get(key), str) or not record[key]:
+                message = (
+                    f"{self.name}: the service sent a record without {key}, which is part of the "
+                    "key. Try again later."
+                )
+                raise PartnerCenterError(message)
+        return record
+
+    def _on_unknown_field(self, path: str) -> None:
+        self.run.report.unknown_field(self.name, path)
+
+    def write_state(self) -> None:
+        """Send the state of the whole tap."""
+        tap = self._partner_tap
+        tap.state_writer.write_state(tap.state)
+
+    # The end
+
+    def end_pass(self, version: int) -> None:
+        """Close a complete pass over the table: the target may drop what the pass did not hold."""
+        self.ensure_schema_sent()
+        if self.run.settings.delete_vanished and not self.skipped:
+            self.activate_version(version)
+
+    @override
+    def log_sync_costs(self) -> None:
+        """Say how much the stream had; the SDK calls this once, at the end of the run."""
+        self.log_metrics()
+        if self.selected:
+            self.run.report.stream_ended(self.name)
+
+
+def _is_collection(document: Mapping[str, Any]) -> bool:
+    items = document.get("items")
+    if items is None:
+        # An envelope may lack its items; anything else without items would end the data silently.
+        return not _ENVELOPE.isdisjoint(document)
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
+
+
+def _code(document: Mapping[str, Any]) -> str | None:
+    """Read `code`: the service sends it as a number and as a string."""
+    code = document.get("code")
+    if isinstance(code, int) or (isinstance(code, str) and code.isalnum() and code.isascii()):
+        return str(code)[:16]
+    return None
+
+
+def _ids(answer: requests.Response) -> str:
+    """The ids by which Microsoft support finds a request, as a sentence."""
+    request = answer.request.headers
+    sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
+    cv = answer.headers.get("MS-CV", "")
+    if cv and len(cv) <= 64 and cv.isascii() and cv.isprintable():  # noqa: PLR2004
+        sent["MS-CV"] = cv
+    return ", ".join(f"{name} {value}" for name, value in sent.items()) + ". "

@@ -1,0 +1,49 @@
+"""The addresses of each Microsoft cloud in which Partner Center runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Where one cloud answers: origins without a path.
+
+    Attributes:
+        api_url: Origin of the API ("Partner Center REST URLs").
+        auth_url: Origin of Microsoft Entra ID ("National clouds").
+        resource: Audience that a token must have. The retired Graph audience is refused.
+    """
+
+    api_url: str
+    auth_url: str
+    resource: str
+
+
+CLOUDS: Mapping[str, Cloud] = MappingProxyType(
+    {
+        "global": Cloud(
+            api_url="https://api.partnercenter.microsoft.com",
+            auth_url="https://login.microsoftonline.com",
+            resource="https://api.partnercenter.microsoft.com",
+        ),
+        # The API is the global one; only the authority differs.
+        "us_government": Cloud(
+            api_url="https://api.partnercenter.microsoft.com",
+            auth_url="https://login.microsoftonline.us",
+            resource="https://api.partnercenter.microsoft.com",
+        ),
+        # Operated by 21Vianet. Older pages name the authority https://login.chinacloudapi.cn:
+        # the setting `auth_url` takes it, should a tenant still need it.
+        "china": Cloud(
+            api_url="https://partner.partnercenterapi.microsoftonline.cn",
+            auth_url="https://login.partner.microsoftonline.cn",
+            resource="https://partner.partnercenterapi.microsoftonline.cn",
+        ),
+    },
+)

@@ -1,0 +1,70 @@
+"""Writing messages in blocks: one call of the system for many lines, and never half a line."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.singerlib import StateMessage
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from singer_sdk.singerlib.encoding.simple import Message
+
+#: Bytes after which a block is written.
+BLOCK = 64 * 1024
+
+
+class BlockWriter(MsgSpecWriter):
+    """Collects messages and writes them when there are enough, and after each STATE.
+
+    To be used from the main thread only: the SDK encodes into one buffer.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing to write."""
+        super().__init__()
+        self._block = bytearray()
+        self._writing = False
+        self._interruption: BaseException | None = None
+
+    @override
+    def write_message(self, message: Message) -> None:
+        """Take a message."""
+        self._block += self.format_message(message)
+        if len(self._block) >= BLOCK or isinstance(message, StateMessage):
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was collected.
+
+        Raises:
+            BrokenPipeError: If nobody reads any more.
+        """
+        if not self._block:
+            return
+        self._writing = True
+        try:
+            sys.stdout.buffer.write(self._block)
+            sys.stdout.buffer.flush()
+        finally:
+            self._block.clear()
+            self._writing = False
+        if self._interruption is not None:
+            interruption, self._interruption = self._interruption, None
+            raise interruption
+
+    def interrupt(self, interruption: BaseException) -> None:
+        """Raise from a signal handler, but not while a block is half written.
+
+        Raises:
+            BaseException: The interruption, now or at the end of the block.
+        """
+        if not self._writing:
+            raise interruption
+        self._interruption = interruption

@@ -1,0 +1,227 @@
+"""Following continuations: the next request is the service's, never rebuilt.
+
+The forms are those of "Get a list of customers" and of the .NET SDK's enumerators: a link with
+headers, or a bare token in the body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import requests
+from singer_sdk.pagination import BaseAPIPaginator
+
+from tap_partnercenter.errors import PartnerCenterError
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+#: Headers that belong to the connection or to our sign-in; no answer may set them.
+_OWN_HEADERS = frozenset(
+    {"authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"},
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Answer(requests.Response):
+    """A response whose body was read and decoded once, inside the retried call.
+
+    Attributes:
+        document: The collection envelope: `items`, `links`, `continuationToken`, …
+    """
+
+    document: Mapping[str, Any]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The records of the page, perhaps none."""
+        return self.document.get("items") or []
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The request for the next page.
+
+    Attributes:
+        url: Absolute, below the configured base.
+        headers: Pairs to send with it.
+        bare: Whether the service gave only a token, so that the url is our guess.
+    """
+
+    url: str
+    headers: tuple[tuple[str, str], ...] = ()
+    bare: bool = False
+
+    @property
+    def digest(self) -> str:
+        """A short name for messages: tokens are long and say nothing."""
+        text = "\n".join([self.url, *(f"{name}: {value}" for name, value in self.headers)])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class UnusableContinuation(PartnerCenterError):
+    """The service named a next page in a way that must not, or cannot, be followed."""
+
+
+class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
+    """Follows `links.next`: its uri as it is, with all of its headers."""
+
+    def __init__(self, api_url: str, start: Continuation | None = None) -> None:
+        """Begin at the first page, or where an earlier run stopped.
+
+        Args:
+            api_url: Origin below which all pages lie.
+            start: Continuation to begin with.
+        """
+        super().__init__(start)
+        self._api_url = api_url
+        # A page refers to itself or to an earlier one: following it would never end.
+        self._seen = {start.digest} if start else set[str]()
+
+    @override
+    def get_next(self, response: requests.Response) -> Continuation | None:
+        """Return the request for the next page, or None after the last.
+
+        Raises:
+            UnusableContinuation: If it leads to another origin, in a circle, or cannot be read.
+        """
+        continuation = self.read(cast("Answer", response))
+        if continuation is not None:
+            if continuation.digest in self._seen:
+                message = (
+                    f"the service sent the continuation {continuation.digest} a second time: "
+                    "its pages run in a circle"
+                )
+                raise UnusableContinuation(message)
+            self._seen.add(continuation.digest)
+        return continuation
+
+    def read(self, answer: Answer) -> Continuation | None:
+        """Read the continuation of a page, without judging whether it was seen before."""
+        link = _next_link(answer.document)
+        if link is None:
+            return None
+        headers = _link_headers(link)
+        token = _body_token(answer.document)
+        if token and TOKEN_HEADER.lower() not in (name.lower() for name, _ in headers):
+            headers += ((TOKEN_HEADER, token),)
+        return Continuation(absolute_url(link.get("uri"), self._api_url), headers)
+
+
+class SeekPaginator(LinkPaginator):
+    """Follows links and, where a page has none, the `continuationToken` of its body.
+
+    Microsoft's bulk migration tool pages so. Whether a filter must be sent again with a bare token
+    is documented nowhere, so the query of the page before is repeated.
+    """
+
+    @override
+    def read(self, answer: Answer) -> Continuation | None:
+        linked = super().read(answer)
+        if linked is not None:
+            return linked
+        token = _body_token(answer.document)
+        if not token:
+            return None
+        url = str(answer.request.url)
+        if "seekoperation" not in (name.lower() for name, _ in parse_qsl(urlsplit(url).query)):
+            url += ("&" if "?" in url else "?") + "seekOperation=Next"
+        return Continuation(url, ((TOKEN_HEADER, token),), bare=True)
+
+
+def absolute_url(uri: object, api_url: str) -> str:
+    """Bring every form of `links.next.uri` to one absolute URL below the base.
+
+    Seen are `/customers…`, `/v1/customers…` and a second `?` in place of `&`.
+
+    Args:
+        uri: As the service sent it.
+        api_url: Origin of the API, without `/v1`.
+
+    Raises:
+        UnusableContinuation: If it is no such uri, or leads to another origin.
+    """
+    if not isinstance(uri, str) or not uri.isascii() or not uri.isprintable() or " " in uri:
+        message = "the service named a next page without a usable address"
+        raise UnusableContinuation(message)
+    try:
+        parts = urlsplit(uri)
+        origin = _origin(uri) if parts.scheme or parts.netloc else _origin(api_url)
+    except ValueError as error:
+        message = "the service named a next page without a usable address"
+        raise UnusableContinuation(message) from error
+    if origin != _origin(api_url) or "@" in parts.netloc:
+        message = (
+            "the service named a next page at another origin than api_url, "
+            "to which the tap sends no token"
+        )
+        raise UnusableContinuation(message)
+    path = parts.path
+    segments = path.split("/")
+    if not path.startswith("/") or ".." in segments or "." in segments or "\\" in path:
+        message = "the service named a next page whose path does not begin at the API's root"
+        raise UnusableContinuation(message)
+    if segments[1].lower() != "v1":
+        path = f"/v1{path}"
+    base = urlsplit(api_url)
+    query = parts.query.replace("?", "&")
+    return urlunsplit((base.scheme, base.netloc, path, query, ""))
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _next_link(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    links = document.get("links")
+    if links is None:
+        return None
+    link = links.get("next") if isinstance(links, dict) else links
+    if link is None or isinstance(link, dict):
+        return link
+    message = "the service sent links in a form that the tap cannot read"
+    raise UnusableContinuation(message)
+
+
+def _link_headers(link: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    pairs = link.get("headers") or []
+    headers = []
+    for pair in pairs if isinstance(pairs, list) else [pairs]:
+        name = pair.get("key") if isinstance(pair, dict) else None
+        value = pair.get("value") if isinstance(pair, dict) else None
+        if (
+            not isinstance(name, str)
+            or not isinstance(value, str)
+            or not _HEADER_NAME.fullmatch(name)
+            or name.lower() in _OWN_HEADERS
+            or not value.isascii()
+            or not value.isprintable()
+        ):
+            message = "the service named a next page with a header that the tap must not send"
+            raise UnusableContinuation(message)
+        headers.append((name, value))
+    return tuple(headers)
+
+
+def _body_token(document: Mapping[str, Any]) -> str | None:
+    token = document.get("continuationToken")
+    if token is None:
+        return None
+    if isinstance(token, str) and token.isascii() and token.isprintable():
+        return token.strip() or None
+    message = "the service sent a continuation token that the tap cannot send back"
+    raise UnusableContinuation(message)

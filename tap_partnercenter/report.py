@@ -1,0 +1,108 @@
+"""What one run says: a line at the start, one in half a minute, one for each stream, a summary."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import logging
+
+    from tap_partnercenter.clock import Clock
+
+#: Seconds between two lines of progress.
+INTERVAL = 30.0
+#: Skipped customers and unknown fields that are named; beyond it they are only counted.
+MOST_NAMED = 10
+
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+
+
+class Report:
+    """Counts what happens in a run, from any thread, and tells it in few lines."""
+
+    def __init__(self, *, clock: Clock, logger: logging.Logger) -> None:
+        """Start counting now."""
+        self._clock = clock
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._started = self._spoke = clock.monotonic()
+        self._records: Counter[str] = Counter()
+        self._requests = 0
+        self._retries = 0
+        self._waited = 0.0
+        self._skipped: Counter[str] = Counter()
+        self._skipped_named: list[str] = []
+        self._unknown: Counter[str] = Counter()
+
+    def requested(self) -> None:
+        """Count a request to the API."""
+        with self._lock:
+            self._requests += 1
+
+    def retried(self) -> None:
+        """Count another attempt at a request."""
+        with self._lock:
+            self._retries += 1
+
+    def waited(self, seconds: float) -> None:
+        """Add up the time for which the tap held requests back."""
+        with self._lock:
+            self._waited += seconds
+
+    def emitted(self, stream: str, records: int) -> None:
+        """Note how many records a stream has by now, and tell how far the run is in due time."""
+        self._records[stream] = records
+        now = self._clock.monotonic()
+        if now - self._spoke >= INTERVAL:
+            self._spoke = now
+            self._logger.info("%s so far: %s", stream, self._totals())
+
+    def skipped(self, stream: str, customer: str, reason: str) -> int:
+        """Count a customer that was left out, and return how many the stream has now."""
+        with self._lock:
+            self._skipped[stream] += 1
+            if len(self._skipped_named) < MOST_NAMED:
+                self._skipped_named.append(f"{customer} ({reason})")
+            return self._skipped[stream]
+
+    def unknown_field(self, stream: str, path: str) -> None:
+        """Count a field that no schema has. Its name is the service's: it may be anything."""
+        name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(odd name)"
+        if name in self._unknown or len(self._unknown) < MOST_NAMED:
+            self._unknown[name] += 1
+        else:
+            self._unknown["others"] += 1
+
+    def stream_ended(self, stream: str) -> None:
+        """Say how many records a stream had."""
+        self._logger.info("%s: %d records", stream, self._records[stream])
+
+    def summary(self, outcome: str) -> None:
+        """Say what the run did, and what an operator should look at."""
+        self._logger.info("%s: %s", outcome, self._totals())
+        if skipped := self._skipped.total():
+            more = "" if skipped <= len(self._skipped_named) else ", …"
+            self._logger.warning(
+                "%d customers skipped, their relationships are missing: %s%s",
+                skipped,
+                ", ".join(self._skipped_named),
+                more,
+            )
+        if self._unknown:
+            fields = ", ".join(f"{name} ({count})" for name, count in self._unknown.items())
+            self._logger.warning(
+                "The service sent fields that the schemas do not have; they were left out: %s",
+                fields,
+            )
+
+    def _totals(self) -> str:
+        minutes = max(self._clock.monotonic() - self._started, 1.0) / 60
+        return (
+            f"{self._records.total()} records, {self._requests} requests "
+            f"({self._requests / minutes:.0f} a minute), {self._retries} retries, "
+            f"{self._waited:.0f} s waited, {self._skipped.total()} customers skipped, "
+            f"{minutes * 60:.0f} s in all"
+        )

@@ -1,0 +1,139 @@
+"""Patience with one request: how often it is asked again, how long, and what is said at the end."""
+
+from __future__ import annotations
+
+import email.utils
+import functools
+import random
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+import backoff
+
+from tap_partnercenter.errors import Outcome, TryAgain
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+
+    from backoff.types import Details
+
+    from tap_partnercenter.clock import Clock
+    from tap_partnercenter.report import Report
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+#: Attempts at one request, not counting those that the server asked to wait for.
+MOST_TRIES = 12
+#: Longest pause before the next attempt, in seconds.
+LONGEST_PAUSE = 60.0
+
+
+class Patience:
+    """The patience of one run: makes calls that are tried again, bounded in tries and time."""
+
+    def __init__(self, *, clock: Clock, report: Report, max_seconds: float) -> None:
+        """Bound each request to `max_seconds`, retries and waits together."""
+        self._clock = clock
+        self._report = report
+        self._max_seconds = max_seconds
+
+    def with_retries(self, call: Callable[P, T], logger: logging.Logger) -> Callable[P, T]:
+        """Return the call, repeated while it raises :class:`TryAgain` and patience lasts.
+
+        The caller meets the last :class:`TryAgain` when patience is over.
+        """
+
+        @functools.wraps(call)
+        def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+            retries = _Retries(self._clock, self._report, self._max_seconds, logger)
+            # `backoff` sleeps in a way that no signal and no test can cut short, so it is told to
+            # wait for nothing, and the pause is made in `on_backoff`.
+            decorated = backoff.on_exception(
+                backoff.constant,
+                TryAgain,
+                interval=0,
+                jitter=None,
+                giveup=retries.are_over,
+                on_backoff=retries.pause,
+                logger=None,
+            )(call)
+            return decorated(*args, **kwargs)
+
+        return patient
+
+
+class _Retries:
+    """The retries of one request."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        report: Report,
+        max_seconds: float,
+        logger: logging.Logger,
+    ) -> None:
+        self._clock = clock
+        self._report = report
+        self._deadline = clock.monotonic() + max_seconds
+        self._logger = logger
+        self._tries = 0
+        self._refreshed = False
+        self._next_pause = 0.0
+
+    def are_over(self, error: Exception) -> bool:
+        """Decide after a failed attempt whether there is another, and how soon."""
+        if not isinstance(error, TryAgain):
+            return True
+        if error.rule.outcome is Outcome.REFRESH:
+            # A new token is worth one attempt; a second refusal is not about its age.
+            over, self._refreshed = self._refreshed, True
+            self._next_pause = 0.0
+            return over
+        if error.rule.outcome is Outcome.WAIT:
+            # The gate keeps everybody waiting, this request too: no pause of its own.
+            self._next_pause = 0.0
+            return self._clock.monotonic() + (error.retry_after or 0.0) > self._deadline
+        self._tries += 1
+        # Full jitter: many clients that failed together must not come back together.
+        longest = min(LONGEST_PAUSE, 2.0 ** (self._tries - 1))
+        self._next_pause = max(error.retry_after or 0.0, random.uniform(0, longest))  # noqa: S311
+        return (
+            self._tries >= MOST_TRIES or self._clock.monotonic() + self._next_pause > self._deadline
+        )
+
+    def pause(self, details: Details) -> None:
+        """Wait before the next attempt."""
+        error = details["exception"]
+        self._report.retried()
+        self._logger.debug(
+            "Attempt %d failed: %s. Next in %.1f seconds.",
+            details["tries"],
+            error,
+            self._next_pause,
+        )
+        if self._next_pause:
+            self._report.waited(self._next_pause)
+            self._clock.wait(self._next_pause)
+
+
+def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
+    """Read a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3).
+
+    Args:
+        retry_after: Value of the header.
+        now: Seconds since the epoch.
+
+    Returns:
+        Seconds from now, never negative; None if there is nothing to read.
+    """
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    # `isdigit` alone accepts digits of other scripts; a number of 20 digits is no span of time.
+    if text.isascii() and text.isdigit():
+        return float(text[:12])
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None

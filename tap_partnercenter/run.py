@@ -1,0 +1,67 @@
+"""What lives for one run and is shared by its streams."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from tap_partnercenter.auth import TokenAuthenticator
+from tap_partnercenter.pacing import Gate
+from tap_partnercenter.report import Report
+from tap_partnercenter.retry import Patience
+from tap_partnercenter.settings import TAP_VERSION
+from tap_partnercenter.transport import Transport
+
+if TYPE_CHECKING:
+    import logging
+
+    from tap_partnercenter.clock import Clock
+    from tap_partnercenter.settings import Settings
+
+
+class Run:
+    """One run of the tap.
+
+    Attributes:
+        settings: As the operator set them.
+        correlation_id: By which Microsoft support finds all requests of the run.
+        headers: Headers of every request to the API ("Partner Center REST headers").
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock, logger: logging.Logger) -> None:
+        """Make the objects of the run; nothing is sent before the first page is asked for.
+
+        Raises:
+            PartnerCenterError: If the token cache cannot be used.
+        """
+        self.settings = settings
+        self.clock = clock
+        self.correlation_id = str(uuid.uuid4())
+        self.headers = {
+            "Accept": "application/json",
+            "MS-CorrelationId": self.correlation_id,
+            "MS-PartnerCenter-Application": f"tap-partnercenter/{TAP_VERSION}",
+            "User-Agent": settings.user_agent,
+        }
+        self.report = Report(clock=clock, logger=logger)
+        self.gate = Gate(
+            clock=clock,
+            report=self.report,
+            max_per_minute=settings.max_requests_per_minute,
+        )
+        self.transport = Transport(
+            connections=settings.max_concurrent_requests,
+            read_timeout=settings.request_timeout,
+        )
+        self.patience = Patience(
+            clock=clock,
+            report=self.report,
+            max_seconds=settings.max_retry_seconds,
+        )
+        self.authenticator = TokenAuthenticator(
+            settings,
+            transport=self.transport,
+            patience=self.patience,
+            clock=clock,
+            logger=logger,
+        )

@@ -1,0 +1,134 @@
+"""Every private member of the SDK that the tap touches, each with its reason.
+
+`tests/test_sdk.py` fails when one of them goes or changes its meaning.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk import RESTStream, metrics
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from singer_sdk import Tap
+
+
+class _QuietCounter(metrics.Counter):
+    """Counts like the SDK's counter, and says so when asked instead of at each end."""
+
+    @override
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Keep the count: a child stream is synced once for each page."""
+
+    @override
+    def increment(self, value: int = 1) -> None:
+        """Count, without the SDK's look at the clock for each record."""
+        self.value += value
+
+    @override
+    def with_context(self, value: Any) -> None:
+        """Ignore the context: a line for each customer is what this counter avoids."""
+
+
+class _QuietTimer(metrics.Timer):
+    """Times a stream without a line for each of its pages."""
+
+    @override
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Say nothing: :meth:`PlainStream.log_metrics` tells the time of the whole stream."""
+
+    @override
+    def with_context(self, value: Any) -> None:
+        """Ignore the context."""
+
+
+class PlainStream(RESTStream[Any]):
+    """A stream that sends SCHEMA once, and its version last.
+
+    The SDK sends SCHEMA, metrics and a line of log each time a child stream is synced, and
+    ACTIVATE_VERSION before the first record: a target that obeys it removes the old rows first, so
+    that an interrupted run leaves a table half empty.
+    """
+
+    def __init__(self, tap: Tap) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        self._schema_sent = False
+        self._counter = _QuietCounter(metrics.Metric.RECORD_COUNT, {metrics.Tag.STREAM: self.name})
+        self._timer = _QuietTimer(metrics.Metric.SYNC_DURATION, {metrics.Tag.STREAM: self.name})
+
+    @override
+    def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
+        """Take the SDK's own lines for debugging; the tap's lines go to `self.logger`."""
+        super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
+
+    @override
+    def get_record_counter(self, **_: Any) -> metrics.Counter:
+        return self._counter
+
+    @override
+    def get_sync_timer(self) -> metrics.Timer:
+        return self._timer
+
+    @property
+    def records_written(self) -> int:
+        """How many records the stream has written."""
+        return self._counter.value
+
+    def log_metrics(self) -> None:
+        """Log the SDK's two metrics of this stream, once."""
+        for kind, meter, value in (
+            ("counter", self._counter, self._counter.value),
+            ("timer", self._timer, self._timer.elapsed()),
+        ):
+            metrics.log(
+                self.metrics_logger,
+                point=metrics.Point(kind, meter.metric, value, meter.tags),
+            )
+
+    @property
+    @override
+    def emit_activate_version_messages(self) -> bool:
+        """Keep the SDK from activating a version too early; :meth:`activate_version` does it."""
+        return False
+
+    def use_version(self, version: int) -> None:
+        """Stamp the records that follow with a version."""
+        # The SDK has no public way to set the version that it writes into RECORD messages.
+        self._stream_version = version
+
+    def activate_version(self, version: int) -> None:
+        """Tell the target that all rows of a version are there, so that others may go."""
+        self.ensure_schema_sent()
+        # Public is only the setting that sends the message too early.
+        self._write_activate_version_message(version)
+
+    def ensure_schema_sent(self) -> None:
+        """Send SCHEMA unless it was sent: a stream without records has a table all the same."""
+        self._write_schema_message()
+
+    @override
+    def _write_schema_message(self) -> None:
+        # `sync` calls it for each page of the parent; some targets flush all tables at each SCHEMA.
+        if not self._schema_sent:
+            self._schema_sent = True
+            super()._write_schema_message()

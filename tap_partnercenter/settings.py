@@ -1,0 +1,333 @@
+"""The settings: what they mean, what they accept, and what is wrong with the ones given."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from singer_sdk import typing as th
+
+from tap_partnercenter.clouds import CLOUDS, Cloud
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+TAP_VERSION = version("tap-partnercenter")
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+# The service returns at most 500 customers a page ("Customer resources").
+LARGEST_PAGE = 500
+
+CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
+    th.Property(
+        "tenant_id",
+        th.StringType,
+        required=True,
+        title="Tenant ID",
+        description="Microsoft Entra tenant of the partner: its GUID or a verified domain.",
+    ),
+    th.Property(
+        "client_id",
+        th.StringType,
+        required=True,
+        title="Client ID",
+        description="Application (client) id of the app registration.",
+    ),
+    th.Property(
+        "client_secret",
+        th.StringType,
+        required=True,
+        secret=True,
+        title="Client secret",
+        description="Secret of the app registration.",
+    ),
+    th.Property(
+        "refresh_token",
+        th.StringType,
+        secret=True,
+        title="Refresh token",
+        description=(
+            "Refresh token of a partner user who consented with MFA (App+User). Without it the "
+            "tap runs app-only, which Partner Center allows for the stream customers alone."
+        ),
+    ),
+    th.Property(
+        "token_cache_path",
+        th.StringType,
+        title="Token cache path",
+        description=(
+            "File in which the tap keeps the newest refresh token, since Microsoft issues a new "
+            "one at each use. Only its owner may read it. Without it the tap forgets the new ones."
+        ),
+    ),
+    th.Property(
+        "cloud",
+        th.StringType,
+        default="global",
+        allowed_values=list(CLOUDS),
+        title="Cloud",
+        description="Microsoft cloud of the partner tenant: sets the three addresses.",
+    ),
+    th.Property(
+        "api_url",
+        th.StringType,
+        title="API URL",
+        description=(
+            "Origin of the API, without /v1, in place of the cloud's: for a proxy or the emulator. "
+            "http only on this machine."
+        ),
+    ),
+    th.Property(
+        "auth_url",
+        th.StringType,
+        title="Authority URL",
+        description=(
+            "Origin of the authority in place of the cloud's. Tokens come from "
+            "{auth_url}/{tenant_id}/oauth2/v2.0/token."
+        ),
+    ),
+    th.Property(
+        "reseller_ids",
+        th.ArrayType(th.StringType),
+        title="Reseller IDs",
+        description=(
+            "Tenant ids (GUIDs) of the indirect resellers to read in reseller_customers, in this "
+            "order. Missing or empty: all resellers that the API names."
+        ),
+    ),
+    th.Property(
+        "page_size",
+        th.IntegerType(minimum=1, maximum=LARGEST_PAGE),
+        default=LARGEST_PAGE,
+        title="Page size",
+        description="Customers to ask for in one page.",
+    ),
+    th.Property(
+        "max_concurrent_requests",
+        th.IntegerType(minimum=1, maximum=64),
+        default=8,
+        title="Concurrent requests",
+        description="Requests under way at once. The messages are the same for every value.",
+    ),
+    th.Property(
+        "max_requests_per_minute",
+        th.IntegerType(minimum=1),
+        title="Requests per minute",
+        description="Ceiling on the request rate, beside what the tap learns from the service.",
+    ),
+    th.Property(
+        "max_skipped_customers",
+        th.IntegerType(minimum=0),
+        default=100,
+        title="Skipped customers",
+        description=(
+            "Customers whose relationships the service may refuse before the run fails. "
+            "0: the first refusal fails it."
+        ),
+    ),
+    th.Property(
+        "request_timeout",
+        th.IntegerType(minimum=1),
+        default=60,
+        title="Request timeout",
+        description="Seconds to wait for an answer.",
+    ),
+    th.Property(
+        "max_retry_seconds",
+        th.IntegerType(minimum=0),
+        default=900,
+        title="Retry time",
+        description="Seconds of patience with one request, all its retries and waits together.",
+    ),
+    th.Property(
+        "user_agent",
+        th.StringType,
+        default=f"tap-partnercenter/{TAP_VERSION}",
+        title="User agent",
+        description="User-Agent header of every request.",
+    ),
+    th.Property(
+        "emit_activate_version_messages",
+        th.BooleanType,
+        default=False,
+        title="Delete vanished rows",
+        description=(
+            "Send ACTIVATE_VERSION at the end of each complete stream, so that the target removes "
+            "(or marks) rows that the API no longer has."
+        ),
+    ),
+).to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one run, checked and complete. Times are in seconds."""
+
+    tenant_id: str
+    client_id: str
+    client_secret: str
+    refresh_token: str | None
+    token_cache_path: str | None
+    cloud: Cloud
+    api_url: str
+    auth_url: str
+    reseller_ids: tuple[str, ...]
+    page_size: int
+    max_concurrent_requests: int
+    max_requests_per_minute: int | None
+    max_skipped_customers: int
+    request_timeout: int
+    max_retry_seconds: int
+    user_agent: str
+    delete_vanished: bool
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Settings:
+        """Read a configuration in which :func:`problems` found nothing."""
+        cloud = CLOUDS[config["cloud"]]
+        return cls(
+            tenant_id=config["tenant_id"],
+            client_id=config["client_id"],
+            client_secret=config["client_secret"],
+            refresh_token=config.get("refresh_token") or None,
+            token_cache_path=config.get("token_cache_path") or None,
+            cloud=cloud,
+            api_url=(config.get("api_url") or cloud.api_url).rstrip("/"),
+            auth_url=(config.get("auth_url") or cloud.auth_url).rstrip("/"),
+            # The API compares ids without regard to case; the partition key must not vary.
+            reseller_ids=tuple(
+                dict.fromkeys(reseller.lower() for reseller in config.get("reseller_ids") or ()),
+            ),
+            page_size=config["page_size"],
+            max_concurrent_requests=config["max_concurrent_requests"],
+            max_requests_per_minute=config.get("max_requests_per_minute"),
+            max_skipped_customers=config["max_skipped_customers"],
+            request_timeout=config["request_timeout"],
+            max_retry_seconds=config["max_retry_seconds"],
+            user_agent=config["user_agent"],
+            delete_vanished=config["emit_activate_version_messages"],
+        )
+
+    @property
+    def app_only(self) -> bool:
+        """Whether the tap signs in as an application alone, without a user."""
+        return self.refresh_token is None
+
+
+def problems(config: Mapping[str, Any]) -> list[str]:
+    """List everything that is wrong with a configuration, one line for each setting.
+
+    No line repeats the value of a secret.
+    """
+    found = []
+    for name, schema in CONFIG_JSONSCHEMA["properties"].items():
+        value = config.get(name)
+        if value in (None, ""):
+            if name in CONFIG_JSONSCHEMA["required"]:
+                found.append(f"{name} is missing. {schema['description']}")
+        elif reason := _mismatch(name, value, schema):
+            found.append(f"{name} {reason}. {schema['description']}")
+    return found
+
+
+def environment_problems(schema: Mapping[str, Any]) -> list[str]:
+    """List the variables that the SDK cannot read with `--config ENV`, one line for each."""
+    found = []
+    for name, field in schema["properties"].items():
+        variable = f"TAP_PARTNERCENTER_{name.upper()}"
+        value = os.environ.get(variable)
+        if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
+            found.append(f"{variable} must be a whole number, or not be set at all")
+        elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
+            found.append(f"{variable} must be JSON, or not be set at all")
+    return found
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
+    """Name the settings that the tap does not have, each with the one that may be meant."""
+    for name in config:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            yield f"{name} (did you mean {close[0]}?)" if close else name
+
+
+def _mismatch(name: str, value: object, schema: Mapping[str, Any]) -> str | None:
+    """Say why a value does not fit its setting, or return None."""
+    kinds = schema["type"]
+    if "integer" in kinds:
+        return _integer_mismatch(value, schema)
+    if "boolean" in kinds:
+        return None if isinstance(value, bool) else "must be true or false"
+    if "array" in kinds:
+        return _reseller_ids_mismatch(value)
+    if not isinstance(value, str):
+        return "must be a string"
+    if allowed := schema.get("enum"):
+        return None if value in allowed else f"must be one of {', '.join(allowed)}"
+    return _string_mismatch(name, value)
+
+
+def _integer_mismatch(value: object, schema: Mapping[str, Any]) -> str | None:
+    smallest, largest = schema["minimum"], schema.get("maximum")
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and value >= smallest
+        and (largest is None or value <= largest)
+    ):
+        return None
+    span = f"of {smallest} or more" if largest is None else f"from {smallest} to {largest}"
+    return f"must be a whole number {span}, not {value!r}"
+
+
+def _reseller_ids_mismatch(value: object) -> str | None:
+    if not isinstance(value, list):
+        return 'must be a list of GUIDs, such as ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"]'
+    # The filter matches beginnings: a shortened id would return other resellers' customers.
+    wrong = [item for item in value if not (isinstance(item, str) and GUID.fullmatch(item))]
+    return f"must hold GUIDs only, not {wrong[0]!r}" if wrong else None
+
+
+def _string_mismatch(name: str, value: str) -> str | None:
+    if name == "tenant_id" and not (GUID.fullmatch(value) or DOMAIN.fullmatch(value)):
+        return f"must be a GUID or a domain, not {value!r}"
+    if name in {"api_url", "auth_url"}:
+        return _origin_mismatch(value)
+    if name == "user_agent" and not (value.isascii() and value.isprintable()):
+        return "must be printable ASCII text"
+    return None
+
+
+def _origin_mismatch(value: str) -> str | None:
+    """Say why a value is no origin to which credentials may be sent."""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        return "is no URL"
+    if parts.username or parts.password:
+        return "must not contain a user name or password"
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        return f"must be an origin without a path, such as https://example.com, not {value!r}"
+    if parts.scheme == "https" and parts.hostname:
+        return None
+    if parts.scheme == "http" and parts.hostname in LOOPBACK:
+        return None
+    return f"must begin with https:// (http:// only for localhost), not {value!r}"

@@ -1,0 +1,260 @@
+"""The tap: its settings, its streams, and how a run begins and ends."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+import click
+from singer_sdk import Tap
+from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
+from singer_sdk.helpers.capabilities import PluginCapabilities
+
+from tap_partnercenter.clock import Clock
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.output import BlockWriter
+from tap_partnercenter.run import Run
+from tap_partnercenter.settings import (
+    CONFIG_JSONSCHEMA,
+    TAP_VERSION,
+    Settings,
+    environment_problems,
+    problems,
+    unknown_settings,
+)
+from tap_partnercenter.streams import (
+    CustomerRelationships,
+    Customers,
+    IndirectResellers,
+    ResellerCustomers,
+)
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import FrameType
+
+    from singer_sdk.helpers.capabilities import CapabilitiesEnum
+
+    from tap_partnercenter.client import PartnerCenterStream
+
+
+class TapPartnerCenter(Tap):
+    """Singer tap for the Microsoft Partner Center REST API."""
+
+    name = "tap-partnercenter"
+    # A copy: the SDK adds its own settings to it.
+    config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(CONFIG_JSONSCHEMA)
+    # BATCH would write one file for each page of the child stream.
+    capabilities: ClassVar[list[CapabilitiesEnum]] = [
+        capability for capability in Tap.capabilities if capability is not PluginCapabilities.BATCH
+    ]
+    message_writer_class = BlockWriter
+    message_writer: BlockWriter
+    #: How the tap tells the time and waits; a test puts a clock of its own here.
+    clock_class: type[Clock] = Clock
+
+    def __init__(self, *, validate_config: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's
+        """Make a tap.
+
+        Raises:
+            ConfigValidationError: With one line for each wrong setting.
+        """
+        self.clock = self.clock_class()
+        errors: list[str] = []
+        try:
+            super().__init__(validate_config=validate_config, **kwargs)
+        except ConfigValidationError as error:
+            errors = error.errors
+        if validate_config:
+            # The SDK's messages repeat values, secret ones too, and know nothing of GUIDs or
+            # addresses: of them only those about its own settings are used.
+            own = [f"'{name}'" for name in CONFIG_JSONSCHEMA["properties"]]
+            theirs = [error for error in errors if not any(name in error for name in own)]
+            errors = [*problems(self.config), *theirs]
+        if errors:
+            message = "The configuration is not usable"
+            raise ConfigValidationError(message, errors=errors) from None
+        if threading.current_thread() is threading.main_thread():
+            # The SDK's own handlers end the process with 0, as if it had read everything.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._on_signal)
+
+    @override
+    def discover_streams(self) -> Sequence[PartnerCenterStream]:
+        return [
+            Customers(self),
+            CustomerRelationships(self),
+            IndirectResellers(self),
+            ResellerCustomers(self),
+        ]
+
+    @cached_property
+    def run(self) -> Run:
+        """The objects that live for one run."""
+        return Run(Settings.from_config(self.config), clock=self.clock, logger=self.logger)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """End the run with the exit code that a shell gives to a signal."""
+        self.clock.cancel()
+        self.message_writer.interrupt(SystemExit(128 + number))
+
+    # The command line
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Print what the tap is, or read everything."""
+        if about:
+            cls.print_about(about_format)
+            return
+        with cls._running(config, state=_json(state), catalog=_json(catalog)) as tap:
+            tap.sync_all()
+
+    @classmethod
+    @override
+    def cb_config(
+        cls,
+        ctx: click.Context,
+        param: click.Option,
+        value: tuple[str, ...],
+    ) -> Any:
+        """Read the configuration files, with one line about one that cannot be read."""
+        try:
+            return super().cb_config(ctx, param, value)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+            message = f"{', '.join(value)}: {reason}"
+            raise click.BadParameter(message, ctx, param) from None
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Try each stream, or print the schemas."""
+        if value == "disabled":
+            return
+        with cls._running(ctx.params.get("config")) as tap:
+            if value == "schema":
+                tap.write_schemas()
+            else:
+                tap.run_connection_test()
+                tap.logger.info("All streams answered.")
+        ctx.exit()
+
+    @classmethod
+    @contextmanager
+    def _running(
+        cls,
+        config: Any,  # noqa: ANN401 - a private class of the SDK
+        **kwargs: Any,  # noqa: ANN401 - the SDK's
+    ) -> Iterator[TapPartnerCenter]:
+        """Make a tap, and end its run with a line and an exit code that tell the truth.
+
+        Raises:
+            SystemExit: If the run did not end well.
+        """
+        tap = None
+        try:
+            if config.parse_env:
+                _check_environment(cls.config_jsonschema)
+            tap = cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
+            tap.announce()
+            yield tap
+            tap.message_writer.flush()
+        except ConfigValidationError as error:
+            for line in error.errors:
+                cls.logger.error(line)  # noqa: TRY400
+            raise SystemExit(1) from None
+        except SystemExit as error:
+            if tap is not None:
+                tap.stop("interrupted")
+            raise SystemExit(error.code) from None
+        except Exception as error:
+            if tap is not None:
+                tap.stop("failed")
+            cls.logger.error(_one_line(error))  # noqa: TRY400
+            cls.logger.debug("", exc_info=True)
+            raise SystemExit(1) from None
+        tap.run.report.summary("complete")
+
+    def announce(self) -> None:
+        """Say what is about to be read, and with what."""
+        for name in unknown_settings(self.config, self.config_jsonschema["properties"]):
+            self.logger.warning("There is no setting %s: it has no effect.", name)
+        run = self.run
+        self.logger.info(
+            "%s %s: cloud %s, %s credentials, streams %s, MS-CorrelationId %s",
+            self.name,
+            TAP_VERSION,
+            self.config["cloud"],
+            "app-only" if run.settings.app_only else "App+User",
+            ", ".join(stream.name for stream in self.streams.values() if stream.selected),
+            run.correlation_id,
+        )
+
+    def stop(self, outcome: str) -> None:
+        """End a run that is not complete: nothing waits any more, nothing collected is lost."""
+        self.clock.cancel()
+        try:
+            self.message_writer.flush()
+        except BrokenPipeError:
+            # What Python flushes at its end must not become a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        self.run.report.summary(outcome)
+
+
+def _check_environment(schema: Mapping[str, Any]) -> None:
+    """Tell all variables at once that the SDK would stumble over one by one.
+
+    Raises:
+        ConfigValidationError: With one line for each.
+    """
+    if wrong := environment_problems(schema):
+        message = "The environment is not usable"
+        raise ConfigValidationError(message, errors=wrong)
+
+
+def _json(file: IO[str] | None) -> Any:  # noqa: ANN401 - JSON is anything
+    """Read a state or catalog file.
+
+    Raises:
+        click.UsageError: If it is no JSON.
+    """
+    if file is None:
+        return None
+    try:
+        return json.load(file)
+    except ValueError as error:
+        message = f"{file.name} is no JSON: {error}"
+        raise click.UsageError(message) from None
+
+
+def _one_line(error: Exception) -> str:
+    """Tell an error in one line, without what may stand in the message of an unforeseen one."""
+    if isinstance(error, BrokenPipeError):
+        return "The target stopped reading: look for the reason in its own log."
+    if isinstance(error, (PartnerCenterError, ConfigurationError, MappingError)):
+        return " ".join(str(error).split())
+    return (
+        f"Unforeseen {type(error).__name__}. Run again with TAP_PARTNERCENTER_LOGLEVEL=DEBUG for "
+        "the traceback, and report it."
+    )

@@ -1,0 +1,128 @@
+"""HTTP as the tap uses it: one connection pool, no redirects, bodies bounded and decoded once."""
+
+from __future__ import annotations
+
+import decimal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import requests
+from requests.adapters import HTTPAdapter
+
+from tap_partnercenter.pagination import Answer
+
+if sys.version_info >= (3, 12):
+    from typing import override
+else:
+    from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import urllib3
+
+#: Seconds to wait for a connection; reading has the setting request_timeout.
+CONNECT_TIMEOUT = 10.0
+#: Largest body to read, in bytes. A page of 500 customers has about 400 KB.
+LARGEST_BODY = 64 * 1024 * 1024
+
+_BLOCK = 256 * 1024
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
+
+
+class UnreadableBody(Exception):
+    """A body is no JSON object, or too large. The message holds nothing of it."""
+
+
+class _Adapter(HTTPAdapter):
+    """Makes an :class:`Answer` of each response."""
+
+    @override
+    def build_response(
+        self,
+        req: requests.PreparedRequest,
+        resp: urllib3.BaseHTTPResponse,
+    ) -> Answer:
+        answer = Answer()
+        answer.__dict__.update(super().build_response(req, resp).__dict__)
+        return answer
+
+
+class Transport:
+    """Sends prepared requests over a pool that fits the concurrency."""
+
+    def __init__(self, *, connections: int, read_timeout: float) -> None:
+        """Open nothing yet; `read_timeout` is in seconds."""
+        self._session = requests.Session()
+        adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+        self._timeout = (CONNECT_TIMEOUT, read_timeout)
+        self._environments: dict[str, Any] = {}
+
+    def send(self, request: requests.PreparedRequest) -> Answer:
+        """Send a request and return its answer with the body still unread.
+
+        Raises:
+            requests.RequestException: If no answer came.
+        """
+        url = str(request.url)
+        origin = url[: url.find("/", len("https://"))]
+        if (environment := self._environments.get(origin)) is None:
+            # `Session.send` alone ignores REQUESTS_CA_BUNDLE and the proxy variables. Looking them
+            # up takes longer than sending, so it is done once for each origin.
+            environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
+            self._environments[origin] = environment
+        answer = self._session.send(
+            request,
+            **environment,
+            timeout=self._timeout,
+            # A redirect would carry the token to an address that nobody configured.
+            allow_redirects=False,
+        )
+        assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
+        return answer
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+def read_body(response: requests.Response) -> bytes:
+    """Read a body whole, but no more than :data:`LARGEST_BODY` of it.
+
+    Raises:
+        requests.RequestException: If the connection ends before the body does.
+        UnreadableBody: If it is too large.
+    """
+    blocks = []
+    size = 0
+    with response:
+        for block in response.iter_content(_BLOCK):
+            size += len(block)
+            if size > LARGEST_BODY:
+                message = f"a body of more than {LARGEST_BODY >> 20} MiB"
+                raise UnreadableBody(message)
+            blocks.append(block)
+    return b"".join(blocks)
+
+
+def decode(body: bytes) -> Mapping[str, Any]:
+    """Decode a JSON object, with or without a byte order mark before it.
+
+    The service has been seen to send one (Azure/msrest-for-python issue 144).
+
+    Raises:
+        UnreadableBody: If it is none, or nested too deeply.
+    """
+    try:
+        document = _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "a body that is no JSON"
+        raise UnreadableBody(message) from error
+    if not isinstance(document, dict):
+        message = "JSON that is no object"
+        raise UnreadableBody(message)
+    return document
