@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from tap_partnercenter.tap import TapPartnerCenter
 
 
+#: Settings of the SDK that change what a record looks like.
+_SHAPING = ("stream_maps", "flattening_enabled", "flattening_max_depth")
+
+
 class FullTable(PartnerCenterStream):
     """A root stream: a pass over all of its partitions, page by page, with a checkpoint a page.
 
@@ -100,6 +104,7 @@ class FullTable(PartnerCenterStream):
         scope = [
             settings.tenant_id,
             settings.delete_vanished,
+            [self.config.get(name) for name in _SHAPING],
             [stream.name for stream in self._pass_streams],
             [_partition(context) for context in self._contexts],
         ]
@@ -112,7 +117,8 @@ class FullTable(PartnerCenterStream):
         version = position.version if position else int(self.run.clock.now())
         self._resume_at, self._version = position, version
         for stream in self._pass_streams:
-            stream.skipped = position.skipped if position else 0
+            # Only children are skipped; the table of the parent is whole.
+            stream.skipped = position.skipped if position and stream is not self else 0
             if self.run.settings.delete_vanished:
                 stream.use_version(version)
         return version

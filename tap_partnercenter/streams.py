@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 
 from tap_partnercenter.client import PartnerCenterStream
-from tap_partnercenter.errors import PartnerCenterError, SkippedCustomer
+from tap_partnercenter.errors import PartnerCenterError, Place, SkippedCustomer
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.settings import GUID
 
@@ -109,6 +109,11 @@ class CustomerRelationships(PartnerCenterStream):
         for customer_id in (context or {}).get("customer_ids", ()):
             for record in self._relationships_of(customer_id):
                 yield {**record, "customer_id": customer_id}
+
+    @override
+    def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
+        place = super().place_of(continuation, resumed=resumed)
+        return place if place is Place.NEXT_BARE else Place.CUSTOMER
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:

@@ -141,8 +141,8 @@ class TapPartnerCenter(Tap):
         """Read the configuration files, with one line about one that cannot be read."""
         try:
             return super().cb_config(ctx, param, value)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is no JSON"
+        except (OSError, ValueError, TypeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it holds no JSON object"
             message = f"{', '.join(value)}: {reason}"
             raise click.BadParameter(message, ctx, param) from None
 
@@ -233,19 +233,22 @@ def _check_environment(schema: Mapping[str, Any]) -> None:
         raise ConfigValidationError(message, errors=wrong)
 
 
-def _json(file: IO[str] | None) -> Any:  # noqa: ANN401 - JSON is anything
+def _json(file: IO[str] | None) -> dict[str, Any] | None:
     """Read a state or catalog file.
 
     Raises:
-        click.UsageError: If it is no JSON.
+        click.UsageError: If it holds no JSON object.
     """
     if file is None:
         return None
     try:
-        return json.load(file)
-    except ValueError as error:
-        message = f"{file.name} is no JSON: {error}"
-        raise click.UsageError(message) from None
+        content = json.load(file)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        message = f"{file.name}: it holds no JSON object"
+        raise click.UsageError(message)
+    return content
 
 
 def _one_line(error: Exception) -> str:

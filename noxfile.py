@@ -1,0 +1,53 @@
+"""The checks: `uvx nox` runs lint, types and tests on every supported Python that is installed."""
+
+from __future__ import annotations
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PACKAGES = ["-e", ".", "-e", "emulator", "-e", "demo"]
+PINNED = ["--constraint", "constraints.txt"]
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv"
+# Only what is on the machine is used; a Python that is not there is named and passed over.
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    project = nox.project.load_toml("pyproject.toml")
+    wanted = nox.project.dependency_groups(project, *groups)
+    own = {"partnercenter-demo", "partnercenter-emulator"}
+    session.install(*PACKAGES, *(name for name in wanted if name not in own), *PINNED)
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session: nox.Session) -> None:
+    """Format and lint."""
+    _install(session, "lint")
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+
+
+@nox.session(python=PYTHONS)
+def types(session: nox.Session) -> None:
+    """Check types strictly."""
+    _install(session, "typing")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the quick tests, and on the oldest Python demand that they cover every branch."""
+    _install(session, "test")
+    session.run("coverage", "run", "-m", "pytest", "-m", "not e2e", *session.posargs)
+    if session.python == PYTHONS[0] and not session.posargs:
+        session.run("coverage", "report", "--fail-under=100")
+
+
+@nox.session(python=PYTHONS[0])
+def chains(session: nox.Session) -> None:
+    """Run whole chains through Meltano into real targets."""
+    _install(session, "test")
+    session.run("pytest", "-m", "e2e", *session.posargs)

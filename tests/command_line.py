@@ -1,0 +1,152 @@
+"""The tap's command line, run inside the test process with a clock that never really waits."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from tap_partnercenter.clock import Cancelled, Clock
+from tap_partnercenter.tap import TapPartnerCenter
+
+
+class QuickClock(Clock):
+    """A clock on which a wait is over at once, and has taken its time all the same."""
+
+    waits: list[float]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ahead = 0.0
+        self.waits = []
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self._ahead
+
+    def now(self) -> float:
+        return super().now() + self._ahead
+
+    def wait(self, seconds: float) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled
+        self.waits.append(seconds)
+        self._ahead += max(0.0, seconds)
+
+
+@dataclass
+class Result:
+    """What one run of the command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    waits: list[float] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stdout.splitlines()]
+
+    def records(self, stream: str) -> list[dict[str, Any]]:
+        return [
+            m["record"] for m in self.messages if m["type"] == "RECORD" and m["stream"] == stream
+        ]
+
+    def keys(self, stream: str, *names: str) -> list[tuple[Any, ...]]:
+        return [tuple(record[name] for name in names) for record in self.records(stream)]
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(m["type"] for m in self.messages)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The last STATE."""
+        states: list[dict[str, Any]] = [m["value"] for m in self.messages if m["type"] == "STATE"]
+        return states[-1]
+
+    @property
+    def log(self) -> list[str]:
+        """The lines of the log that the tap itself wrote, without time and level."""
+        return [
+            line.split(" | ", 3)[3]
+            for line in self.stderr.splitlines()
+            if line.count(" | ") >= 3
+            and line.split(" | ")[2].strip().startswith("tap-partnercenter")
+        ]
+
+    def levels(self, level: str) -> list[str]:
+        """The messages of one level, of any logger."""
+        return [
+            line.split(" | ", 3)[3]
+            for line in self.stderr.splitlines()
+            if line.count(" | ") >= 3 and line.split(" | ")[1].strip() == level
+        ]
+
+    @property
+    def error(self) -> str:
+        """The one line at level ERROR, which is the last of the log."""
+        (line,) = self.levels("ERROR")
+        assert self.stderr.splitlines()[-1].endswith(line)
+        return line
+
+
+def run_tap(
+    *arguments: str,
+    config: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
+    catalog: dict[str, Any] | None = None,
+    clock: type[Clock] = QuickClock,
+) -> Result:
+    """Run `tap-partnercenter` with arguments and files, as a shell would."""
+    clocks: list[Clock] = []
+
+    def make_clock() -> Clock:
+        clocks.append(clock())
+        return clocks[-1]
+
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stderr = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(stderr),
+        mock.patch.object(TapPartnerCenter, "clock_class", staticmethod(make_clock)),
+    ):
+        files = {"config": config, "state": state, "catalog": catalog}
+        options = []
+        for name, content in files.items():
+            if content is not None:
+                path = Path(folder, f"{name}.json")
+                path.write_text(json.dumps(content), encoding="utf-8")
+                options += [f"--{name}", str(path)]
+        exit_code = 0
+        try:
+            TapPartnerCenter.cli(args=[*options, *arguments])
+        except SystemExit as ending:
+            exit_code = int(ending.code or 0)
+        finally:
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            logging.captureWarnings(capture=False)
+    stdout.seek(0)
+    waits = [wait for made in clocks if isinstance(made, QuickClock) for wait in made.waits]
+    return Result(exit_code, stdout.read(), stderr.getvalue(), waits)
+
+
+def catalog_of(*selected: str) -> dict[str, Any]:
+    """The discovered catalog with only some streams selected."""
+    catalog: dict[str, Any] = json.loads(run_tap("--discover", config={}).stdout)
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if not entry["breadcrumb"]:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] in selected
+    return catalog

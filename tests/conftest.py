@@ -1,0 +1,91 @@
+"""What every test has at hand: an emulated Partner Center, and the tap's command line before it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from partnercenter_emulator import Emulator, Options
+from tests.command_line import Result, run_tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from partnercenter_emulator import Fault, Fixture
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="Write the golden files anew instead of comparing with them.",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the settings, proxies or log levels of the developer's machine."""
+    for name in list(os.environ):
+        if name.startswith(("TAP_PARTNERCENTER_", "SINGER_SDK_")) or name.lower().endswith(
+            ("_proxy", "loglevel", "ca_bundle"),
+        ):
+            monkeypatch.delenv(name)
+
+
+class Start(Protocol):
+    """Starts emulators that end with the test: `start(customers=7, link_form="rotate")`."""
+
+    def __call__(
+        self,
+        *faults: Fault,
+        fixture: Fixture | None = None,
+        **options: Any,
+    ) -> Emulator: ...
+
+
+class Sync(Protocol):
+    """Runs a whole sync against an emulator: `sync(emulator, page_size=3)`."""
+
+    def __call__(
+        self,
+        emulator: Emulator,
+        *arguments: str,
+        app_only: bool = False,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Result: ...
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+
+        def start_one(
+            *faults: Fault,
+            fixture: Fixture | None = None,
+            **options: Any,
+        ) -> Emulator:
+            small = {"customers": 7, "resellers": 2, **options}
+            return stack.enter_context(Emulator(Options(**small), faults=faults, fixture=fixture))
+
+        yield start_one
+
+
+@pytest.fixture
+def sync() -> Sync:
+    def sync_one(
+        emulator: Emulator,
+        *arguments: str,
+        app_only: bool = False,
+        state: dict[str, Any] | None = None,
+        catalog: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Result:
+        config = {**emulator.tap_config(app_only=app_only), **settings}
+        return run_tap(*arguments, config=config, state=state, catalog=catalog)
+
+    return sync_one

@@ -1,0 +1,56 @@
+"""The SDK's own tests of a tap, for every stream, against records that hold every field."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from singer_sdk.testing import get_tap_test_class
+
+from partnercenter_emulator import Emulator, Fixture
+from tap_partnercenter.tap import TapPartnerCenter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCHEMAS = Path(__file__).parent.parent / "schemas"
+VALUES = {"string": "text", "boolean": True, "array": ["text"]}
+
+
+def whole(schema: dict[str, Any]) -> Any:
+    """A value that holds everything the schema declares."""
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    if kind == "object":
+        return {name: whole(field) for name, field in schema["properties"].items()}
+    return VALUES[kind]
+
+
+def record(stream: str, identifier: str) -> dict[str, Any]:
+    schema = json.loads((SCHEMAS / f"{stream}.json").read_text(encoding="utf-8"))
+    return {**whole(schema), "id": identifier}
+
+
+CUSTOMER = "0f3a9c10-1111-4222-8333-444455556666"
+RESELLER = "9b1de2aa-7777-4888-9999-aaaabbbbcccc"
+
+# The SDK makes a tap while tests are collected, before any fixture runs.
+_emulator = Emulator(
+    fixture=Fixture(
+        customers=[record("customers", CUSTOMER)],
+        resellers=[record("indirect_resellers", RESELLER)],
+        memberships=[(CUSTOMER, RESELLER)],
+        relationships={CUSTOMER: [record("customer_relationships", RESELLER)]},
+    ),
+)
+_emulator.start()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stop() -> Iterator[None]:
+    yield
+    _emulator.stop()
+
+
+TestTapPartnerCenter = get_tap_test_class(TapPartnerCenter, config=_emulator.tap_config())

@@ -1,0 +1,208 @@
+"""Paging over a real socket: what is asked next, with which headers, and where it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Fault
+from tap_partnercenter.pagination import UnusableContinuation, absolute_url
+from tests.command_line import catalog_of
+
+if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
+
+API = "https://api.partnercenter.microsoft.com"
+CUSTOMERS = catalog_of("customers")
+FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
+
+
+def complete(result: Result, emulator: Emulator) -> bool:
+    ids = [customer["id"] for customer in emulator.customers()]
+    return result.exit_code == 0 and [key for (key,) in result.keys("customers", "id")] == ids
+
+
+def targets(emulator: Emulator) -> list[str]:
+    """The addresses asked of the API, in order."""
+    return [request.path for request in emulator.requests if request.place != "token"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ending", ["plain", "no_links", "empty_links", "null_next", "empty"])
+def test_every_form_of_link_leads_to_every_record(
+    form: str,
+    ending: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Whatever a page says of the next one, and however the last page looks, nothing is lost."""
+    emulator = start(customers=10, link_form=form, ending=ending)
+    assert complete(sync(emulator, catalog=CUSTOMERS, page_size=3), emulator)
+
+
+def test_a_link_is_followed_with_all_of_its_headers(start: Start, sync: Sync) -> None:
+    """The emulator refuses a continuation that lacks either header of its link."""
+    emulator = start(customers=10, extra_link_headers=True)
+    assert complete(sync(emulator, catalog=CUSTOMERS, page_size=4), emulator)
+
+
+def test_a_link_is_followed_as_it_is(start: Start, sync: Sync) -> None:
+    """Nothing is added to the service's address, and nothing left out."""
+    emulator = start(customers=5, link_form="versioned")
+    sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert targets(emulator) == ["/v1/customers?size=3", "/v1/customers?size=3&seekOperation=Next"]
+
+
+def test_a_token_in_the_body_repeats_the_query(start: Start, sync: Sync) -> None:
+    """Without a link the tap asks as before, with the token in the header."""
+    emulator = start(customers=5, link_form="token_only")
+    assert complete(sync(emulator, catalog=CUSTOMERS, page_size=2), emulator)
+    assert targets(emulator) == [
+        "/v1/customers?size=2",
+        "/v1/customers?size=2&seekOperation=Next",
+        "/v1/customers?size=2&seekOperation=Next",
+    ]
+
+
+def test_a_filter_is_repeated_with_a_token_in_the_body(start: Start, sync: Sync) -> None:
+    """Nobody documents whether the service remembers the filter, so it is sent again."""
+    emulator = start(customers=40, resellers=1, link_form="token_only")
+    result = sync(emulator, catalog=catalog_of("reseller_customers"), page_size=20)
+    members = [member["customer_id"] for member in emulator.memberships()]
+    assert [key for (key,) in result.keys("reseller_customers", "id")] == members
+    pages = [target for target in targets(emulator) if "filter=" in target]
+    assert len(pages) == -(-len(members) // 20)
+    assert pages[1] == f"{pages[0]}&seekOperation=Next"
+
+
+def test_a_link_without_headers_takes_the_token_of_the_body(start: Start, sync: Sync) -> None:
+    """The token is what counts; it may stand in either place."""
+    ids = ["0f3a9c10-1111-4222-8333-444455556666", "0f3a9c10-1111-4222-8333-444455557777"]
+    pages = [
+        {
+            "items": [{"id": ids[0]}],
+            "links": {"next": {"uri": "/customers?size=500&seekOperation=Next", "method": "GET"}},
+            "continuationToken": "AQAAAA/+x,y==",
+        },
+        {"items": [{"id": ids[1]}]},
+    ]
+    emulator = start(
+        Fault(place="customers", json=pages[0]),
+        Fault(place="any", skip=2, times=1, json=pages[1]),
+    )
+    result = sync(emulator, catalog=CUSTOMERS)
+    assert [key for (key,) in result.keys("customers", "id")] == ids
+
+
+def test_the_2000_ending_is_an_end_behind_a_token_of_the_body(start: Start, sync: Sync) -> None:
+    """The service can hand out a token after the last page; following it answers 400, code 2000."""
+    emulator = start(customers=6, link_form="token_only", ending="code_2000")
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert complete(result, emulator)
+    assert emulator.stats().by_place["continuation"] == {"200": 1, "400": 1}
+
+
+@pytest.mark.parametrize("place", ["customers", "continuation"])
+@pytest.mark.parametrize("code", [2000, "2000"])
+def test_the_2000_ending_is_an_error_elsewhere(
+    place: str,
+    code: str | int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """On a first page or behind a link the same answer must not end the data silently."""
+    emulator = start(Fault(place=place, status=400, code=code))  # type: ignore[arg-type]
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 1
+    assert "customers: HTTP 400, code 2000" in result.error
+
+
+def test_an_empty_page_is_not_the_end(start: Start, sync: Sync) -> None:
+    """While a page names another, the data goes on."""
+    emulator = start(customers=20, empty_page_every=2)
+    assert complete(sync(emulator, catalog=CUSTOMERS, page_size=3), emulator)
+
+
+@pytest.mark.parametrize("marks", ["success", "all"])
+def test_a_byte_order_mark_is_no_part_of_the_json(marks: str, start: Start, sync: Sync) -> None:
+    """The service has been seen to begin its bodies with one."""
+    emulator = start(customers=10, bom=marks)
+    assert complete(sync(emulator, catalog=CUSTOMERS, page_size=4), emulator)
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: Sync) -> None:
+    """A page that leads to itself, or back to an earlier one, would never end."""
+    emulator = start(
+        Fault(place="continuation", cycle=1 if pages == 1 else 2),
+        customers=30,
+    )
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 1
+    assert "its pages run in a circle" in result.error
+    assert len(emulator.requests) < 10
+
+
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/customers?size=2", "/v1/customers?size=2"),
+        ("/v1/customers?size=2", "/v1/customers?size=2"),
+        ("/V1/customers?size=2", "/V1/customers?size=2"),
+        ("/customers?size=2?seekOperation=Next", "/v1/customers?size=2&seekOperation=Next"),
+        (f"{API}/v1/customers?size=2", "/v1/customers?size=2"),
+        (f"{API}/customers", "/v1/customers"),
+        (f"{API}:443/v1/customers#part", "/v1/customers"),
+    ],
+)
+def test_forms_of_the_uri_become_one(uri: str, path: str) -> None:
+    """All known forms end as one absolute address below the base."""
+    assert absolute_url(uri, API) == API + path
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        None,
+        7,
+        "",
+        "customers?size=2",
+        "?size=2",
+        "http://api.partnercenter.microsoft.com/v1/customers",
+        "https://api.partnercenter.microsoft.com:8443/v1/customers",
+        "https://api.partnercenter.microsoft.com.example.org/v1/customers",
+        "https://user@api.partnercenter.microsoft.com/v1/customers",
+        "//api.partnercenter.microsoft.com/v1/customers",
+        "/v1/../admin",
+        "/v1/customers\\..\\admin",
+        "/v1/customers size=2",
+        "/v1/customers\r\nHost: example.org",
+        "ftp://api.partnercenter.microsoft.com/v1/customers",
+        "https://[half/v1/customers",
+        "/v1/kündigen",
+    ],
+)
+def test_other_uris_are_refused(uri: Any) -> None:
+    """Nothing is sent to an address that is not below the configured base."""
+    with pytest.raises(UnusableContinuation):
+        absolute_url(uri, API)
+
+
+def test_a_refused_link_is_told_in_one_line(start: Start, sync: Sync) -> None:
+    """The operator reads what happened and where; the address itself is not repeated."""
+    emulator = start(Fault(place="customers", link_to="https://example.org/v1/customers"))
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 1
+    assert "customers: the service named a next page at another origin" in result.error
+    assert "example.org" not in result.stderr
+
+
+def test_output_is_lines_of_json(start: Start, sync: Sync) -> None:
+    """Every line on stdout is a message."""
+    result = sync(start(customers=30), page_size=7)
+    assert all(json.loads(line)["type"] for line in result.stdout.splitlines())
+    assert result.stdout.endswith("\n")

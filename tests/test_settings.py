@@ -1,0 +1,226 @@
+"""Wrong settings: told by name, all at once, before anything is sent, without repeating secrets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tap_partnercenter.clouds import CLOUDS
+from tap_partnercenter.settings import Settings, problems
+from tests.command_line import run_tap
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Start, Sync
+
+GOOD: dict[str, Any] = {
+    "tenant_id": "contoso.onmicrosoft.com",
+    "client_id": "2f3a9c10-1111-4222-8333-444455556666",
+    "client_secret": "hush",
+}
+DEFAULTS = {
+    "cloud": "global",
+    "page_size": 500,
+    "max_concurrent_requests": 8,
+    "max_skipped_customers": 100,
+    "request_timeout": 60,
+    "max_retry_seconds": 900,
+    "user_agent": "test",
+    "emit_activate_version_messages": False,
+}
+
+
+def test_all_wrong_settings_are_told_at_once() -> None:
+    """One line for each, and no request before they are mended."""
+    result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
+    assert result.exit_code == 1
+    told = [line.split()[0] for line in result.levels("ERROR")]
+    assert told == [
+        "tenant_id",
+        "client_id",
+        "client_secret",
+        "cloud",
+        "reseller_ids",
+        "page_size",
+    ]
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("tenant_id", "common", "must be a GUID or a domain"),
+        ("tenant_id", "a/b.example", "must be a GUID or a domain"),
+        ("tenant_id", 7, "must be a string"),
+        ("client_secret", "", "is missing"),
+        ("client_secret", None, "is missing"),
+        ("client_secret", 12345678, "must be a string"),
+        ("client_secret", ["12345678"], "must be a string"),
+        ("refresh_token", {"a": "12345678"}, "must be a string"),
+        ("cloud", "germany", "must be one of global, us_government, china"),
+        ("api_url", "http://example.com", "must begin with https://"),
+        ("api_url", "https://api.partnercenter.microsoft.com/v1", "must be an origin without"),
+        ("api_url", "https://user:12345678@example.com", "must not contain a user name"),
+        ("api_url", "https://example.com:port", "is no URL"),
+        ("auth_url", "https://example.com?tenant=1", "must be an origin without a path"),
+        ("auth_url", "login.microsoftonline.com", "must be an origin without a path"),
+        ("auth_url", "https://", "must begin with https://"),
+        ("reseller_ids", "9b1de2aa-7777-4888-9999-aaaabbbbcccc", "must be a list of GUIDs"),
+        ("reseller_ids", ["9b1de2aa-7777-4888-9999-aaaabbbbcccc", ""], "must hold GUIDs only"),
+        ("page_size", 0, "must be a whole number from 1 to 500, not 0"),
+        ("page_size", 501, "must be a whole number from 1 to 500, not 501"),
+        ("page_size", "500", "must be a whole number"),
+        ("page_size", True, "must be a whole number"),
+        ("page_size", 2.5, "must be a whole number"),
+        ("max_concurrent_requests", 65, "must be a whole number from 1 to 64"),
+        ("max_requests_per_minute", 0, "must be a whole number of 1 or more"),
+        ("max_skipped_customers", -1, "must be a whole number of 0 or more"),
+        ("user_agent", "tap\r\nHost: example.org", "must be printable ASCII text"),
+        ("emit_activate_version_messages", "yes", "must be true or false"),
+        ("flattening_max_depth", "deep", "'deep' is not of type"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) -> None:
+    """The line says which setting, and what it accepts."""
+    result = run_tap(config={**GOOD, name: value})
+    assert result.exit_code == 1
+    assert reason in result.error
+    assert name in result.error
+    assert "12345678" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tenant_id", "0F3A9C10-1111-4222-8333-444455556666"),
+        ("api_url", "http://127.0.0.1:8080"),
+        ("api_url", "http://[::1]:8080/"),
+        ("api_url", "http://localhost"),
+        ("auth_url", "https://login.chinacloudapi.cn/"),
+        ("reseller_ids", []),
+        ("reseller_ids", None),
+        ("refresh_token", ""),
+        ("page_size", 1),
+        ("max_skipped_customers", 0),
+    ],
+)
+def test_good_settings_pass(name: str, value: object) -> None:
+    """The edges of what is accepted."""
+    assert problems({**DEFAULTS, **GOOD, name: value}) == []
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_a_cloud_sets_the_three_addresses(cloud: str) -> None:
+    """API, authority and audience come from one setting; the first two can be overridden."""
+    settings = Settings.from_config({**DEFAULTS, **GOOD, "cloud": cloud})
+    assert (settings.api_url, settings.auth_url) == (CLOUDS[cloud].api_url, CLOUDS[cloud].auth_url)
+    assert "graph" not in settings.cloud.resource
+    own = Settings.from_config(
+        {**DEFAULTS, **GOOD, "cloud": cloud, "api_url": "https://a.example/"}
+    )
+    assert own.api_url == "https://a.example"
+
+
+def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
+    """A misspelt setting has no effect, and somebody should know."""
+    result = sync(start(), reseller_id=["9b1de2aa-7777-4888-9999-aaaabbbbcccc"])
+    assert result.exit_code == 0
+    assert result.levels("WARNING") == [
+        "There is no setting reseller_id (did you mean reseller_ids?): it has no effect.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("PAGE_SIZE", "many", "must be a whole number"),
+        ("PAGE_SIZE", "", "must be a whole number"),
+        ("FLATTENING_MAX_DEPTH", "x", "must be a whole number"),
+        ("STREAM_MAPS", "{", "must be JSON"),
+        ("RESELLER_IDS", "", "must be JSON"),
+    ],
+)
+def test_a_wrong_variable_is_told_by_name(
+    variable: str,
+    value: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With `--config ENV` the line names the variable."""
+    monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", value)
+    result = run_tap("--config", "ENV")
+    assert result.exit_code == 1
+    assert result.error.startswith(f"TAP_PARTNERCENTER_{variable} {reason}")
+
+
+def test_settings_come_from_the_environment(
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every kind of setting can be given as a variable."""
+    emulator = start(customers=4)
+    for name, value in emulator.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TAP_PARTNERCENTER_PAGE_SIZE", "2")
+    monkeypatch.setenv("TAP_PARTNERCENTER_EMIT_ACTIVATE_VERSION_MESSAGES", "true")
+    monkeypatch.setenv("TAP_PARTNERCENTER_RESELLER_IDS", "[]")
+    result = run_tap("--config", "ENV")
+    assert result.exit_code == 0
+    assert result.counts["ACTIVATE_VERSION"] == 4
+    assert emulator.stats().by_place["continuation"] == {"200": 1}
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[1]"])
+def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path: Path) -> None:
+    """One line says which file and why."""
+    path = tmp_path / "settings.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    result = run_tap("--config", str(path))
+    assert result.exit_code == 2
+    assert str(path) in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--state", "--catalog"])
+@pytest.mark.parametrize("content", ["{", "[1]"])
+def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> None:
+    """State and catalog are read before anything is sent."""
+    path = tmp_path / "broken.json"
+    path.write_text(content, encoding="utf-8")
+    result = run_tap(option, str(path), config=GOOD)
+    assert result.exit_code == 2
+    assert f"{path}: it holds no JSON object" in result.stderr.splitlines()[-1]
+
+
+def test_about_and_discover_need_no_configuration() -> None:
+    """Meltano asks both before anybody has set anything."""
+    about = run_tap("--about", "--format=json")
+    assert about.exit_code == 0
+    assert '"max_concurrent_requests"' in about.stdout
+    discover = run_tap("--discover")
+    assert discover.exit_code == 0
+    assert discover.stdout.count('"tap_stream_id"') == 4
+
+
+def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
+    """`--test=schema` prints the schemas and asks nothing."""
+    emulator = start()
+    result = sync(emulator, "--test=schema")
+    assert result.exit_code == 0
+    assert result.counts == {"SCHEMA": 4}
+    assert emulator.requests == []
+
+
+def test_a_connection_test_tries_every_stream(start: Start, sync: Sync) -> None:
+    """`--test` reads one record of each stream, the child too, and says that it is well."""
+    emulator = start()
+    result = sync(emulator, "--test")
+    assert result.exit_code == 0
+    assert "All streams answered." in result.log
+    places = emulator.stats().by_place
+    assert {"customers", "relationships", "resellers", "partition"} <= places.keys()
+    assert places["relationships"] == {"200": 1}
+    assert "error" not in result.stderr.lower()

@@ -1,0 +1,194 @@
+"""Whole syncs of a provider of some size, through every form of link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import pytest
+
+from partnercenter_emulator import Emulator, Options
+from tests.command_line import catalog_of, run_tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
+
+KEYS = {
+    "customers": ("id",),
+    "customer_relationships": ("customer_id", "id", "relationshipType"),
+    "indirect_resellers": ("id",),
+    "reseller_customers": ("reseller_id", "id"),
+}
+
+
+def held(emulator: Emulator) -> dict[str, list[tuple[str, ...]]]:
+    """The keys of all that the emulator holds, in the order in which the API lists it."""
+    resellers = [reseller["id"] for reseller in emulator.resellers()]
+    order = {reseller: place for place, reseller in enumerate(resellers)}
+    memberships = [(m["reseller_id"], m["customer_id"]) for m in emulator.memberships()]
+    return {
+        "customers": [(customer["id"],) for customer in emulator.customers()],
+        "customer_relationships": [
+            (r["customer_id"], r["id"], r.get("relationshipType") or "none")
+            for r in emulator.relationships()
+        ],
+        "indirect_resellers": [(reseller,) for reseller in resellers],
+        "reseller_customers": sorted(memberships, key=lambda pair: order[pair[0]]),
+    }
+
+
+def without_times(result: Result) -> list[dict[str, Any]]:
+    """The messages without the times at which they were made."""
+    messages = result.messages
+    for message in messages:
+        message.pop("time_extracted", None)
+    return [message for message in messages if message["type"] != "STATE"]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Emulator]:
+    options = Options(customers=3000, resellers=12, link_form="rotate", total_count="wrong")
+    with Emulator(options) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def result(provider: Emulator) -> Result:
+    return run_tap(config={**provider.tap_config(), "page_size": 100})
+
+
+@pytest.mark.parametrize("stream", KEYS)
+def test_every_record_is_there_once_and_in_order(
+    provider: Emulator,
+    result: Result,
+    stream: str,
+) -> None:
+    """Counts and keys are those of the API, whatever totalCount claims."""
+    assert result.exit_code == 0
+    keys = result.keys(stream, *KEYS[stream])
+    assert len(set(keys)) == len(keys)
+    assert keys == held(provider)[stream]
+
+
+def test_every_record_fits_the_schema_sent_before_it(result: Result) -> None:
+    """SCHEMA comes once for each stream, before its records, and they are valid against it."""
+    schemas: dict[str, Any] = {}
+    for message in result.messages:
+        if message["type"] == "SCHEMA":
+            assert message["stream"] not in schemas
+            assert tuple(message["key_properties"]) == KEYS[message["stream"]]
+            schemas[message["stream"]] = jsonschema.Draft202012Validator(message["schema"])
+        elif message["type"] == "RECORD":
+            schemas[message["stream"]].validate(message["record"])
+    assert set(schemas) == set(KEYS)
+
+
+def test_two_runs_say_the_same(provider: Emulator, result: Result) -> None:
+    """The output is a function of the data: order and content repeat."""
+    again = run_tap(config={**provider.tap_config(), "page_size": 100})
+    assert without_times(again) == without_times(result)
+
+
+def test_state_messages_stay_small(result: Result) -> None:
+    """A bookmark holds the next page, not the customers before it."""
+    states = [line for line in result.stdout.splitlines() if '"type":"STATE"' in line]
+    assert max(map(len, states)) < 1500
+    pages = 3000 / 100 + 12 + 3000 / 100 + 2
+    assert len(states) < pages + 10
+    assert all(bookmark == {} for bookmark in result.state["bookmarks"].values())
+
+
+def test_the_log_does_not_grow_with_the_customers(result: Result) -> None:
+    """A healthy run warns of nothing and says little."""
+    assert len(result.stderr.splitlines()) < 25
+    assert result.levels("WARNING") == []
+    assert result.levels("ERROR") == []
+
+
+def test_partitions_are_read_in_the_configured_order(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Configured reseller ids are read in their order, each once, whatever their case."""
+    emulator = start(customers=60, resellers=4)
+    ids = [reseller["id"] for reseller in emulator.resellers()]
+    wanted = [ids[2], ids[0], ids[2].upper()]
+    result = sync(emulator, reseller_ids=wanted)
+    seen = dict.fromkeys(key for (key,) in result.keys("reseller_customers", "reseller_id"))
+    assert list(seen) == [ids[2], ids[0]]
+    assert {key[0]: None for key in held(emulator)["reseller_customers"]}.keys() > seen.keys()
+
+
+def test_without_resellers_the_stream_is_empty(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A provider without resellers is no error, and its table exists all the same."""
+    result = sync(start(customers=5, resellers=0))
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 5
+    assert result.records("reseller_customers") == []
+    assert "reseller_customers: the service names no indirect resellers" in result.log
+
+
+def test_without_customers_all_tables_exist(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A child stream that was never asked for anything has a schema too."""
+    result = sync(start(customers=0, resellers=1))
+    assert result.exit_code == 0
+    assert {m["stream"] for m in result.messages if m["type"] == "SCHEMA"} == set(KEYS)
+
+
+def test_app_only_credentials_read_customers(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """With customers alone selected, no user is needed."""
+    emulator = start()
+    result = sync(emulator, app_only=True, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert result.keys("customers", "id") == held(emulator)["customers"]
+
+
+def test_a_deselected_child_costs_nothing(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """No relationship is asked for when nobody wants it."""
+    emulator = start()
+    sync(emulator, catalog=catalog_of("customers", "indirect_resellers"))
+    assert "relationships" not in emulator.stats().by_place
+
+
+def test_a_child_is_read_when_its_parent_is_deselected(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Relationships can be loaded alone."""
+    emulator = start()
+    result = sync(emulator, catalog=catalog_of("customer_relationships"))
+    assert {m["stream"] for m in result.messages if "stream" in m} == {"customer_relationships"}
+    assert (
+        result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+        == (held(emulator)["customer_relationships"])
+    )
+
+
+def test_a_filtered_customer_has_no_children(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A stream map that leaves a customer out spares its requests, even at the end of a page."""
+    emulator = start(customers=6)
+    last_of_page = held(emulator)["customers"][2][0]
+    maps = {"customers": {"__filter__": f"id != '{last_of_page}'", "__else__": None}}
+    maps["customers"]["id"] = "id"
+    result = sync(emulator, page_size=3, stream_maps=maps)
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 5
+    assert emulator.stats().by_place["relationships"] == {"200": 5}
