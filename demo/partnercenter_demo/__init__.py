@@ -1,0 +1,3 @@
+"""Shows tap-partnercenter at work: emulator, Meltano and PostgreSQL in one command."""
+
+from __future__ import annotations

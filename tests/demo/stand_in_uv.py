@@ -1,0 +1,86 @@
+"""Stands in for `uv tool run … meltano …`: loads what the emulator holds, or something else.
+
+The variable STAND_IN says how it behaves. `run` fills the tables straight from the emulator's admin
+API, so that a test of the demo needs neither Meltano nor the tap.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+TABLES = """
+create schema tap_partnercenter;
+set search_path to tap_partnercenter;
+create table customers (id text, "companyProfile" jsonb);
+create table indirect_resellers (id text, name text);
+create table reseller_customers (reseller_id text, id text);
+create table customer_relationships (customer_id text, id text, "relationshipType" text);
+"""
+
+
+def held(what: str) -> list[dict[str, Any]]:
+    """Ask the emulator for all it holds of one kind."""
+    url = f"{os.environ['TAP_PARTNERCENTER_API_URL']}/_emulator/data/{what}"
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - the emulator's own address
+        return [json.loads(line) for line in answer]
+
+
+def load() -> None:
+    """Fill the tables."""
+    address = os.environ["TARGET_POSTGRES_SQLALCHEMY_URL"].replace("+psycopg", "")
+    with psycopg.connect(address) as connection, connection.cursor() as cursor:
+        cursor.execute(TABLES)
+        cursor.executemany(
+            "insert into customers values (%s, %s)",
+            [(one["id"], json.dumps(one["companyProfile"])) for one in held("customers")],
+        )
+        cursor.executemany(
+            "insert into indirect_resellers values (%s, %s)",
+            [(one["id"], one["name"]) for one in held("resellers")],
+        )
+        cursor.executemany(
+            "insert into reseller_customers values (%s, %s)",
+            [(one["reseller_id"], one["customer_id"]) for one in held("memberships")],
+        )
+        cursor.executemany(
+            "insert into customer_relationships values (%s, %s, %s)",
+            [
+                (one["customer_id"], one["id"], one.get("relationshipType") or "none")
+                for one in held("relationships")
+            ],
+        )
+        change = os.environ.get("STAND_IN_SQL")
+        if change:
+            cursor.execute(change.encode())
+
+
+def main() -> int:
+    """Behave as asked, after a note of how this was called."""
+    behaviour = os.environ.get("STAND_IN", "load")
+    command = "install" if "install" in sys.argv else "run"
+    notes = Path(os.environ["STAND_IN_NOTES"])
+    note = {"arguments": sys.argv[1:], "environment": dict(os.environ)}
+    (notes / f"{command}.json").write_text(json.dumps(note))
+    if behaviour == f"fail to {command}":
+        sys.stderr.write("the plugin's last words\n")
+        return 3
+    if command == "run" and behaviour == "hang":
+        child = subprocess.Popen(["sleep", "600"])  # noqa: S607
+        (notes / "child").write_text(str(child.pid))
+        time.sleep(600)
+    elif command == "run":
+        load()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
