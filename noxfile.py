@@ -51,3 +51,17 @@ def chains(session: nox.Session) -> None:
     """Run whole chains through Meltano into real targets."""
     _install(session, "test")
     session.run("pytest", "-m", "e2e", *session.posargs)
+
+
+@nox.session(python=False, default=False)
+def pin(session: nox.Session) -> None:
+    """Write constraints.txt anew. It holds hashes and no address of a package index."""
+    own = ["tap-partnercenter", "partnercenter-emulator", "partnercenter-demo"]
+    session.run(
+        *("uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
+        *("--python-version", PYTHONS[0], "--output-file", "constraints.txt"),
+        *(option for name in own for option in ("--no-emit-package", name)),
+        *("--group", "test", "--group", "typing", "--group", "lint"),
+        *("pyproject.toml", "emulator/pyproject.toml", "demo/pyproject.toml"),
+        external=True,
+    )

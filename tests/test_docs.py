@@ -1,0 +1,112 @@
+"""The documentation agrees with the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tap_partnercenter.settings import CONFIG_JSONSCHEMA
+from tap_partnercenter.streams import (
+    CustomerRelationships,
+    Customers,
+    IndirectResellers,
+    ResellerCustomers,
+)
+from tests.command_line import run_tap
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+STREAMS = [Customers, ResellerCustomers, CustomerRelationships, IndirectResellers]
+
+
+def settings_table() -> str:
+    """The table of settings, from what the tap says of itself, and the names of the SDK's own."""
+    about = json.loads(run_tap("--about", "--format=json").stdout)["settings"]
+    lines = ["| setting | kind | default | meaning |", "|---|---|---|---|"]
+    for name in CONFIG_JSONSCHEMA["properties"]:
+        setting = about["properties"].pop(name)
+        (kind,) = (kind for kind in setting["type"] if kind != "null")
+        if "enum" in setting:
+            kind = " or ".join(f"`{value}`" for value in setting["enum"])
+        if setting.get("secret"):
+            kind += ", secret"
+        if "minimum" in setting:
+            largest = setting.get("maximum", "any")
+            kind += f", {setting['minimum']} to {largest}"
+        default = "**required**" if name in about["required"] else ""
+        if "default" in setting:
+            value = re.sub(r"/\d+\.\d+\.\d+", "/VERSION", json.dumps(setting["default"]))
+            default = f"`{value}`".replace('"', "")
+        lines.append(f"| `{name}` | {kind} | {default} | {setting['description']} |")
+    own = ", ".join(f"`{name}`" for name in about["properties"])
+    return "\n".join([*lines, "", f"The SDK adds {own} (see its documentation)."])
+
+
+def test_the_settings_table_is_the_taps_own(request: pytest.FixtureRequest) -> None:
+    """Name, kind, default and meaning of every setting."""
+    pattern = r"(<!-- settings: .*?<!-- end of settings -->)"
+    before, middle, after = re.split(pattern, README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    marker = middle.splitlines()[0]
+    middle = f"{marker}\n\n{settings_table()}\n\n<!-- end of settings -->"
+    if request.config.getoption("--update-golden"):
+        README.write_text(before + middle + after, encoding="utf-8")
+    assert README.read_text(encoding="utf-8") == before + middle + after
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_streams_table_names_the_keys(stream: Any) -> None:
+    """A row for each stream, with its key."""
+    key = ", ".join(f"`{name}`" for name in stream.primary_keys)
+    assert re.search(
+        rf"^\| `{stream.name}` \|.*\| {key} \|", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_schemas_are_documented(stream: Any) -> None:
+    """Every field has a description; only keys are never null; nothing closed, nothing secret."""
+    schema = json.loads((ROOT / "schemas" / f"{stream.name}.json").read_text(encoding="utf-8"))
+
+    def check(fields: dict[str, Any]) -> None:
+        for name, field in fields.items():
+            assert field["description"].endswith("."), name
+            assert "enum" not in field, name
+            assert name.lower() not in {"usercredentials", "links"}, name
+            check(field.get("properties", {}))
+
+    check(schema["properties"])
+    solid = [name for name, field in schema["properties"].items() if "null" not in field["type"]]
+    assert set(stream.primary_keys) <= set(solid) <= {*stream.primary_keys, "relationshipType"}
+
+
+def test_there_is_a_schema_for_each_stream_and_no_other() -> None:
+    """The folder is the contract."""
+    assert {path.stem for path in (ROOT / "schemas").iterdir()} == {s.name for s in STREAMS}
+
+
+def test_a_resellers_customer_is_a_customer() -> None:
+    """The two streams of customers differ in the reseller's id alone."""
+    customers, reseller_customers = (
+        json.loads((ROOT / "schemas" / f"{name}.json").read_text(encoding="utf-8"))["properties"]
+        for name in ("customers", "reseller_customers")
+    )
+    reseller_customers.pop("reseller_id")
+    assert customers == reseller_customers
+
+
+def test_settings_have_titles_and_descriptions() -> None:
+    """Meltano shows both."""
+    for name, setting in CONFIG_JSONSCHEMA["properties"].items():
+        assert setting["title"], name
+        assert setting["description"].endswith("."), name
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    """The README's test command and that of the CI are one."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert script[-1] == "uvx nox"
+    assert "```sh\nuvx nox\n```" in README.read_text(encoding="utf-8")
