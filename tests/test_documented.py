@@ -1,6 +1,6 @@
 """The answers printed in Microsoft's documentation, served byte for byte.
 
-`tests/documented` holds them: "Get a list of customers", "Get customers of an indirect reseller"
+`tests/emulator/printed` holds them: "Get a list of customers", "Get customers of an indirect reseller"
 (its trailing comma repaired) and "Create a customer for an indirect reseller".
 """
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
     from tests.conftest import Start, Sync
 
-DOCUMENTED = Path(__file__).parent / "documented"
+PRINTED = Path(__file__).parent / "emulator" / "printed"
 RESELLER = "484e548c-f5f3-4528-93a9-c16c6373cb59"
 
 
 def documented(name: str) -> bytes:
-    return (DOCUMENTED / f"{name}.json").read_bytes()
+    return (PRINTED / f"{name}.json").read_bytes()
 
 
 def test_the_documented_list_of_customers(start: Start, sync: Sync) -> None:
@@ -118,13 +118,13 @@ def test_a_created_customer_is_in_every_stream(start: Start, sync: Sync) -> None
     emulator = start(fixture=Fixture(resellers=[reseller]))
     answer = requests.post(
         f"{emulator.url}/v1/customers",
-        data=documented("customer_to_create"),
+        data=documented("create_request"),
         headers={**sign_in(emulator), "Content-Type": "application/json"},
         timeout=10,
     )
     assert answer.status_code == 201
     created = answer.json()
-    assert created.keys() >= json.loads(documented("created_customer")).keys() - {"attributes"}
+    assert created.keys() >= json.loads(documented("create_response")).keys() - {"attributes"}
     password = created["userCredentials"]["password"]
 
     result = sync(emulator)
@@ -139,7 +139,7 @@ def test_a_created_customer_is_in_every_stream(start: Start, sync: Sync) -> None
 
 def test_a_password_in_a_list_is_never_passed_on(start: Start, sync: Sync) -> None:
     """Nothing forbids the service to list what it answers to a creation; the tap drops it."""
-    created = json.loads(documented("created_customer"))
+    created = json.loads(documented("create_response"))
     page = {"totalCount": 1, "items": [created], "attributes": {"objectType": "Collection"}}
     emulator = start(Fault(place="customers", json=page))
     result = sync(emulator, catalog=catalog_of("customers"))

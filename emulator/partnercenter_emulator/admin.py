@@ -1,0 +1,172 @@
+"""The admin API below `/_emulator`: look inside a running emulator and change it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from .credentials import TENANT_DOMAIN
+from .faults import Fault
+from .journal import as_json_lines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from starlette.requests import Request
+
+    from .state import State
+
+T = TypeVar("T")
+
+PREFIX = "_emulator"
+LINES_AT_ONCE = 500
+
+
+class NewCustomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /_emulator/customers`."""
+
+    name: str
+    domain: str | None = None
+    reseller_id: str | None = None
+
+
+class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `PATCH /_emulator/customers/{id}`."""
+
+    name: str
+
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /_emulator/customers/{id}/reseller`; null for a direct customer."""
+
+    reseller_id: str | None
+
+
+def create_admin(state: State) -> Starlette:
+    """Return the admin API of one emulator."""
+    admin = _Admin(state)
+    return Starlette(
+        routes=[
+            Route(f"/{PREFIX}", admin.about),
+            Route(f"/{PREFIX}/stats", admin.stats),
+            Route(f"/{PREFIX}/stats", admin.reset, methods=["DELETE"]),
+            Route(f"/{PREFIX}/requests", admin.requests),
+            Route(f"/{PREFIX}/requests", admin.reset, methods=["DELETE"]),
+            Route(f"/{PREFIX}/faults", admin.faults),
+            Route(f"/{PREFIX}/faults", admin.replace_faults, methods=["PUT"]),
+            Route(f"/{PREFIX}/options", admin.change_options, methods=["PATCH"]),
+            Route(f"/{PREFIX}/data/counts", admin.counts),
+            Route(f"/{PREFIX}/data/{{kind}}", admin.data),
+            Route(f"/{PREFIX}/customers", admin.create, methods=["POST"]),
+            Route(f"/{PREFIX}/customers/{{id}}", admin.remove, methods=["DELETE"]),
+            Route(f"/{PREFIX}/customers/{{id}}", admin.rename, methods=["PATCH"]),
+            Route(f"/{PREFIX}/customers/{{id}}/reseller", admin.move, methods=["POST"]),
+        ],
+        exception_handlers={ValueError: _invalid, KeyError: _unknown},
+    )
+
+
+class _Admin:
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    async def about(self, request: Request) -> Response:
+        state = self._state
+        return _json(
+            {
+                "address": str(request.base_url).rstrip("/"),
+                "tenant_id": state.credentials.tenant_id,
+                "tenant_domain": TENANT_DOMAIN,
+                "client_id": state.credentials.client_id,
+                "options": state.options,
+                "faults": state.faults.faults,
+            }
+        )
+
+    async def stats(self, _: Request) -> Response:
+        return _json(self._state.stats())
+
+    async def requests(self, _: Request) -> Response:
+        return _json(list(self._state.journal.requests))
+
+    async def reset(self, _: Request) -> Response:
+        self._state.reset_stats()
+        return Response(status_code=204)
+
+    async def faults(self, _: Request) -> Response:
+        return _json(self._state.faults.faults)
+
+    async def replace_faults(self, request: Request) -> Response:
+        self._state.faults.replace(await _read(request, list[Fault]))
+        return _json(self._state.faults.faults)
+
+    async def change_options(self, request: Request) -> Response:
+        changes = await _read(request, dict[str, Any])
+        self._state.configure(changes)
+        return _json(self._state.options)
+
+    async def counts(self, _: Request) -> Response:
+        return _json(self._state.directory.counts())
+
+    async def data(self, request: Request) -> Response:
+        directory = self._state.directory
+        sources = {
+            "customers": directory.iterate_customers,
+            "resellers": lambda: iter(directory.resellers),
+            "memberships": directory.iterate_memberships,
+            "relationships": directory.iterate_relationships,
+        }
+        kind = request.path_params["kind"]
+        if kind not in sources:
+            msg = f"no data {kind}; there is: counts, {', '.join(sources)}"
+            raise KeyError(msg)
+        return StreamingResponse(_lines(sources[kind]()), media_type="application/x-ndjson")
+
+    async def create(self, request: Request) -> Response:
+        wanted = await _read(request, NewCustomer)
+        record = self._state.create_customer(
+            wanted.name, domain=wanted.domain, reseller_id=wanted.reseller_id
+        )
+        return _json(record, 201)
+
+    async def remove(self, request: Request) -> Response:
+        self._state.remove_customer(request.path_params["id"])
+        return Response(status_code=204)
+
+    async def rename(self, request: Request) -> Response:
+        wanted = await _read(request, Rename)
+        self._state.rename_customer(request.path_params["id"], wanted.name)
+        return Response(status_code=204)
+
+    async def move(self, request: Request) -> Response:
+        wanted = await _read(request, Move)
+        self._state.move_customer(request.path_params["id"], wanted.reseller_id)
+        return Response(status_code=204)
+
+
+async def _read(request: Request, kind: type[T]) -> T:
+    return msgspec.json.decode(await request.body(), type=kind)
+
+
+def _json(document: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(document), status, media_type="application/json")
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 400)
+
+
+async def _unknown(_: Request, error: Exception) -> Response:
+    return _json({"error": str(error.args[0])}, 404)
+
+
+async def _lines(records: Iterator[Any]) -> AsyncIterator[bytes]:
+    while lines := list(itertools.islice(records, LINES_AT_ONCE)):
+        yield as_json_lines(lines)
+        await asyncio.sleep(0)  # the API goes on meanwhile

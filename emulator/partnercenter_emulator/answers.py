@@ -1,0 +1,79 @@
+"""Answers of the API, and the shapes its errors come in.
+
+The shapes A to D are those a client meets: the service's own errors, the gateway's, the web
+framework's, and none at all. The codes are from the vendor's page "Partner Center REST error
+codes", except 2000, which is unpublished.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import msgspec
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+Shape: TypeAlias = Literal["A", "B", "C", "D", "html"]
+
+JSON_TYPE = b"application/json; charset=utf-8"
+
+USUAL_CODES: dict[int, int | str] = {
+    400: 2000,
+    401: 400,
+    403: 2032,
+    404: 1000,
+    500: 900192,
+    501: 0,
+}
+"""The code an error of shape A bears when a fault names none."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """One response: status, headers of its own, whole body."""
+
+    status: int
+    body: bytes = b""
+    headers: Headers = field(default_factory=list)
+    content_type: bytes | None = JSON_TYPE
+
+
+class ApiError(Exception):
+    """An answer other than success, raised where the reason is found."""
+
+    def __init__(self, answer: Answer) -> None:
+        """Carry `answer` to the client."""
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def json_answer(document: object, status: int = 200) -> Answer:
+    """Return an answer whose body is `document`."""
+    return Answer(status, msgspec.json.encode(document))
+
+
+def service_error(status: int, code: int | str, description: str) -> ApiError:
+    """Return an error of the service itself (shape A)."""
+    return ApiError(error_answer(status, "A", code, description))
+
+
+def error_answer(
+    status: int, shape: Shape | None, code: int | str | None, description: str
+) -> Answer:
+    """Return an error in one of the API's shapes, by default the one usual for its status."""
+    if shape is None:
+        shape = "B" if status == 429 and code is None else "A"  # noqa: PLR2004
+    match shape:
+        case "A":
+            code = USUAL_CODES.get(status, status) if code is None else code
+            error = {"code": code, "description": description}
+            return json_answer(error | {"data": [], "source": "PartnerFD"}, status)
+        case "B":
+            return json_answer({"statusCode": status, "message": description}, status)
+        case "C":
+            return json_answer({"message": description}, status)
+        case "D":
+            return Answer(status, content_type=None)
+        case "html":
+            page = f"<html><head><title>{status}</title></head><body>{description}</body></html>"
+            return Answer(status, page.encode(), content_type=b"text/html; charset=utf-8")

@@ -1,0 +1,219 @@
+"""The ASGI application: each request's way from arrival to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import math
+from email.utils import formatdate, parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .admin import PREFIX, create_admin
+from .answers import Answer, ApiError, Headers, error_answer
+from .api import check_route, check_token, respond
+from .calls import Call
+from .connection import cut, finish
+from .faults import huge_body, tampered
+from .listing import read_listing
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+    from .faults import Fault
+    from .state import State
+
+    Message: TypeAlias = MutableMapping[str, Any]
+    Receive: TypeAlias = Callable[[], Awaitable[Message]]
+    Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+BOM = b"\xef\xbb\xbf"
+SERVER_ID = b"030020525"
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before it was answered."""
+
+
+def create_app(state: State) -> Application:
+    """Return the emulator as an ASGI application for a server of your own.
+
+    Faults that cut connections need the server of this package; elsewhere they end in whatever
+    that server does when an application returns without an answer.
+    """
+    return Application(state)
+
+
+class Application:
+    """Serves one `State` over ASGI."""
+
+    def __init__(self, state: State) -> None:
+        """Serve `state`."""
+        self._state = state
+        self._admin = create_admin(state)
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one connection event of the ASGI protocol."""
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif self._state.options.admin and scope["path"].split("/")[1] == PREFIX:
+            await self._admin(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        state = self._state
+        call = Call.from_scope(scope, state.clock())
+        if call.method == "POST":
+            call.body = await _body(receive)
+        elif call.place == "customers":
+            read_listing(call, state.options, state.continuations)
+        state.journal.arrive(call, state.quota_key(call))
+        status = 0
+        try:
+            answer, fault = await self._answer(call, receive)
+            if fault is not None and fault.reset:
+                await cut(scope, receive)
+                return
+            status = answer.status
+            await self._deliver(call, answer, fault, scope, receive, send)
+        except ClientGoneError:
+            return
+        finally:
+            state.journal.leave(call, status)
+
+    async def _answer(self, call: Call, receive: Receive) -> tuple[Answer, Fault | None]:
+        """Return the answer and the fault that applies, if one does."""
+        state = self._state
+        fault: Fault | None = None
+        try:
+            if call.place != "token":
+                check_route(call)
+                check_token(call, state)
+                self._check_quota(call)
+                await _pause(state.options.latency, receive)
+            else:
+                await _pause(state.options.token_latency, receive)
+            fault = state.faults.match(call)
+            if fault is None:
+                return self._usual(call, 0), None
+            await _pause(fault.hang, receive)
+            if fault.expire_token:
+                state.tokens.revoke_access(call.bearer)
+            replacement = fault.replacement(call.place)
+            if replacement is not None:
+                return replacement, fault
+            return tampered(fault, self._usual(call, fault.cycle)), fault
+        except ApiError as refusal:
+            return refusal.answer, fault
+
+    def _usual(self, call: Call, cycle: int) -> Answer:
+        if call.place == "token":
+            return self._state.token_endpoint.answer(call, self._state.options)
+        return respond(call, self._state, cycle)
+
+    def _check_quota(self, call: Call) -> None:
+        state = self._state
+        wait = state.quota.admit(state.quota_key(call), call.arrived_at)
+        if wait <= 0:
+            return
+        answer = error_answer(429, "B", None, "Too many requests. Try again later.")
+        if state.options.retry_after == "seconds":
+            answer.headers.append((b"retry-after", b"%d" % math.ceil(wait)))
+        elif state.options.retry_after == "date":
+            date = formatdate(math.ceil(call.arrived_at + wait), usegmt=True)
+            answer.headers.append((b"retry-after", date.encode()))
+        raise ApiError(answer)
+
+    async def _deliver(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
+        self,
+        call: Call,
+        answer: Answer,
+        fault: Fault | None,
+        scope: dict[str, Any],
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        if answer.status == 429:  # noqa: PLR2004
+            self._note_refusal(call, answer.headers)
+        if call.place != "token" and (fault is None or fault.body is None):
+            self._dress(call, answer)
+        headers = self._headers(call, answer)
+        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
+        if fault is not None and fault.huge_body:
+            await send(start)
+            for piece in huge_body(fault.huge_body):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        headers.append((b"content-length", b"%d" % len(answer.body)))
+        await send(start)
+        if fault is not None and fault.truncate:
+            half = answer.body[: len(answer.body) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+            await finish(scope, receive)
+            return
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _headers(self, call: Call, answer: Answer) -> Headers:
+        headers = [
+            (b"ms-requestid", call.request_id.encode("latin-1")),
+            (b"ms-correlationid", call.correlation_id.encode("latin-1")),
+            (b"ms-cv", self._state.next_vector()),
+            (b"ms-serverid", SERVER_ID),
+        ]
+        if call.place == "token":
+            headers.clear()
+        given = answer.headers
+        if answer.content_type is not None and all(name != b"content-type" for name, _ in given):
+            headers.append((b"content-type", answer.content_type))
+        return headers + given
+
+    def _dress(self, call: Call, answer: Answer) -> None:
+        """Put on the byte order mark and the compression that the options ask for."""
+        options = self._state.options
+        kind = "success" if answer.status < 400 else "error"  # noqa: PLR2004
+        if answer.body and options.bom in (kind, "all"):
+            answer.body = BOM + answer.body
+        if answer.body and options.gzip and "gzip" in call.header(b"accept-encoding"):
+            answer.body = gzip.compress(answer.body, compresslevel=1)
+            answer.headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+
+    def _note_refusal(self, call: Call, headers: Headers) -> None:
+        state = self._state
+        text = dict(headers).get(b"retry-after", b"").decode("latin-1")
+        until = 0.0
+        if text.isdigit():
+            until = state.clock() + int(text)
+        elif text:
+            with contextlib.suppress(ValueError):
+                until = parsedate_to_datetime(text).timestamp()
+        state.journal.close(state.quota_key(call), until)
+
+
+async def _pause(seconds: float, receive: Receive) -> None:
+    """Let time pass, or raise `ClientGoneError` as soon as the client has left."""
+    if not seconds:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            raise ClientGoneError
+
+
+async def _body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        body += bytes(message.get("body", b""))
+        if not message.get("more_body"):
+            return body
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return

@@ -1,0 +1,77 @@
+"""One request, and which kind of request it is."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .listing import Listing
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through the emulator.
+
+    `target` is path and query as they came; `place` is the kind of request in the words of
+    `Fault.place`, or "other".
+    """
+
+    method: str
+    path: str
+    query: bytes
+    headers: dict[bytes, bytes]
+    arrived_at: float
+    number: int = 0
+    place: str = "other"
+    body: bytes = b""
+    customer_id: str | None = None
+    reseller_id: str | None = None
+    listing: Listing | None = None
+    request_id: str = ""
+    correlation_id: str = ""
+    bearer: str = field(default="", repr=False)
+
+    @classmethod
+    def from_scope(cls, scope: dict[str, Any], arrived_at: float) -> Call:
+        """Read a request from its ASGI scope and find its place."""
+        call = cls(
+            scope["method"],
+            scope["path"],
+            scope["query_string"],
+            dict(scope["headers"]),
+            arrived_at,
+        )
+        kind, _, text = call.header(b"authorization").partition(" ")
+        if kind.lower() == "bearer":
+            call.bearer = text.strip()
+        call.request_id = call.header(b"ms-requestid") or str(uuid.uuid4())
+        call.correlation_id = call.header(b"ms-correlationid") or str(uuid.uuid4())
+        call.place, call.customer_id = _place(call.method, call.path)
+        return call
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{self.query.decode('latin-1')}" if self.query else self.path
+
+    def header(self, name: bytes) -> str:
+        """Return a header by its name in lower case; empty when it is missing."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+
+def _place(method: str, path: str) -> tuple[str, str | None]:
+    match path.split("/")[1:]:
+        case ["v1", "customers", customer_id, "relationships"]:
+            return "relationships", customer_id.lower()
+        case ["v1", "customers"]:
+            return ("create" if method == "POST" else "customers"), None
+        case ["v1", "customers", customer_id]:
+            return "customer", customer_id.lower()
+        case ["v1", "relationships"]:
+            return "resellers", None
+        case [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]:
+            return "token", None
+        case _:
+            return "other", None

@@ -1,0 +1,62 @@
+"""The connection below HTTP: the server's protocol, and how a fault cuts it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, MutableMapping
+
+_KEY = "partnercenter_emulator.transport"
+_LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 that tells the application which transport a request came through."""
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"][_KEY] = self.transport
+
+
+async def cut(
+    scope: dict[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
+) -> None:
+    """Reset a request's connection: the client sees no answer at all."""
+    transport = _transport(scope)
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            # Without lingering a close becomes a reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
+        transport.abort()
+        await _until_gone(receive)
+
+
+async def finish(
+    scope: dict[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
+) -> None:
+    """Close a request's connection after what was sent so far."""
+    transport = _transport(scope)
+    if transport is not None:
+        transport.close()
+        await _until_gone(receive)
+
+
+def _transport(scope: dict[str, Any]) -> asyncio.Transport | None:
+    transport: asyncio.Transport | None = scope.get("state", {}).get(_KEY)
+    return transport
+
+
+async def _until_gone(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

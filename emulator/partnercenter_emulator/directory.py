@@ -1,0 +1,261 @@
+"""The partner's customers as they are now: the population and what was changed since."""
+
+from __future__ import annotations
+
+import uuid
+from array import array
+from bisect import bisect_left, insort
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .data import listed_customer, relationship
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .data import Population, Record, Resellers
+
+PAGE = 500
+"""How many customers the iterators over everything look at in one step."""
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A condition of `GET /v1/customers`: the value begins the field, whatever the case."""
+
+    field: str
+    value: str
+
+
+class Directory:
+    """Who the partner's customers are and who serves them.
+
+    A customer keeps its position for ever: new ones come at the end and removed ones leave a gap,
+    so a listing that goes on from a position neither repeats nor loses anybody else.
+    """
+
+    def __init__(self, population: Population) -> None:
+        """Start with a population and assign its customers to their resellers."""
+        self._population = population
+        self._created: list[Record] = []
+        self._created_positions: dict[str, int] = {}
+        self._created_domains: set[str] = set()
+        self._removed: set[int] = set()
+        self._names: dict[int, str] = {}
+        self.resellers = population.resellers
+        self._members = [array("I") for _ in self.resellers]
+        self._served_by: array[int] = array("I")
+        self._exceptions: dict[int, Resellers] = {}
+        self._nobody = len(self.resellers)
+        self._numbers = {
+            str(reseller["id"]).lower(): number for number, reseller in enumerate(self.resellers)
+        }
+        served, members = self._served_by.append, [member.append for member in self._members]
+        for position, numbers in enumerate(population.assignments()):
+            served(numbers[0] if numbers else self._nobody)
+            for number in numbers:
+                members[number](position)
+            if len(numbers) > 1:
+                self._exceptions[position] = numbers
+
+    def __len__(self) -> int:
+        """Return how many customers there are."""
+        return len(self._served_by) - len(self._removed)
+
+    def page(self, condition: Filter | None, start: int, size: int) -> tuple[list[int], int | None]:
+        """Return up to `size` positions from `start` on, and where the next page starts."""
+        found: list[int] = []
+        for position in self._matching(condition, start):
+            if len(found) == size:
+                return found, position
+            found.append(position)
+        return found, None
+
+    def count(self, condition: Filter | None) -> int:
+        """Return how many customers match."""
+        return len(self) if condition is None else sum(1 for _ in self._matching(condition, 0))
+
+    def position_of(self, identifier: str) -> int | None:
+        """Return the position of a customer by id, in any case; None when there is none."""
+        identifier = identifier.lower()
+        position = self._created_positions.get(identifier)
+        if position is None:
+            position = self._population.position_of(identifier)
+        return None if position in self._removed else position
+
+    def reseller_number(self, identifier: str) -> int | None:
+        """Return the position of a reseller by id, in any case."""
+        return self._numbers.get(identifier.lower())
+
+    def resellers_of(self, position: int) -> Resellers:
+        """Return the positions of the resellers that serve a customer."""
+        numbers = self._exceptions.get(position)
+        if numbers is not None:
+            return numbers
+        number = self._served_by[position]
+        return () if number == self._nobody else (number,)
+
+    def listed(self, position: int) -> Record:
+        """Return a customer as a list shows it."""
+        if position < self._population.size:
+            record = self._population.listed(position)
+        else:
+            created = self._created[position - self._population.size]
+            record = listed_customer(
+                created["id"],
+                created["companyProfile"]["domain"],
+                created["companyProfile"]["companyName"],
+            )
+        name = self._names.get(position)
+        return record if name is None else _renamed(record, name)
+
+    def full(self, position: int) -> Record:
+        """Return a customer as the request by id shows it."""
+        if position < self._population.size:
+            record = self._population.full(position)
+        else:
+            record = dict(self._created[position - self._population.size])
+        numbers = self.resellers_of(position)
+        if numbers:
+            record["associatedPartnerId"] = self.resellers[numbers[0]]["id"]
+        name = self._names.get(position)
+        return record if name is None else _renamed(record, name)
+
+    def relationships(self, position: int) -> list[Record]:
+        """Return the relationship records of a customer."""
+        numbers = self.resellers_of(position)
+        if position < self._population.size:
+            return self._population.relationships(position, numbers)
+        return [relationship(self.resellers[number]) for number in numbers]
+
+    def has_domain(self, domain: str) -> bool:
+        """Tell whether a customer owns this domain, in any case."""
+        domain = domain.lower()
+        return domain in self._created_domains or self._population.has_domain(domain)
+
+    def create(self, domain: str, name: str, details: Record, reseller: int | None) -> Record:
+        """Add a customer at the end of the list and return it as the request by id shows it.
+
+        `details` are the members that only the record by id has (`billingProfile` and others).
+        """
+        identifier = str(uuid.uuid4())
+        position = len(self._served_by)
+        listed = listed_customer(identifier, domain, name)
+        self._created.append(
+            {
+                "id": identifier,
+                "commerceId": identifier,
+                "companyProfile": listed["companyProfile"],
+                **details,
+                "relationshipToPartner": listed["relationshipToPartner"],
+                "allowDelegatedAccess": True,
+                "links": listed["links"],
+                "attributes": listed["attributes"],
+            }
+        )
+        self._created_positions[identifier] = position
+        self._created_domains.add(domain.lower())
+        self._served_by.append(self._nobody)
+        self.assign(position, () if reseller is None else (reseller,))
+        return self.full(position)
+
+    def remove(self, position: int) -> None:
+        """Let a customer vanish."""
+        self.assign(position, ())
+        self._removed.add(position)
+
+    def rename(self, position: int, name: str) -> None:
+        """Change a customer's company name."""
+        self._names[position] = name
+
+    def assign(self, position: int, numbers: Resellers) -> None:
+        """Let a customer be served by these resellers and by nobody else."""
+        for number in self.resellers_of(position):
+            members = self._members[number]
+            del members[bisect_left(members, position)]
+        for number in numbers:
+            insort(self._members[number], position)
+        self._served_by[position] = numbers[0] if numbers else self._nobody
+        self._exceptions.pop(position, None)
+        if len(numbers) > 1:
+            self._exceptions[position] = numbers
+
+    def counts(self) -> dict[str, int]:
+        """Return how many customers, resellers, memberships and direct customers there are."""
+        members = sum(len(member) for member in self._members)
+        direct = sum(1 for position in self.iterate_positions() if not self.resellers_of(position))
+        return {
+            "customers": len(self),
+            "resellers": len(self.resellers),
+            "memberships": members,
+            "direct_customers": direct,
+        }
+
+    def iterate_positions(self) -> Iterator[int]:
+        """Yield every customer's position; changes made meanwhile do no harm."""
+        start: int | None = 0
+        while start is not None:
+            positions, start = self.page(None, start, PAGE)
+            yield from positions
+
+    def iterate_customers(self) -> Iterator[Record]:
+        """Yield the customers as the list shows them, in its order."""
+        return (self.listed(position) for position in self.iterate_positions())
+
+    def iterate_memberships(self) -> Iterator[Record]:
+        """Yield `reseller_id` and `customer_id`, reseller by reseller, in the lists' order."""
+        for reseller in self.resellers:
+            start: int | None = 0
+            condition = Filter("IndirectReseller", reseller["id"])
+            while start is not None:
+                positions, start = self.page(condition, start, PAGE)
+                for position in positions:
+                    yield {"reseller_id": reseller["id"], "customer_id": self._identifier(position)}
+
+    def iterate_relationships(self) -> Iterator[Record]:
+        """Yield every relationship record with `customer_id` added, customer by customer."""
+        for position in self.iterate_positions():
+            identifier = self._identifier(position)
+            for record in self.relationships(position):
+                yield {"customer_id": identifier} | record
+
+    def _identifier(self, position: int) -> str:
+        if position < self._population.size:
+            return self._population.identifier(position)
+        return str(self._created[position - self._population.size]["id"])
+
+    def _matching(self, condition: Filter | None, start: int) -> Iterator[int]:
+        if condition is not None and condition.field == "IndirectReseller":
+            members = self._members_of(condition.value.lower())
+            return (members[index] for index in range(bisect_left(members, start), len(members)))
+        positions = range(start, len(self._served_by))
+        present = (
+            (position for position in positions if position not in self._removed)
+            if self._removed
+            else iter(positions)
+        )
+        if condition is None:
+            return present
+        member = "companyName" if condition.field == "CompanyName" else "domain"
+        wanted = condition.value.casefold()
+        return (
+            position
+            for position in present
+            if str(self.listed(position)["companyProfile"][member]).casefold().startswith(wanted)
+        )
+
+    def _members_of(self, beginning: str) -> Sequence[int]:
+        """Return the customers of every reseller whose id begins so."""
+        number = self._numbers.get(beginning)
+        if number is not None:
+            return self._members[number]
+        several = [
+            self._members[number]
+            for identifier, number in self._numbers.items()
+            if identifier.startswith(beginning)
+        ]
+        return sorted(set().union(*several))
+
+
+def _renamed(record: Record, name: str) -> Record:
+    return record | {"companyProfile": record["companyProfile"] | {"companyName": name}}

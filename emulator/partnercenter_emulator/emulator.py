@@ -1,0 +1,242 @@
+"""The library's face: an emulator on a port of this machine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from .app import create_app
+from .server import ServerThread, is_loopback
+from .state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from .credentials import Credentials
+    from .data import Fixture, Record
+    from .faults import Fault
+    from .journal import LoggedRequest, Stats
+    from .options import Options
+
+T = TypeVar("T")
+
+RECORDS_AT_ONCE = 500
+
+
+class Emulator:
+    """A Partner Center of one partner, served over HTTP from a thread of this process.
+
+    Use it as a context manager, or call `start` and `stop`. Every member may be used from any
+    thread, before, while and after it serves.
+    """
+
+    def __init__(  # noqa: PLR0913 - all but the options are rarely given
+        self,
+        options: Options | None = None,
+        *,
+        faults: Iterable[Fault] = (),
+        fixture: Fixture | None = None,
+        credentials: Credentials | None = None,
+        clock: Callable[[], float] = time.time,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        allow_remote: bool = False,
+    ) -> None:
+        """Prepare an emulator; nothing is served yet.
+
+        Args:
+            options: Its behaviour and the size of its data.
+            faults: Rules in force from the start.
+            fixture: Data to serve in place of generated data.
+            credentials: What clients sign in with; new secrets by default.
+            clock: Source of time, seconds since the epoch; quotas and lifetimes follow it.
+            host: Address to listen on.
+            port: Port to listen on, 0 for a free one.
+            allow_remote: Permit a host that other machines reach.
+
+        Raises:
+            ValueError: An option or a rule has a wrong value, or the host is not loopback.
+        """
+        if not (allow_remote or is_loopback(host)):
+            msg = f"{host} is reachable from other machines; allow that explicitly or use 127.0.0.1"
+            raise ValueError(msg)
+        self._state = State(
+            options, faults=faults, fixture=fixture, credentials=credentials, clock=clock
+        )
+        self._host, self._port = host, port
+        self._server: ServerThread | None = None
+
+    def __enter__(self) -> Self:
+        """Start serving."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop serving."""
+        self.stop()
+
+    def start(self) -> None:
+        """Serve; returns when requests are answered.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        if self._server is None:
+            self._server = ServerThread(create_app(self._state), self._host, self._port)
+
+    def stop(self) -> None:
+        """Drop all connections and stop serving; what the emulator knows stays."""
+        if self._server is not None:
+            self._server.stop()
+            self._server = None
+
+    @property
+    def url(self) -> str:
+        """Origin of the API and of the token endpoint, such as `http://127.0.0.1:40123`.
+
+        Raises:
+            RuntimeError: The emulator is not serving.
+        """
+        if self._server is None:
+            msg = "the emulator is not serving: use it in a with statement or call start()"
+            raise RuntimeError(msg)
+        return self._server.url
+
+    @property
+    def credentials(self) -> Credentials:
+        """What clients sign in with."""
+        return self._state.credentials
+
+    def tap_config(self, *, app_only: bool = False) -> dict[str, str]:
+        """Return the settings of tap-partnercenter; app-only leaves the refresh token out."""
+        credentials = self.credentials
+        config = {
+            "tenant_id": credentials.tenant_id,
+            "client_id": credentials.client_id,
+            "client_secret": credentials.client_secret,
+            "refresh_token": credentials.refresh_token,
+            "api_url": self.url,
+            "auth_url": self.url,
+        }
+        if app_only:
+            del config["refresh_token"]
+        return config
+
+    def environment(self, *, app_only: bool = False) -> dict[str, str]:
+        """Return `tap_config` as environment variables, and `PARTNERCENTER_EMULATOR_URL`."""
+        config = self.tap_config(app_only=app_only)
+        variables = {f"TAP_PARTNERCENTER_{name.upper()}": text for name, text in config.items()}
+        return variables | {"PARTNERCENTER_EMULATOR_URL": self.url}
+
+    @property
+    def options(self) -> Options:
+        """The options in force."""
+        return self._state.options
+
+    def configure(self, **changes: object) -> None:
+        """Change options while the emulator runs.
+
+        Raises:
+            ValueError: An option is unknown, has a wrong value, or only counts at the start.
+        """
+        self._call(lambda: self._state.configure(changes))
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The rules in force; assign others to replace them and count from zero.
+
+        Raises:
+            ValueError: A rule has a wrong value.
+        """
+        return self._state.faults.faults
+
+    @faults.setter
+    def faults(self, faults: Iterable[Fault]) -> None:
+        rules = list(faults)
+        self._call(lambda: self._state.faults.replace(rules))
+
+    def stats(self) -> Stats:
+        """Return the counts since the start or the last reset."""
+        return self._call(self._state.stats)
+
+    @property
+    def requests(self) -> list[LoggedRequest]:
+        """The latest requests, oldest first."""
+        return self._call(lambda: list(self._state.journal.requests))
+
+    def reset_stats(self) -> None:
+        """Count from zero again and forget the requests."""
+        self._call(self._state.reset_stats)
+
+    def customers(self) -> Iterator[Record]:
+        """Yield all customers as the API lists them, in its order."""
+        return self._records(self._state.directory.iterate_customers())
+
+    def resellers(self) -> Iterator[Record]:
+        """Yield the indirect resellers as the API lists them, in its order."""
+        return self._records(iter(self._state.directory.resellers))
+
+    def memberships(self) -> Iterator[Record]:
+        """Yield `reseller_id` and `customer_id` for each customer in a reseller's list."""
+        return self._records(self._state.directory.iterate_memberships())
+
+    def relationships(self) -> Iterator[Record]:
+        """Yield each customer's relationship records with `customer_id` added."""
+        return self._records(self._state.directory.iterate_relationships())
+
+    def counts(self) -> dict[str, int]:
+        """Return how many customers, resellers, memberships and direct customers there are."""
+        return self._call(self._state.directory.counts)
+
+    def create_customer(
+        self, name: str, *, domain: str | None = None, reseller_id: str | None = None
+    ) -> Record:
+        """Add a customer at the end of the list and return its record.
+
+        Raises:
+            KeyError: There is no such reseller.
+            ValueError: The domain belongs to another customer.
+        """
+        return self._call(
+            lambda: self._state.create_customer(name, domain=domain, reseller_id=reseller_id)
+        )
+
+    def remove_customer(self, customer_id: str) -> None:
+        """Let a customer vanish.
+
+        Raises:
+            KeyError: There is no such customer.
+        """
+        self._call(lambda: self._state.remove_customer(customer_id))
+
+    def rename_customer(self, customer_id: str, name: str) -> None:
+        """Change a customer's company name.
+
+        Raises:
+            KeyError: There is no such customer.
+        """
+        self._call(lambda: self._state.rename_customer(customer_id, name))
+
+    def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
+        """Let a customer be served by one reseller only, or by none.
+
+        Raises:
+            KeyError: There is no such customer or reseller.
+        """
+        self._call(lambda: self._state.move_customer(customer_id, reseller_id))
+
+    def _call(self, function: Callable[[], T]) -> T:
+        """Run `function` where the state may be touched: on the server's loop while it serves."""
+        return function() if self._server is None else self._server.call(function)
+
+    def _records(self, source: Iterator[Record]) -> Iterator[Record]:
+        while records := self._call(lambda: list(itertools.islice(source, RECORDS_AT_ONCE))):
+            yield from records

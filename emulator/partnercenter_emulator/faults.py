@@ -1,0 +1,298 @@
+"""Faults on demand: rules that say which requests fail, and how."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from .answers import Answer, Headers, Shape, error_answer, json_answer
+from .entra import entra_error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .calls import Call
+
+Place: TypeAlias = Literal[
+    "token",
+    "customers",
+    "continuation",
+    "partition",
+    "partition_continuation",
+    "resellers",
+    "relationships",
+    "customer",
+    "create",
+    "any",
+]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Times: TypeAlias = Annotated[int, Meta(ge=1)]
+
+CHUNK = 65_536
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One rule: which requests (the first seven members), and what happens to them.
+
+    Several actions may stand together where that makes sense: `hang` before any of them, `headers`
+    with any answer, `status` with `body` and `json`.
+    """
+
+    place: Annotated[
+        Place, Meta(description="Kind of request; `any` is every one, tokens included.")
+    ] = "any"
+    customer_id: Annotated[
+        str | None, Meta(description="Only requests whose path names this customer.")
+    ] = None
+    reseller_id: Annotated[
+        str | None, Meta(description="Only lists filtered by this reseller.")
+    ] = None
+    skip: Annotated[Count, Meta(description="Let so many matching requests pass first.")] = 0
+    times: Annotated[Times | None, Meta(description="Apply so often at most; null for ever.")] = (
+        None
+    )
+    every: Annotated[Times, Meta(description="Of the rest, only each n-th.")] = 1
+    share: Annotated[
+        float,
+        Meta(ge=0, le=1, description="Only this share of the addresses, always the same ones."),
+    ] = 1.0
+
+    status: Annotated[
+        Annotated[int, Meta(ge=200, le=599)] | None,
+        Meta(description="Answer with an error of this status, or the status of `body`/`json`."),
+    ] = None
+    code: Annotated[
+        int | str | None, Meta(description="The error's code; at `token` an AADSTS number.")
+    ] = None
+    shape: Annotated[
+        Shape | None, Meta(description="Shape of the error: A, B, C, D (no body) or html.")
+    ] = None
+    description: Annotated[str | None, Meta(description="The error's text.")] = None
+    headers: Annotated[
+        dict[str, str] | None, Meta(description="More headers, for example `Retry-After`.")
+    ] = None
+    hang: Annotated[float, Meta(ge=0, description="Wait so many seconds before going on.")] = 0
+    reset: Annotated[bool, Meta(description="Cut the connection instead of answering.")] = False
+    truncate: Annotated[
+        bool, Meta(description="Send half of the promised body, then cut the connection.")
+    ] = False
+    expire_token: Annotated[
+        bool, Meta(description="Revoke the access token that was used, and answer 401.")
+    ] = False
+    body: Annotated[
+        bytes | None, Meta(description="Serve these bytes; base64 where the rule is JSON.")
+    ] = None
+    json: Annotated[Any, Meta(description="Serve this document.")] = UNSET
+    not_json: Annotated[bool, Meta(description="Answer 200 with what is no JSON.")] = False
+    empty_body: Annotated[bool, Meta(description="Answer 200 with no body at all.")] = False
+    redirect: Annotated[
+        str | None, Meta(description="Answer 302 (or `status`) with this address.")
+    ] = None
+    huge_body: Annotated[Count, Meta(description="Answer with a JSON string of so many bytes.")] = 0
+    deep_json: Annotated[Count, Meta(description="Answer with so many nested arrays.")] = 0
+    link_to: Annotated[
+        str | None, Meta(description="Let the page's next link lead to this address.")
+    ] = None
+    cycle: Annotated[
+        Literal[0, 1, 2],
+        Meta(description="Let the next link lead to the same page (1) or to the one before (2)."),
+    ] = 0
+    duplicate_first_item: Annotated[
+        bool, Meta(description="Repeat the first item at the end of the page.")
+    ] = False
+    add_fields: Annotated[
+        dict[str, Any] | None, Meta(description="Merge these members into each item.")
+    ] = None
+    drop_field: Annotated[
+        str | None,
+        Meta(description="Drop a member of the body by dotted path; `items.` goes into each item."),
+    ] = None
+    items_not_list: Annotated[bool, Meta(description="Make `items` an object.")] = False
+    item_not_object: Annotated[bool, Meta(description="Make the first item a string.")] = False
+
+    def __post_init__(self) -> None:
+        """Refuse a rule that would do nothing."""
+        fields = msgspec.structs.fields(type(self))
+        first = next(index for index, field in enumerate(fields) if field.name == "status")
+        if all(getattr(self, field.name) == field.default for field in fields[first:]):
+            msg = "a fault needs something to do: status, reset, body, hang, ..."
+            raise ValueError(msg)
+
+    def changes_document(self) -> bool:
+        """Tell whether this fault alters the body that the API would send."""
+        return bool(
+            self.link_to
+            or self.duplicate_first_item
+            or self.add_fields
+            or self.drop_field
+            or self.items_not_list
+            or self.item_not_object
+        )
+
+    def replacement(self, place: str) -> Answer | None:
+        """Return the answer to give instead of the API's; None to let the API answer."""
+        answer = self._replacement(place)
+        if answer is not None:
+            answer.headers.extend(self.extra_headers())
+        return answer
+
+    def extra_headers(self) -> Headers:
+        """Return `headers` as they go over the wire."""
+        return [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in (self.headers or {}).items()
+        ]
+
+    def _replacement(self, place: str) -> Answer | None:  # noqa: C901, PLR0911 - a line per action
+        status = self.status or 200
+        if self.expire_token:
+            return error_answer(401, "A", 400, "Access denied: the token has expired.")
+        if self.body is not None:
+            return Answer(status, self.body)
+        if self.json is not UNSET:
+            return json_answer(self.json, status)
+        if self.not_json:
+            return Answer(status, b"{this is not JSON")
+        if self.empty_body:
+            return Answer(status)
+        if self.redirect is not None:
+            return Answer(
+                self.status or 302, headers=[(b"location", self.redirect.encode("latin-1"))]
+            )
+        if self.huge_body:
+            return Answer(status)
+        if self.deep_json:
+            return Answer(status, b"[" * self.deep_json + b"]" * self.deep_json)
+        if self.status is None:
+            return None
+        text = self.description or f"Fault on demand: {_phrase(status)}."
+        if place == "token" and self.shape is None:
+            number = str(self.code)
+            return entra_error(status, int(number) if number.isdigit() else 90033, text)
+        return error_answer(status, self.shape, self.code, text)
+
+
+def tampered(fault: Fault, answer: Answer) -> Answer:
+    """Return the API's answer as the fault changes it; answers that are no object stay."""
+    answer.headers.extend(fault.extra_headers())
+    document = msgspec.json.decode(answer.body) if fault.changes_document() else None
+    if not isinstance(document, dict):
+        return answer
+    items = document.get("items")
+    if fault.link_to is not None:
+        following = document.setdefault("links", {}).setdefault(
+            "next", {"method": "GET", "headers": []}
+        )
+        following["uri"] = fault.link_to
+    if fault.add_fields:
+        for item in items if items is not None else [document]:
+            item.update(fault.add_fields)
+    if fault.drop_field is not None:
+        _drop(document, fault.drop_field.split("."))
+    if items and fault.duplicate_first_item:
+        items.append(items[0])
+    if items and fault.item_not_object:
+        items[0] = "not an object"
+    if fault.items_not_list:
+        document["items"] = {"0": items}
+    answer.body = msgspec.json.encode(document)
+    return answer
+
+
+def huge_body(size: int) -> Iterable[bytes]:
+    """Yield a JSON string of `size` bytes in pieces."""
+    chunks, rest = divmod(max(0, size - 2), CHUNK)
+    yield b'"'
+    for _ in range(chunks):
+        yield b"x" * CHUNK
+    yield b"x" * rest + b'"'
+
+
+def checked_fault(fault: Fault) -> Fault:
+    """Return `fault` after checking types and bounds.
+
+    Raises:
+        ValueError: A member has a wrong type or value; the message names it.
+    """
+    return msgspec.convert(msgspec.to_builtins(fault), Fault)
+
+
+@dataclass(slots=True)
+class _Rule:
+    fault: Fault
+    seen: int = 0
+    applied: int = 0
+
+    def concerns(self, call: Call) -> bool:
+        fault = self.fault
+        return (
+            fault.place in ("any", call.place)
+            and (fault.customer_id or "").lower() in ("", call.customer_id)
+            and (fault.reseller_id or "").lower() in ("", call.reseller_id)
+        )
+
+    def is_due(self, call: Call) -> bool:
+        fault, number = self.fault, self.seen - self.fault.skip
+        return (
+            number > 0
+            and number % fault.every == 0
+            and (fault.times is None or self.applied < fault.times)
+            and (fault.share >= 1 or _fraction(call.target) < fault.share)
+        )
+
+
+class FaultBook:
+    """The rules in force and how often each was met."""
+
+    def __init__(self) -> None:
+        """Begin without rules."""
+        self._rules: list[_Rule] = []
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The rules in order."""
+        return tuple(rule.fault for rule in self._rules)
+
+    def replace(self, faults: Iterable[Fault]) -> None:
+        """Put other rules in force and count from zero.
+
+        Raises:
+            ValueError: A rule has a member of a wrong type or value.
+        """
+        self._rules = [_Rule(checked_fault(fault)) for fault in faults]
+
+    def match(self, call: Call) -> Fault | None:
+        """Return the first rule that is due for a request; all rules that it concerns count it."""
+        chosen: Fault | None = None
+        for rule in self._rules:
+            if rule.concerns(call):
+                rule.seen += 1
+                if chosen is None and rule.is_due(call):
+                    rule.applied += 1
+                    chosen = rule.fault
+        return chosen
+
+
+def _drop(value: Any, path: list[str]) -> None:  # noqa: ANN401 - any JSON
+    for element in value if isinstance(value, list) else [value]:
+        if isinstance(element, dict):
+            if len(path) == 1:
+                element.pop(path[0], None)
+            else:
+                _drop(element.get(path[0]), path[1:])
+
+
+def _fraction(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest()) / 2**32
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return str(status)

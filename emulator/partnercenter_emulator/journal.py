@@ -1,0 +1,139 @@
+"""What an emulator remembers of the requests it got; never a secret."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .calls import Call
+
+
+class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as it was answered.
+
+    `at` is the time of arrival by the emulator's clock and `seconds` how long the answer took;
+    `status` is 0 when the connection was cut instead of answered; `request_id` and
+    `correlation_id` are those of the answer.
+    """
+
+    number: int
+    at: float
+    seconds: float
+    method: str
+    path: str
+    place: str
+    status: int
+    request_id: str
+    correlation_id: str
+    user_agent: str
+    has_token: bool
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """Counts since the start or the last reset.
+
+    `by_place` counts statuses (as text; "0" for a connection cut) for each place. In-flight
+    figures and `inside_retry_after` concern the API, not the token endpoint; the latter counts
+    requests that came before the time named by a 429 of the same quota.
+    """
+
+    requests: int
+    by_place: dict[str, dict[str, int]]
+    in_flight: int
+    most_in_flight: int
+    refused: int
+    inside_retry_after: int
+    tokens_issued: int
+    first_request_at: float | None
+    last_request_at: float | None
+
+
+class Journal:
+    """Counts requests and remembers the latest."""
+
+    def __init__(self, size: int, clock: Callable[[], float]) -> None:
+        """Remember up to `size` requests."""
+        self._clock = clock
+        self.requests: deque[LoggedRequest] = deque(maxlen=size)
+        self._in_flight = 0
+        self._tokens_before = 0
+        self._closed_until: dict[str, float] = {}
+        self.reset(tokens_issued=0)
+
+    def reset(self, tokens_issued: int) -> None:
+        """Forget everything but the requests in flight."""
+        self.requests.clear()
+        self._closed_until.clear()
+        self._counts: Counter[tuple[str, int]] = Counter()
+        self._total = 0
+        self._most_in_flight = self._in_flight
+        self._inside = 0
+        self._tokens_before = tokens_issued
+        self._first_at: float | None = None
+        self._last_at: float | None = None
+
+    def arrive(self, call: Call, scope: str) -> None:
+        """Note a request's arrival; `scope` names the quota it counts against."""
+        now = call.arrived_at
+        self._total += 1
+        call.number = self._total
+        if self._first_at is None:
+            self._first_at = now
+        self._last_at = now
+        if call.place != "token":
+            self._in_flight += 1
+            self._most_in_flight = max(self._most_in_flight, self._in_flight)
+            if self._closed_until and now < self._closed_until.get(scope, 0):
+                self._inside += 1
+
+    def close(self, scope: str, until: float) -> None:
+        """Note that a 429 told the client to stay away until this time."""
+        self._closed_until[scope] = until
+
+    def leave(self, call: Call, status: int) -> None:
+        """Note how a request was answered; 0 for a connection cut."""
+        if call.place != "token":
+            self._in_flight -= 1
+        self._counts[call.place, status] += 1
+        self.requests.append(
+            LoggedRequest(
+                number=call.number,
+                at=call.arrived_at,
+                seconds=self._clock() - call.arrived_at,
+                method=call.method,
+                path=call.target,
+                place=call.place,
+                status=status,
+                request_id=call.request_id,
+                correlation_id=call.correlation_id,
+                user_agent=call.header(b"user-agent"),
+                has_token=bool(call.bearer),
+            )
+        )
+
+    def stats(self, tokens_issued: int) -> Stats:
+        """Return the counts."""
+        by_place: dict[str, dict[str, int]] = {}
+        for (place, status), count in sorted(self._counts.items()):
+            by_place.setdefault(place, {})[str(status)] = count
+        return Stats(
+            requests=self._total,
+            by_place=by_place,
+            in_flight=self._in_flight,
+            most_in_flight=self._most_in_flight,
+            refused=sum(n for (_, status), n in self._counts.items() if status == 429),  # noqa: PLR2004
+            inside_retry_after=self._inside,
+            tokens_issued=tokens_issued - self._tokens_before,
+            first_request_at=self._first_at,
+            last_request_at=self._last_at,
+        )
+
+
+def as_json_lines(records: list[Any]) -> bytes:
+    """Return records as JSON lines."""
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)

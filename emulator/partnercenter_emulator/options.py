@@ -1,0 +1,175 @@
+"""What an emulator can be told: one table for library, command line and admin API."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+LinkForm: TypeAlias = Literal[
+    "relative", "versioned", "absolute", "double_question", "token_only", "rotate"
+]
+Ending: TypeAlias = Literal["plain", "no_links", "empty_links", "null_next", "empty", "code_2000"]
+
+STARTUP_ONLY = frozenset({"seed", "customers", "resellers", "request_log", "admin"})
+"""Options that shape an emulator when it is made and cannot be changed while it runs."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The behaviour of one emulator.
+
+    The description of each option stands in its annotation, where the command's ``--help``, the
+    admin API and the README's table read it too. Durations are seconds.
+    """
+
+    seed: Annotated[Count, Meta(description="Same seed and sizes, same data.")] = 1
+    customers: Annotated[
+        int, Meta(ge=0, le=2**32 - 1, description="How many customers the partner has.")
+    ] = 3000
+    resellers: Annotated[Count, Meta(description="How many indirect resellers it has.")] = 12
+
+    page_limit: Annotated[
+        int,
+        Meta(ge=1, le=500, description="Largest page of customers; also the page without `size`."),
+    ] = 500
+    link_form: Annotated[
+        LinkForm, Meta(description="How a page names the next one; `rotate` takes turns.")
+    ] = "relative"
+    extra_link_headers: Annotated[
+        bool, Meta(description="Links ask for a second header, and insist on getting it.")
+    ] = False
+    ending: Annotated[Ending, Meta(description="What the last page of a list looks like.")] = (
+        "plain"
+    )
+    empty_page_every: Annotated[
+        Count, Meta(description="Each n-th page is empty and links on; 0 for never, not 1.")
+    ] = 0
+    total_count: Annotated[
+        Literal["page", "all", "wrong"], Meta(description="What `totalCount` counts.")
+    ] = "page"
+    continuation_lifetime: Annotated[
+        Seconds, Meta(description="A continuation is refused after this long; 0 for never.")
+    ] = 0
+
+    bom: Annotated[
+        Literal["none", "success", "error", "all"],
+        Meta(description="Which answers of the API begin with a byte order mark."),
+    ] = "none"
+    gzip: Annotated[bool, Meta(description="Compress for clients that accept it.")] = False
+    latency: Annotated[Seconds, Meta(description="Time each API request takes.")] = 0
+    token_latency: Annotated[Seconds, Meta(description="Time each token request takes.")] = 0
+
+    token_lifetime: Annotated[int, Meta(ge=1, description="Life of an access token.")] = 3599
+    early_expiry: Annotated[
+        Seconds, Meta(description="Access tokens die this long before their stated end.")
+    ] = 0
+    refresh_token_lifetime: Annotated[Seconds, Meta(description="Life of a refresh token.")] = (
+        7_776_000
+    )
+    revoke_old_refresh_tokens: Annotated[
+        bool, Meta(description="A redeemed refresh token cannot be redeemed again.")
+    ] = False
+    mfa: Annotated[
+        Literal["none", "header", "code"],
+        Meta(description="Refuse App+User tokens as lacking MFA, in the old or the new form."),
+    ] = "none"
+
+    requests_per_minute: Annotated[
+        Count, Meta(description="API requests allowed in one window; 0 for no quota.")
+    ] = 0
+    window_seconds: Annotated[float, Meta(gt=0, description="Length of the quota's `minute`.")] = 60
+    quota_model: Annotated[
+        Literal["fixed_window", "sliding_window", "token_bucket"],
+        Meta(description="How the quota is counted."),
+    ] = "fixed_window"
+    burst: Annotated[
+        Count, Meta(description="Size of the token bucket; 0 for a whole window's worth.")
+    ] = 0
+    quota_scope: Annotated[
+        Literal["tenant", "customer"],
+        Meta(description="One quota for all, or one for each customer in the path."),
+    ] = "tenant"
+    retry_after: Annotated[
+        Literal["seconds", "date", "none"], Meta(description="Form of `Retry-After` with a 429.")
+    ] = "seconds"
+    count_refused: Annotated[bool, Meta(description="Refused requests use up quota as well.")] = (
+        True
+    )
+
+    request_log: Annotated[Count, Meta(description="How many requests are remembered.")] = 10_000
+    admin: Annotated[bool, Meta(description="Serve the admin API below `/_emulator`.")] = True
+
+    def __post_init__(self) -> None:
+        """Refuse the one value that would never end."""
+        if self.empty_page_every == 1:
+            msg = "empty_page_every: 1 would make every page empty"
+            raise ValueError(msg)
+
+
+class OptionInfo(msgspec.Struct, frozen=True):
+    """One row of the options table, as flags and documentation need it."""
+
+    name: str
+    default: bool | float | str
+    """A plain value; its type is the option's type, except that an int may stand for a float."""
+    kind: Literal["flag", "choice", "int", "float"]
+    choices: tuple[str, ...]
+    description: str
+
+    @property
+    def flag(self) -> str:
+        """The option's name on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def option_table() -> list[OptionInfo]:
+    """Return every option in order of declaration."""
+    hints = get_type_hints(Options, include_extras=True)
+    return [
+        _describe(field.name, field.default, hints[field.name])
+        for field in msgspec.structs.fields(Options)
+    ]
+
+
+def _describe(name: str, default: bool | float | str, annotation: Any) -> OptionInfo:  # noqa: ANN401, FBT001
+    description = next(
+        meta.description for meta in reversed(annotation.__metadata__) if meta.description
+    )
+    plain = annotation.__origin__
+    choices: tuple[str, ...] = ()
+    kind: Literal["flag", "choice", "int", "float"]
+    if plain is bool:
+        kind = "flag"
+    elif plain is int:
+        kind = "int"
+    elif plain is float:
+        kind = "float"
+    else:
+        kind, choices = "choice", plain.__args__
+    return OptionInfo(name, default, kind, choices, description)
+
+
+def checked(options: Options) -> Options:
+    """Return `options` after checking types and bounds.
+
+    Raises:
+        ValueError: An option has a wrong type or value; the message names it.
+    """
+    return msgspec.convert(msgspec.to_builtins(options), Options)
+
+
+def changed(options: Options, changes: dict[str, Any]) -> Options:
+    """Return `options` with `changes` applied, for an emulator that is running.
+
+    Raises:
+        ValueError: A change names an unknown option, one that only counts at the start, or has a
+            wrong type or value.
+    """
+    fixed = sorted(STARTUP_ONLY & changes.keys())
+    if fixed:
+        msg = f"cannot be changed while the emulator runs: {', '.join(fixed)}"
+        raise ValueError(msg)
+    return msgspec.convert(msgspec.to_builtins(options) | changes, Options)

@@ -1,0 +1,134 @@
+"""A uvicorn server in a thread of its own that starts and stops at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+import uvicorn
+from typing_extensions import override
+
+from .connection import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .app import Application
+
+T = TypeVar("T")
+
+START_TIMEOUT = 10.0
+KEEP_ALIVE = 75
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen on is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its waits: it stops on an event and drops connections instead of draining."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.loop = asyncio.get_running_loop()
+        self.ready.set()
+
+    @override
+    async def main_loop(self) -> None:
+        while not self._stop.is_set():
+            await self.on_tick(0)  # renews the Date header
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1)
+
+    @override
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        # Requests that wait see their client leave.
+        tasks = list(self.server_state.tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+class ServerThread:
+    """Serves an application from a daemon thread until stopped."""
+
+    def __init__(self, app: Application, host: str, port: int) -> None:
+        """Listen on `host` and `port` (0 for a free one) and serve; returns when it answers.
+
+        Raises:
+            OSError: The address cannot be listened on.
+            RuntimeError: The server did not come up.
+        """
+        self._socket = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+        port = self._socket.getsockname()[1]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        config = uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run,
+            args=([self._socket],),
+            name="partnercenter-emulator",
+            daemon=True,
+        )
+        self._thread.start()
+        if not self._server.ready.wait(START_TIMEOUT):
+            msg = "the emulator's server did not start"
+            raise RuntimeError(msg)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Run `function` on the server's event loop and return what it returns."""
+        loop = self._server.loop
+        if loop is None or threading.current_thread() is self._thread:
+            return function()
+        result: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - handed to the caller
+                result.set_exception(error)
+
+        loop.call_soon_threadsafe(run)
+        return result.result()
+
+    def stop(self) -> None:
+        """Drop all connections and end the thread."""
+        self.call(self._server.stop)
+        self._thread.join()
+        self._socket.close()

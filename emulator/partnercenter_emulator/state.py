@@ -1,0 +1,168 @@
+"""Everything one running emulator knows, in one object."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+from .continuation import Continuations
+from .credentials import Credentials, TokenStore
+from .data import Fixture, FixturePopulation, GeneratedPopulation
+from .directory import Directory
+from .entra import TokenEndpoint
+from .faults import Fault, FaultBook
+from .journal import Journal
+from .options import Options, changed, checked
+from .quota import Quota
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .calls import Call
+    from .data import Record
+    from .journal import Stats
+
+QUOTA_OPTIONS = (
+    "requests_per_minute",
+    "window_seconds",
+    "quota_model",
+    "burst",
+    "quota_scope",
+    "count_refused",
+)
+
+
+class State:
+    """One emulator's data, credentials, options, rules and memory.
+
+    Not safe for threads: while a server runs, only its event loop may touch it.
+    """
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        *,
+        fixture: Fixture | None = None,
+        faults: Iterable[Fault] = (),
+        credentials: Credentials | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Prepare an emulator.
+
+        Args:
+            options: Its behaviour.
+            fixture: Data to serve in place of generated data.
+            faults: Rules in force from the start.
+            credentials: What clients sign in with; new secrets by default.
+            clock: Source of time, seconds since the epoch; quotas and lifetimes follow it.
+
+        Raises:
+            ValueError: An option or a rule has a wrong value.
+        """
+        self.options = checked(options or Options())
+        self.credentials = credentials or Credentials()
+        self.clock = clock
+        self.directory = Directory(
+            FixturePopulation(fixture)
+            if fixture is not None
+            else GeneratedPopulation(
+                self.options.seed, self.options.customers, self.options.resellers
+            )
+        )
+        self.tokens = TokenStore(self.credentials.refresh_token, clock)
+        self.token_endpoint = TokenEndpoint(self.credentials, self.tokens, clock)
+        self.continuations = Continuations(self.credentials.tenant_id, clock)
+        self.quota = Quota(self.options)
+        self.faults = FaultBook()
+        self.faults.replace(faults)
+        self.journal = Journal(self.options.request_log, clock)
+        self._vector = secrets.token_urlsafe(9)
+        self._answers = itertools.count(1)
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Change options at run time; a changed quota starts untouched.
+
+        Raises:
+            ValueError: An option is unknown, has a wrong value, or only counts at the start.
+        """
+        before, self.options = self.options, changed(self.options, changes)
+        if any(getattr(before, name) != getattr(self.options, name) for name in QUOTA_OPTIONS):
+            self.quota = Quota(self.options)
+
+    def quota_key(self, call: Call) -> str:
+        """Return the name of the quota a request counts against."""
+        return call.customer_id or "" if self.options.quota_scope == "customer" else ""
+
+    def next_vector(self) -> bytes:
+        """Return a new value for the header `MS-CV`."""
+        return f"{self._vector}{next(self._answers):04x}.0".encode()
+
+    def stats(self) -> Stats:
+        """Return the counts since the start or the last reset."""
+        return self.journal.stats(self.tokens.issued)
+
+    def reset_stats(self) -> None:
+        """Count from zero again and forget the requests."""
+        self.journal.reset(self.tokens.issued)
+
+    def create_customer(
+        self, name: str, *, domain: str | None = None, reseller_id: str | None = None
+    ) -> Record:
+        """Add a customer and return it as the request by id shows it.
+
+        Args:
+            name: The company's name.
+            domain: Its domain; a new one by default.
+            reseller_id: The reseller that serves it; None for a direct customer.
+
+        Raises:
+            KeyError: There is no such reseller.
+            ValueError: The domain belongs to another customer.
+        """
+        reseller = None if reseller_id is None else self._reseller(reseller_id)
+        domain = domain or f"created{secrets.token_hex(6)}.onmicrosoft.com"
+        if self.directory.has_domain(domain):
+            msg = f"another customer has the domain {domain}"
+            raise ValueError(msg)
+        return self.directory.create(domain, name, {}, reseller)
+
+    def remove_customer(self, customer_id: str) -> None:
+        """Let a customer vanish.
+
+        Raises:
+            KeyError: There is no such customer.
+        """
+        self.directory.remove(self._customer(customer_id))
+
+    def rename_customer(self, customer_id: str, name: str) -> None:
+        """Change a customer's company name.
+
+        Raises:
+            KeyError: There is no such customer.
+        """
+        self.directory.rename(self._customer(customer_id), name)
+
+    def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
+        """Let a customer be served by one reseller only, or by none.
+
+        Raises:
+            KeyError: There is no such customer or reseller.
+        """
+        numbers = () if reseller_id is None else (self._reseller(reseller_id),)
+        self.directory.assign(self._customer(customer_id), numbers)
+
+    def _customer(self, identifier: str) -> int:
+        position = self.directory.position_of(identifier)
+        if position is None:
+            msg = f"no customer {identifier}"
+            raise KeyError(msg)
+        return position
+
+    def _reseller(self, identifier: str) -> int:
+        number = self.directory.reseller_number(identifier)
+        if number is None:
+            msg = f"no reseller {identifier}"
+            raise KeyError(msg)
+        return number

@@ -1,0 +1,128 @@
+"""A well-behaved client of the emulated API, signed in over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator
+
+Page: TypeAlias = dict[str, Any]
+SignIn: TypeAlias = Callable[..., requests.Session]
+
+PRINTED = Path(__file__).parent / "printed"
+
+
+class _Client(requests.Session):
+    """A session whose addresses may be paths of the emulator."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._origin = origin
+
+    def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        address = self._origin + url if url.startswith("/") else url
+        kwargs.setdefault("timeout", 10)
+        return super().request(method, address, *args, **kwargs)
+
+
+@pytest.fixture
+def connect() -> Iterator[SignIn]:
+    """Return a function that makes a client without a token."""
+    clients: list[_Client] = []
+
+    def make(emulator: Emulator) -> requests.Session:
+        clients.append(_Client(emulator.url))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def token_form() -> Callable[..., dict[str, str]]:
+    """Return a function that makes the body of a token request; changes replace members."""
+
+    def make(emulator: Emulator, *, app_only: bool = False, **changes: str) -> dict[str, str]:
+        credentials = emulator.credentials
+        form = {
+            "grant_type": "client_credentials" if app_only else "refresh_token",
+            "client_id": credentials.client_id,
+            "client_secret": credentials.client_secret,
+            "refresh_token": credentials.refresh_token,
+            "scope": "https://api.partnercenter.microsoft.com/.default",
+        }
+        return form | changes
+
+    return make
+
+
+@pytest.fixture
+def sign_in(connect: SignIn, token_form: Callable[..., dict[str, str]]) -> SignIn:
+    """Return a function that makes a client with a token, App+User unless told otherwise."""
+
+    def make(emulator: Emulator, **changes: Any) -> requests.Session:
+        client = connect(emulator)
+        path = f"/{emulator.credentials.tenant_id}/oauth2/v2.0/token"
+        answer = client.post(path, data=token_form(emulator, **changes))
+        assert answer.status_code == 200, answer.text
+        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        return client
+
+    return make
+
+
+@pytest.fixture
+def follow() -> Callable[[requests.Session, Page, str], requests.Response | None]:
+    """Return a function that asks for the page after one; None when it was the last."""
+
+    def ask(client: requests.Session, page: Page, path: str) -> requests.Response | None:
+        link = (page.get("links") or {}).get("next")
+        if link:
+            parts = urlsplit(link["uri"])
+            query = parts.query.replace("?", "&")
+            path = f"/v1{parts.path.removeprefix('/v1')}?{query}"
+            headers = {pair["key"]: pair["value"] for pair in link["headers"]}
+        elif page.get("continuationToken"):
+            path += "&seekOperation=Next"
+            headers = {"MS-ContinuationToken": page["continuationToken"]}
+        else:
+            return None
+        return client.get(path, headers=headers)
+
+    return ask
+
+
+@pytest.fixture
+def read_all(
+    follow: Callable[[requests.Session, Page, str], requests.Response | None],
+) -> Callable[[requests.Session, str], list[Page]]:
+    """Return a function that reads a list to its end and returns its pages."""
+
+    def read(client: requests.Session, path: str) -> list[Page]:
+        answer: requests.Response | None = client.get(path)
+        pages: list[Page] = []
+        while answer is not None:
+            ended = answer.status_code == 400 and answer.json()["code"] == 2000
+            if ended and pages and "continuationToken" in pages[-1]:
+                break
+            assert answer.status_code == 200, answer.text
+            pages.append(answer.json())
+            answer = follow(client, pages[-1], path)
+        return pages
+
+    return read
+
+
+@pytest.fixture
+def printed() -> Callable[[str], bytes]:
+    """Return a function that reads a body as the vendor's pages print it."""
+    return lambda name: (PRINTED / f"{name}.json").read_bytes()

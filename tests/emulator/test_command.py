@@ -1,0 +1,188 @@
+"""The command `partnercenter-emulator`, its flags, and the documentation of both."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+import requests
+
+from partnercenter_emulator import Fault, Options
+from partnercenter_emulator.cli import build_parser
+from partnercenter_emulator.options import STARTUP_ONLY, option_table
+
+README = Path(__file__).parents[2] / "emulator" / "README.md"
+COMMAND = [sys.executable, "-m", "partnercenter_emulator"]
+
+
+def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def _python(code: str) -> list[str]:
+    return ["--", sys.executable, "-c", code]
+
+
+def test_exec_gives_the_command_addresses_and_passes_its_exit_code_on() -> None:
+    """The command reaches the emulator by environment variables; its own `--` stays its own."""
+    code = (
+        "import os, sys, urllib.request as r;"
+        "print(r.urlopen(os.environ['PARTNERCENTER_EMULATOR_URL'] + '/_emulator/data/counts')"
+        ".read().decode());"
+        "print(os.environ['TAP_PARTNERCENTER_CLIENT_SECRET'], sys.argv[1:]); sys.exit(7)"
+    )
+    done = _run(
+        "exec", "--customers", "42", *_python(code), "--", "--customers=1",
+        PARTNERCENTER_EMULATOR_CLIENT_SECRET="chosen",  # noqa: S106 - for a test
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (7, "")
+    counts, rest = done.stdout.splitlines()
+    assert json.loads(counts)["customers"] == 42
+    assert rest == "chosen ['--', '--customers=1']"
+
+
+def test_exec_says_how_the_command_died() -> None:
+    """128 and the signal's number, as a shell would."""
+    done = _run("exec", *_python("import os; os.kill(os.getpid(), 9)"))
+    assert done.returncode == 128 + signal.SIGKILL
+
+
+def test_exec_says_in_one_line_that_there_is_no_such_command(tmp_path: Path) -> None:
+    """127 for a missing command, 126 for one that cannot be run."""
+    done = _run("exec", "--", "no-such-command")
+    assert done.returncode == 127
+    assert done.stderr == "partnercenter-emulator: no-such-command: command not found\n"
+    plain = tmp_path / "plain"
+    plain.write_text("no program")
+    done = _run("exec", "--", str(plain))
+    assert done.returncode == 126
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_exec_passes_signals_on() -> None:
+    """The command decides what a SIGTERM means."""
+    code = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5));"
+        "print('ready', flush=True); signal.pause()"
+    )
+    arguments = [*COMMAND, "exec", "--customers", "1", *_python(code)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == 5
+
+
+def test_serve_tells_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
+    """It prints lines for a shell, follows its options and rules, and ends with 0."""
+    rules = tmp_path / "faults.json"
+    rules.write_text('[{"place": "token", "status": 503}]')
+    arguments = ["serve", "--port", "0", "--customers", "4", "--bom", "all", "--gzip"]
+    command = [*COMMAND, *arguments, "--faults", str(rules)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        title, *_ = lines = [running.stdout.readline().strip() for _ in range(8)]
+        assert "4 customers" in title
+        exports = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
+        url = exports["PARTNERCENTER_EMULATOR_URL"]
+        with requests.Session() as client:
+            client.trust_env = False
+            about = client.get(f"{url}/_emulator", timeout=5).json()
+        assert (about["options"]["bom"], about["options"]["gzip"]) == ("all", True)
+        assert about["faults"][0]["status"] == 503
+        running.send_signal(signal.SIGINT)
+        assert running.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["serve", "--host", "0.0.0.0"], "other machines"),  # noqa: S104
+        (["serve", "--latency", "-1"], "latency"),
+        (["serve", "--faults", "no-such-file"], "no-such-file"),
+        (["serve", "--port", "99999"], "port"),
+        (["serve", "--", "true"], "exec"),
+        (["exec", "--customers", "1"], "-- command"),
+        ([], "required"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(arguments: list[str], told: str) -> None:
+    """Exit code 2, no traceback."""
+    done = _run(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_every_option_is_a_flag_with_its_default() -> None:
+    """The parser makes exactly the default options, and changes any of them."""
+    parsed = vars(build_parser().parse_args(["serve"]))
+    server = {"action", "host", "port", "allow_remote", "faults"}
+    given = {name: value for name, value in parsed.items() if name not in server}
+    assert Options(**given) == Options()
+    assert list(given) == [field.name for field in msgspec.structs.fields(Options)]
+    for option in option_table():
+        value = {"int": "7", "float": "1.5", "choice": option.choices[-1:]}.get(option.kind)
+        flags = [option.flag, *([value] if isinstance(value, str) else value or [])]
+        changed = vars(build_parser().parse_args(["exec", *flags]))[option.name]
+        expected = {"int": 7, "float": 1.5, "flag": True}.get(option.kind, option.choices[-1:])
+        assert changed == (expected[0] if isinstance(expected, tuple) else expected)
+
+
+def _option_rows() -> list[str]:
+    rows = []
+    for option in option_table():
+        default = str(option.default).lower() if option.kind == "flag" else str(option.default)
+        choices = ", ".join(f"`{choice}`" for choice in option.choices)
+        text = f"{option.description} One of {choices}." if choices else option.description
+        mark = " †" if option.name in STARTUP_ONLY else ""
+        rows.append(f"| `{option.name}`{mark} | `{default}` | {text} |")
+    return rows
+
+
+def _fault_rows() -> list[str]:
+    properties = msgspec.json.schema(Fault)["$defs"]["Fault"]["properties"]
+    return [f"| `{name}` | {about['description']} |" for name, about in properties.items()]
+
+
+@pytest.mark.parametrize("rows", [_option_rows(), _fault_rows()], ids=["options", "faults"])
+def test_the_readme_documents_every_option_and_every_fault(rows: list[str]) -> None:
+    """The tables are the code's; on a difference put these rows into the README."""
+    text = README.read_text(encoding="utf-8")
+    assert "\n".join(rows) in text, "\n" + "\n".join(rows)
+
+
+def _blocks(language: str) -> list[str]:
+    text = README.read_text(encoding="utf-8")
+    return [part.split("```")[0] for part in text.split(f"```{language}\n")[1:]]
+
+
+@pytest.mark.parametrize("code", _blocks("python"))
+def test_the_readmes_code_runs(code: str) -> None:
+    """What it shows is what works."""
+    exec(compile(code, str(README), "exec"), {})  # noqa: S102
+
+
+def test_the_readmes_commands_and_rules_are_understood() -> None:
+    """Each command line parses, and the list of rules is valid."""
+    lines = [line for block in _blocks("console") for line in block.splitlines()]
+    commands = [line.split()[2:] for line in lines if line.startswith("$ partnercenter-emulator ")]
+    assert len(commands) == 3
+    for command in commands:
+        own = command[: command.index("--")] if "--" in command else command
+        build_parser().parse_args(own)
+    (rules,) = _blocks("json")
+    assert len(msgspec.json.decode(rules, type=list[Fault])) == 4

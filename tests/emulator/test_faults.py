@@ -1,0 +1,400 @@
+"""Faults on demand, one action at a time, and the rules that choose the requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import pytest
+import requests
+
+from partnercenter_emulator import Emulator, Fault, Options
+
+SignIn: TypeAlias = Callable[..., requests.Session]
+Page: TypeAlias = dict[str, Any]
+
+LIST = "/v1/customers?size=2"
+SMALL = Options(customers=9, resellers=2)
+
+
+def _answer(sign_in: SignIn, **fault: Any) -> requests.Response:
+    with Emulator(SMALL, faults=[Fault(place="customers", **fault)]) as emulator:
+        return sign_in(emulator).get(LIST, allow_redirects=False)
+
+
+@pytest.mark.parametrize(
+    ("fault", "body"),
+    [
+        (
+            {"status": 403, "code": 20002},
+            {"code": 20002, "description": "Fault on demand: Forbidden.", "data": [],
+             "source": "PartnerFD"},
+        ),
+        (
+            {"status": 401, "code": "900420", "description": "Wrong audience."},
+            {"code": "900420", "description": "Wrong audience.", "data": [],
+             "source": "PartnerFD"},
+        ),
+        ({"status": 429}, {"statusCode": 429, "message": "Fault on demand: Too Many Requests."}),
+        ({"status": 503, "shape": "B"},
+         {"statusCode": 503, "message": "Fault on demand: Service Unavailable."}),
+        ({"status": 400, "shape": "C", "description": "No."}, {"message": "No."}),
+    ],
+)  # fmt: skip
+def test_an_error_comes_in_its_shape(fault: dict[str, Any], body: Page, sign_in: SignIn) -> None:
+    """Shapes A to C, codes as integer and as text."""
+    answer = _answer(sign_in, **fault)
+    assert (answer.status_code, answer.json()) == (fault["status"], body)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, 2000), (401, 400), (404, 1000), (500, 900192), (599, 599)]
+)
+def test_an_error_without_a_code_has_the_usual_one(status: int, code: int, sign_in: SignIn) -> None:
+    """Each status has the code that the vendor's table pairs it with."""
+    assert _answer(sign_in, status=status).json()["code"] == code
+
+
+def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
+    """Shape D is empty and html is what a gateway shows."""
+    answer = _answer(sign_in, status=502, shape="D")
+    assert (answer.status_code, answer.content) == (502, b"")
+    assert "Content-Type" not in answer.headers
+    answer = _answer(sign_in, status=504, shape="html")
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.text.startswith("<html>")
+
+
+def test_an_error_may_bear_headers(sign_in: SignIn) -> None:
+    """Retry-After is noted by the statistics like that of a quota."""
+    fault = Fault(place="customers", status=429, headers={"Retry-After": "57"}, times=1)
+    with Emulator(SMALL, faults=[fault]) as emulator:
+        client = sign_in(emulator)
+        assert client.get(LIST).headers["Retry-After"] == "57"
+        assert client.get(LIST).status_code == 200
+        assert emulator.stats().inside_retry_after == 1
+
+
+def test_a_connection_may_be_reset(sign_in: SignIn) -> None:
+    """The client gets no answer at all, the log has status 0, and the next request works."""
+    with Emulator(SMALL, faults=[Fault(place="customers", reset=True, times=1)]) as emulator:
+        client = sign_in(emulator)
+        with pytest.raises(requests.ConnectionError):
+            client.get(LIST)
+        assert client.get(LIST).status_code == 200
+        statuses = {"0": 1, "200": 1}
+        assert emulator.stats().by_place["customers"] == statuses
+        assert emulator.stats().in_flight == 0
+
+
+def test_a_body_may_be_cut_short(sign_in: SignIn) -> None:
+    """The promised length does not come."""
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
+        _answer(sign_in, truncate=True)
+
+
+def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
+    """Actions stand together."""
+    with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
+        _answer(sign_in, truncate=True, status=500)
+
+
+def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:
+    """Both with status 200 and the type of JSON."""
+    for fault, length in (({"not_json": True}, 17), ({"empty_body": True}, 0)):
+        answer = _answer(sign_in, **fault)
+        assert (answer.status_code, len(answer.content)) == (200, length)
+        assert answer.headers["Content-Type"].startswith("application/json")
+        with pytest.raises(ValueError, match="Expecting"):
+            answer.json()
+
+
+@pytest.mark.parametrize("name", ["customers", "customers_of_a_reseller", "create_response"])
+def test_a_printed_response_is_served_byte_for_byte(
+    name: str, sign_in: SignIn, printed: Callable[[str], bytes]
+) -> None:
+    """Whatever the options say, raw bytes go out as they are."""
+    fault = Fault(place="customers", body=printed(name), headers={"Content-Type": "text/json"})
+    with Emulator(Options(customers=1, bom="all", gzip=True), faults=[fault]) as emulator:
+        answer = sign_in(emulator).get(LIST)
+        assert answer.content == printed(name)
+        assert answer.headers["Content-Type"] == "text/json"
+
+
+def test_a_document_may_be_given(sign_in: SignIn) -> None:
+    """Any JSON, null too, with any status."""
+    assert _answer(sign_in, json={"items": None, "links": {"next": None}}).json()["items"] is None
+    assert _answer(sign_in, json=None).json() is None
+    assert _answer(sign_in, json=[], status=206).status_code == 206
+
+
+def test_a_redirect_may_lead_elsewhere(sign_in: SignIn) -> None:
+    """302 unless another status is given."""
+    answer = _answer(sign_in, redirect="http://127.0.0.1:9/steal")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "http://127.0.0.1:9/steal")
+    assert _answer(sign_in, redirect="/x", status=307).status_code == 307
+
+
+def test_a_body_may_be_huge_or_deep(sign_in: SignIn) -> None:
+    """So many bytes of a string in pieces; so many nested arrays."""
+    answer = _answer(sign_in, huge_body=200_000)
+    assert (len(answer.content), "Content-Length" in answer.headers) == (200_000, False)
+    assert json.loads(answer.content) == "x" * 199_998
+    assert _answer(sign_in, huge_body=2).content == b'""'
+    assert _answer(sign_in, deep_json=9000).content == b"[" * 9000 + b"]" * 9000
+
+
+def test_a_token_may_expire_in_the_middle(sign_in: SignIn) -> None:
+    """401, and the token stays refused; a new one works."""
+    with Emulator(SMALL, faults=[Fault(place="customers", expire_token=True, times=1)]) as emulator:
+        client = sign_in(emulator)
+        for _ in range(2):
+            answer = client.get(LIST)
+            assert (answer.status_code, answer.json()["code"]) == (401, 400)
+        assert sign_in(emulator).get(LIST).status_code == 200
+
+
+def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
+    """A client that gives up is noticed, and an emulator with a hanging request stops at once."""
+    with Emulator(SMALL, faults=[Fault(place="customers", hang=3600)]) as emulator:
+        client = sign_in(emulator)
+        with pytest.raises(requests.ReadTimeout):
+            client.get(LIST, timeout=0.01)
+        assert connect(emulator).get("/_emulator/stats").json()["requests"] == 2
+    assert emulator.stats().in_flight == 0
+
+
+def test_a_short_hang_only_delays(sign_in: SignIn) -> None:
+    """The answer comes afterwards."""
+    assert _answer(sign_in, hang=0.005).status_code == 200
+    assert _answer(sign_in, hang=0.005, status=500).status_code == 500
+
+
+def test_a_link_may_lead_to_another_origin(sign_in: SignIn) -> None:
+    """The uri changes and the headers stay, also where there was no link."""
+    link = _answer(sign_in, link_to="http://evil.example/v1/customers").json()["links"]["next"]
+    assert link["uri"] == "http://evil.example/v1/customers"
+    assert link["headers"][0]["key"] == "MS-ContinuationToken"
+    with Emulator(Options(customers=1), faults=[Fault(link_to="/x", skip=1)]) as emulator:
+        assert sign_in(emulator).get(LIST).json()["links"]["next"]["uri"] == "/x"
+
+
+@pytest.mark.parametrize("cycle", [1, 2])
+def test_pages_may_lead_in_a_circle(
+    cycle: Any,
+    sign_in: SignIn,
+    follow: Callable[[requests.Session, Page, str], requests.Response | None],
+) -> None:
+    """One token for ever, or two in turn."""
+    with Emulator(SMALL, faults=[Fault(place="continuation", cycle=cycle)]) as emulator:
+        client = sign_in(emulator)
+        page, tokens = client.get(LIST).json(), []
+        for _ in range(8):
+            answer = follow(client, page, LIST)
+            assert answer is not None
+            page = answer.json()
+            tokens.append(page["links"]["next"]["headers"][0]["value"])
+        assert len(set(tokens)) == cycle
+        assert tokens[:cycle] == tokens[2 * cycle : 3 * cycle]
+
+
+def test_items_may_be_changed(sign_in: SignIn) -> None:
+    """Repeated, enriched, stripped, or no longer what they should be."""
+    items = _answer(sign_in, duplicate_first_item=True).json()["items"]
+    assert (len(items), items[0]) == (3, items[-1])
+    secret = {"userCredentials": {"userName": "admin", "password": "geheim"}}
+    items = _answer(sign_in, add_fields=secret).json()["items"]
+    assert all(item["userCredentials"] == secret["userCredentials"] for item in items)
+    items = _answer(sign_in, drop_field="items.companyProfile.domain").json()["items"]
+    assert all("domain" not in item["companyProfile"] for item in items)
+    assert "links" not in _answer(sign_in, drop_field="links").json()
+    assert isinstance(_answer(sign_in, items_not_list=True).json()["items"], dict)
+    assert isinstance(_answer(sign_in, item_not_object=True).json()["items"][0], str)
+
+
+def test_single_records_may_be_changed_too(sign_in: SignIn) -> None:
+    """Without items, fields are merged into the record itself."""
+    with Emulator(SMALL, faults=[Fault(place="customer", add_fields={"new": 1})]) as emulator:
+        customer = next(emulator.customers())["id"]
+        assert sign_in(emulator).get(f"/v1/customers/{customer}").json()["new"] == 1
+
+
+def test_a_refusal_is_not_changed(sign_in: SignIn) -> None:
+    """A fault on the document leaves an error of the API as it is."""
+    with Emulator(SMALL, faults=[Fault(place="customers", add_fields={"new": 1})]) as emulator:
+        answer = sign_in(emulator).get("/v1/customers?size=501")
+        assert (answer.status_code, answer.json()["code"]) == (400, 2000)
+
+
+def test_the_token_endpoint_fails_in_its_own_shape(
+    connect: SignIn, token_form: Callable[..., dict[str, str]]
+) -> None:
+    """MFA on demand by its number; any other error is temporary."""
+    faults = [
+        Fault(place="token", status=400, code=50076, times=1),
+        Fault(place="token", status=503, times=1),
+        Fault(place="token", reset=True, times=1),
+        Fault(place="token", not_json=True, times=1),
+    ]
+    with Emulator(SMALL, faults=faults) as emulator:
+        client, form = connect(emulator), token_form(emulator)
+        path = f"/{emulator.credentials.tenant_id}/oauth2/v2.0/token"
+        answer = client.post(path, data=form)
+        assert (answer.json()["error"], answer.json()["error_codes"]) == ("invalid_grant", [50076])
+        answer = client.post(path, data=form)
+        assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+        with pytest.raises(requests.ConnectionError):
+            client.post(path, data=form)
+        assert client.post(path, data=form).text == "{this is not JSON"
+        assert client.post(path, data=form).status_code == 200
+
+
+def test_a_fault_is_chosen_by_skip_every_and_times(sign_in: SignIn) -> None:
+    """After two, each third, twice."""
+    fault = Fault(place="customers", status=500, skip=2, every=3, times=2)
+    with Emulator(SMALL, faults=[fault]) as emulator:
+        client = sign_in(emulator)
+        statuses = [client.get(LIST).status_code for _ in range(12)]
+        assert [number for number, status in enumerate(statuses, 1) if status == 500] == [5, 8]
+
+
+def test_the_first_rule_that_is_due_applies(sign_in: SignIn) -> None:
+    """One rule at a time, in the order given."""
+    faults = [Fault(place="customers", status=500, times=1), Fault(place="customers", status=503)]
+    with Emulator(SMALL, faults=faults) as emulator:
+        client = sign_in(emulator)
+        assert [client.get(LIST).status_code for _ in range(3)] == [500, 503, 503]
+        emulator.faults = []
+        assert client.get(LIST).status_code == 200
+
+
+def test_a_fault_may_concern_one_customer_or_reseller(sign_in: SignIn) -> None:
+    """Others are served."""
+    with Emulator(SMALL) as emulator:
+        client = sign_in(emulator)
+        first, second, *_ = (customer["id"] for customer in emulator.customers())
+        one, other = (reseller["id"] for reseller in emulator.resellers())
+        emulator.faults = [
+            Fault(place="relationships", customer_id=first.upper(), status=403, code=20002),
+            Fault(place="partition", reseller_id=one, status=500),
+        ]
+        statuses = [
+            client.get(f"/v1/customers/{customer}/relationships").status_code
+            for customer in (first, second)
+        ]
+        assert statuses == [403, 200]
+        for reseller, status in ((one, 500), (other, 200)):
+            condition = {"Field": "IndirectReseller", "Value": reseller, "Operator": "starts_with"}
+            query = {"filter": json.dumps(condition)}
+            assert client.get("/v1/customers", params=query).status_code == status
+
+
+def test_a_share_is_always_the_same(sign_in: SignIn) -> None:
+    """About a third of the customers fail, the same ones each time."""
+    options = Options(customers=300, resellers=2)
+    with Emulator(
+        options, faults=[Fault(place="relationships", status=404, share=0.3)]
+    ) as emulator:
+        client = sign_in(emulator)
+        paths = [f"/v1/customers/{c['id']}/relationships" for c in emulator.customers()]
+        first = [client.get(path).status_code for path in paths]
+        assert first == [client.get(path).status_code for path in paths]
+        assert 60 < first.count(404) < 120
+
+
+@pytest.mark.parametrize(
+    ("place", "path"),
+    [
+        ("customers", LIST),
+        ("customer", "/v1/customers/x"),
+        ("relationships", "/v1/customers/x/relationships"),
+        ("resellers", "/v1/relationships?relationship_type=IsIndirectResellerOf"),
+        ("any", LIST),
+    ],
+)
+def test_a_place_is_one_kind_of_request(place: Any, path: str, sign_in: SignIn) -> None:
+    """Only requests of that kind fail."""
+    paths = {LIST, "/v1/customers/x", "/v1/customers/x/relationships", "/v1/relationships"}
+    with Emulator(SMALL) as emulator:
+        client = sign_in(emulator)
+        emulator.faults = [Fault(place=place, status=418)]
+        assert client.get(path).status_code == 418
+        others = {client.get(other).status_code for other in paths if other not in path}
+        assert (418 in others) is (place == "any")
+
+
+def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
+    """Follow-up pages of lists and partitions are apart from their first pages."""
+    with Emulator(Options(customers=9, resellers=1)) as emulator:
+        client = sign_in(emulator)
+        emulator.faults = [
+            Fault(place="continuation", status=500),
+            Fault(place="partition_continuation", status=503),
+            Fault(place="create", status=409),
+        ]
+        reseller = next(emulator.resellers())["id"]
+        condition = {"Field": "IndirectReseller", "Value": reseller, "Operator": "starts_with"}
+        for query, status in (({}, 500), ({"filter": json.dumps(condition)}, 503)):
+            page = client.get("/v1/customers", params={"size": "2", **query}).json()
+            headers = {p["key"]: p["value"] for p in page["links"]["next"]["headers"]}
+            uri = "/v1" + page["links"]["next"]["uri"]
+            assert client.get(uri, headers=headers).status_code == status
+        assert client.post("/v1/customers").status_code == 409
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {},
+        {"place": "nowhere", "status": 500},
+        {"status": 99},
+        {"status": 500, "share": 2.0},
+        {"status": 500, "every": 0},
+        {"cycle": 3},
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, Any]) -> None:
+    """Wrong values and rules without an action, before anything is served."""
+    with pytest.raises(ValueError, match=r"fault needs|\$\.|Invalid"):
+        Emulator(SMALL, faults=[Fault(**fault)])
+
+
+@pytest.mark.parametrize(
+    ("bom", "marked"),
+    [("none", []), ("success", [200]), ("error", [400, 429]), ("all", [200, 400, 429])],
+)
+def test_answers_may_begin_with_a_byte_order_mark(
+    bom: str, marked: list[int], sign_in: SignIn
+) -> None:
+    """On successes, errors (429 too), or all of them."""
+    with Emulator(Options(customers=3)) as emulator:
+        emulator.configure(bom=bom)
+        client = sign_in(emulator)
+        answers = [client.get(LIST), client.get("/v1/customers?size=501")]
+        emulator.faults = [Fault(place="customers", status=429)]
+        answers.append(client.get(LIST))
+        found = [a.status_code for a in answers if a.content.startswith(b"\xef\xbb\xbf")]
+        assert found == marked
+        for answer in answers:
+            assert json.loads(answer.content.decode("utf-8-sig"))
+
+
+def test_answers_may_be_compressed(sign_in: SignIn) -> None:
+    """Only for clients that accept it."""
+    with Emulator(Options(customers=3, gzip=True)) as emulator:
+        client = sign_in(emulator)
+        packed = client.get(LIST)
+        plain = client.get(LIST, headers={"Accept-Encoding": "identity"})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in plain.headers
+        assert packed.json() == plain.json()
+
+
+def test_latency_delays_every_answer(sign_in: SignIn) -> None:
+    """API and token endpoint have delays of their own."""
+    with Emulator(Options(customers=3, latency=0.004, token_latency=0.003)) as emulator:
+        sign_in(emulator).get(LIST)
+        token, page = emulator.requests
+        assert token.seconds >= 0.003
+        assert page.seconds >= 0.004

@@ -1,0 +1,70 @@
+"""What the emulator holds, what a run has emitted of it, and how the two must agree."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from command_line import Result
+    from partnercenter_emulator import Emulator
+
+KEYS = {
+    "customers": ("id",),
+    "customer_relationships": ("customer_id", "id", "relationshipType"),
+    "indirect_resellers": ("id",),
+    "reseller_customers": ("reseller_id", "id"),
+}
+
+
+def held(emulator: Emulator) -> dict[str, list[tuple[str, ...]]]:
+    """The keys of all that the emulator holds, in the order in which the API lists it."""
+    resellers = [reseller["id"] for reseller in emulator.resellers()]
+    order = {reseller: place for place, reseller in enumerate(resellers)}
+    memberships = [(m["reseller_id"], m["customer_id"]) for m in emulator.memberships()]
+    return {
+        "customers": [(customer["id"],) for customer in emulator.customers()],
+        "customer_relationships": [
+            (r["customer_id"], r["id"], r.get("relationshipType") or "none")
+            for r in emulator.relationships()
+        ],
+        "indirect_resellers": [(reseller,) for reseller in resellers],
+        "reseller_customers": sorted(memberships, key=lambda pair: order[pair[0]]),
+    }
+
+
+def whole_lines(stdout: str) -> list[str]:
+    """The lines that a target can read: a run that was killed may leave a part of one."""
+    return stdout[: stdout.rfind("\n") + 1].splitlines()
+
+
+def emitted(lines: Iterable[str]) -> dict[str, set[tuple[Any, ...]]]:
+    """The keys of all records, as a target that upserts has them."""
+    found: dict[str, set[tuple[Any, ...]]] = {stream: set() for stream in KEYS}
+    for line in lines:
+        message = json.loads(line)
+        if message["type"] == "RECORD":
+            key = tuple(message["record"][name] for name in KEYS[message["stream"]])
+            found[message["stream"]].add(key)
+    return found
+
+
+def last_state(lines: Iterable[str]) -> dict[str, Any] | None:
+    """The last STATE, None without any."""
+    states = [m["value"] for m in map(json.loads, lines) if m["type"] == "STATE"]
+    return states[-1] if states else None
+
+
+def assert_complete(result: Result, emulator: Emulator) -> None:
+    """A run that ended well has emitted everything, once and in order."""
+    assert result.exit_code == 0, result.stderr
+    for stream, keys in held(emulator).items():
+        assert result.keys(stream, *KEYS[stream]) == keys
+    assert all(bookmark == {} for bookmark in result.state["bookmarks"].values())
+
+
+def assert_whole(lines: Iterable[str], emulator: Emulator) -> None:
+    """Several runs together have emitted what the emulator holds, and nothing else."""
+    assert emitted(lines) == {stream: set(keys) for stream, keys in held(emulator).items()}
