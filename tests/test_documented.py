@@ -1,7 +1,7 @@
 """The answers printed in Microsoft's documentation, served byte for byte.
 
-`tests/emulator/printed` holds them: "Get a list of customers", "Get customers of an indirect reseller"
-(its trailing comma repaired) and "Create a customer for an indirect reseller".
+`tests/emulator/printed` holds them: "Get a list of customers", "Get customers of an indirect
+reseller" and "Create a customer for an indirect reseller".
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ RESELLER = "484e548c-f5f3-4528-93a9-c16c6373cb59"
 
 
 def documented(name: str) -> bytes:
-    return (PRINTED / f"{name}.json").read_bytes()
+    """A printed body, without the comma that one of them has too many."""
+    return (PRINTED / f"{name}.json").read_bytes().replace(b"},\n    ],", b"}\n    ],")
 
 
 def test_the_documented_list_of_customers(start: Start, sync: Sync) -> None:

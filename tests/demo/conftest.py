@@ -48,7 +48,7 @@ class DemoRunner:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the demo to its end."""
-        return subprocess.run(  # noqa: S603
+        return subprocess.run(
             self.command(*arguments),
             env={**self.environment, **variables},
             capture_output=True,

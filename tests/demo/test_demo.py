@@ -82,7 +82,7 @@ def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
 
 def test_psql_reads_from_its_input(finished_demo: Finished) -> None:
     runner, _ = finished_demo
-    asked = subprocess.run(  # noqa: S603
+    asked = subprocess.run(
         runner.command("psql"),
         input="select 'rows: ' || count(*) from indirect_resellers;\n",
         env=runner.environment,
@@ -188,7 +188,7 @@ def test_verbose_shows_what_meltano_says(demo: DemoRunner) -> None:
 def test_an_interruption_leaves_nothing_running(
     demo: DemoRunner, number: signal.Signals, code: int
 ) -> None:
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         demo.command("--customers=4", "--resellers=1"),
         env={**demo.environment, "STAND_IN": "hang"},
         stdout=subprocess.DEVNULL,
@@ -203,7 +203,7 @@ def test_an_interruption_leaves_nothing_running(
 
 
 def test_two_demos_do_not_share_a_folder(demo: DemoRunner) -> None:
-    with subprocess.Popen(  # noqa: S603
+    with subprocess.Popen(
         demo.command("--customers=4", "--resellers=1"),
         env={**demo.environment, "STAND_IN": "hang"},
         stdout=subprocess.DEVNULL,
@@ -225,7 +225,7 @@ def test_without_a_database_there_is_nothing_to_ask(demo: DemoRunner) -> None:
 def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:
     """An empty PATH, and no package `uv` in this environment's site-packages."""
     code = "import sys; sys.modules['uv'] = None; from partnercenter_demo.cli import main; main()"
-    ended = subprocess.run(  # noqa: S603
+    ended = subprocess.run(
         [sys.executable, "-c", code, *demo.command()[3:]],
         env={**demo.environment, "UV": "", "PATH": str(demo.data)},
         capture_output=True,
