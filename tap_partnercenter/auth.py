@@ -81,6 +81,7 @@ REMEDIES: Mapping[str, str] = {
     "invalid_resource": "Check cloud.",
 }
 _PASSING = frozenset({"temporarily_unavailable", "server_error"})
+_NAMES = _PASSING | REMEDIES.keys()
 _BUSY = Rule(
     Outcome.RETRY,
     meaning="the token endpoint is not available",
@@ -200,6 +201,9 @@ class TokenAuthenticator(AuthBase):
             # Not `str(error)`: nothing of a request that carries secrets goes into a message.
             reason = f"no answer from the token endpoint ({type(error).__name__})"
             raise TryAgain(NO_ANSWER, reason) from None
+        except UnreadableBody as error:
+            reason = f"the token endpoint answered HTTP {response.status_code} with {error}"
+            raise TryAgain(_BUSY, reason) from None
         try:
             answer = decode(body)
         except UnreadableBody:
@@ -211,7 +215,8 @@ class TokenAuthenticator(AuthBase):
 
     def _failure(self, response: requests.Response, answer: Mapping[str, Any]) -> Exception:
         error = answer.get("error")
-        error = error if isinstance(error, str) and error.isidentifier() else None
+        # Only what is known is repeated: the rest could be anything.
+        error = error if isinstance(error, str) and error in _NAMES else None
         numbers = answer.get("error_codes")
         number = str(numbers[0]) if isinstance(numbers, list) and numbers else ""
         number = number if number.isascii() and number.isdigit() else ""
@@ -224,8 +229,8 @@ class TokenAuthenticator(AuthBase):
         )
         status = response.status_code
         if (
-            status in {HTTPStatus.OK, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+            or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
             or error in _PASSING
         ):
             pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())

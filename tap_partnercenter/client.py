@@ -6,7 +6,7 @@ import sys
 import uuid
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import requests
@@ -25,6 +25,7 @@ from tap_partnercenter.errors import (
     TryAgain,
     rule_for,
 )
+from tap_partnercenter.lookahead import LookAhead, Pool
 from tap_partnercenter.pagination import (
     Answer,
     Continuation,
@@ -51,12 +52,57 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context
     from singer_sdk.pagination import BaseAPIPaginator
 
+    from tap_partnercenter.lookahead import Source
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
 
 
 #: Members by which an envelope without `items` is known.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
+
+
+class Page(NamedTuple):
+    """A page that was read.
+
+    Attributes:
+        records: As the service sent them, perhaps none.
+        following: Where the next page is, None after the last.
+    """
+
+    records: list[dict[str, Any]]
+    following: Continuation | None
+
+
+class Pages:
+    """Reads a collection page by page, following its continuations."""
+
+    def __init__(
+        self,
+        stream: PartnerCenterStream,
+        context: Context | None,
+        start: Continuation | None,
+    ) -> None:
+        """Begin with the first page, or where an earlier run stopped."""
+        self._stream = stream
+        self._context = context
+        self._start = start
+        self._paginator = stream.get_new_paginator(start)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last page was read."""
+        return self._paginator.finished
+
+    def read(self) -> Page:
+        """Read the next page.
+
+        Raises:
+            PartnerCenterError: If it cannot be had.
+        """
+        paginator = self._paginator
+        resumed = self._start is not None and paginator.count == 0
+        records = self._stream.read_page(self._context, paginator, resumed=resumed)
+        return Page(records, None if paginator.finished else paginator.current_value)
 
 
 class PartnerCenterStream(PlainStream):
@@ -149,44 +195,55 @@ class PartnerCenterStream(PlainStream):
 
     # Page after page
 
-    def pages(
-        self,
-        context: Context | None,
-        start: Continuation | None = None,
-    ) -> Iterator[tuple[list[dict[str, Any]], Continuation | None]]:
-        """Read a collection, following its continuations.
+    def pages(self, context: Context | None, start: Continuation | None = None) -> Pages:
+        """Return a reader of a collection.
 
         Args:
             context: Partition or customer.
             start: Where to go on, in place of the first page.
+        """
+        return Pages(self, context, start)
 
-        Yields:
-            The records of each page, perhaps none, and where the next page is.
+    def read_page(
+        self,
+        context: Context | None,
+        paginator: BaseAPIPaginator[Continuation | None],
+        *,
+        resumed: bool,
+    ) -> list[dict[str, Any]]:
+        """Read the page at which a paginator stands, and move it on. Runs in any thread.
 
         Raises:
-            PartnerCenterError: If a page cannot be had.
+            PartnerCenterError: If the page cannot be had.
         """
-        paginator = self.get_new_paginator(start)
-        fetch = self.request_decorator(self.fetch)
-        while not paginator.finished:
-            here = paginator.current_value
-            page = self.get_http_request(page=PageContext(context, here))
-            request = requests.Request(
-                page.method,
-                page.url,
-                params=page.encode_params(),
-                headers=page.headers,
-            ).prepare()
-            place = self.place_of(here, resumed=start is not None and paginator.count == 0)
-            try:
-                answer = fetch(request, place)
-                paginator.advance(answer)
-            except TryAgain as error:
-                self._give_up(error, request, place)
-            except UnusableContinuation as error:
-                message = self._line(request, str(error), "Not retried.", "Try again later.")
-                raise UnusableContinuation(message) from None
-            yield answer.items, None if paginator.finished else paginator.current_value
+        here = paginator.current_value
+        page = self.get_http_request(page=PageContext(context, here))
+        request = requests.Request(
+            page.method,
+            page.url,
+            params=page.encode_params(),
+            headers=page.headers,
+        ).prepare()
+        place = self.place_of(here, resumed=resumed)
+        try:
+            answer = self._patient_fetch(request, place)
+            paginator.advance(answer)
+        except TryAgain as error:
+            self._give_up(error, request, place)
+        except UnusableContinuation as error:
+            message = self._line(request, str(error), "Not retried.", "Try again later.")
+            raise UnusableContinuation(message) from None
+        return answer.items
+
+    def look_ahead(self, sources: Callable[[], Source[T] | None], *, held: int) -> LookAhead[T]:
+        """Read ahead on the threads of the run; a connection test asks for nothing in advance."""
+        pool = self.run.pool if self.ABORT_AT_RECORD_COUNT is None else Pool(1)
+        on_idle = self._partner_tap.message_writer.flush
+        return LookAhead(pool, sources, held=held, on_idle=on_idle)
+
+    @cached_property
+    def _patient_fetch(self) -> Callable[[requests.PreparedRequest, Place], Answer]:
+        return self.request_decorator(self.fetch)
 
     def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
         """Tell where a request stands: the same answer means different things in each place."""
@@ -286,8 +343,9 @@ class PartnerCenterStream(PlainStream):
 
     @override
     def request_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        for records, _ in self.pages(context):
-            yield from records
+        pages = self.pages(context)
+        while not pages.finished:
+            yield from pages.read().records
 
     @override
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:

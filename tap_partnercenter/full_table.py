@@ -16,10 +16,12 @@ else:
     from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from singer_sdk.helpers.types import Context
 
+    from tap_partnercenter.client import Page, Pages
+    from tap_partnercenter.lookahead import LookAhead
     from tap_partnercenter.pagination import Continuation
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -39,25 +41,23 @@ class FullTable(PartnerCenterStream):
         """Make the stream of a tap."""
         super().__init__(tap)
         self._version: int | None = None
-        self._resume_at: Position | None = None
+        #: The first partition that this run reads; an earlier run read those before it.
+        self._first = 0
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the table, or one partition of it, from where an earlier run was interrupted."""
         if self._version is None:
             self._begin(self._checkpoint.position(self.run.clock.now()))
-        start = None
-        if self._resume_at is not None:
-            if self._resume_at.partition != _partition(context):
-                return  # the earlier run read it
-            start, self._resume_at = self._resume_at.continuation, None
+        if self._contexts.index(context) < self._first:
+            return  # the earlier run read it
         try:
-            yield from self._walk(context, start)
+            yield from self._walk(context)
         except ExpiredCheckpoint as error:
             self.logger.info("%s: %s; the stream is read from its start", self.name, error.reason)
             self._begin(None)
             for earlier in self._contexts[: self._contexts.index(context) + 1]:
-                yield from self._walk(earlier, None)
+                yield from self._walk(earlier)
 
     def after_records(self) -> None:
         """Do what follows the records of a page once they are written, before the checkpoint."""
@@ -71,12 +71,8 @@ class FullTable(PartnerCenterStream):
             stream.end_pass(version)
         super().finalize_state_progress_markers(state)
 
-    def _walk(
-        self,
-        context: Context | None,
-        start: Continuation | None,
-    ) -> Iterator[dict[str, Any]]:
-        for records, following in self.pages(context, start):
+    def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        for records, following in self._ahead.take():
             # A test ends the stream after a few records; what follows those must be tried too.
             size = self.ABORT_AT_RECORD_COUNT or len(records) or 1
             for first in range(0, len(records), size):
@@ -110,12 +106,28 @@ class FullTable(PartnerCenterStream):
         ]
         return Checkpoint(self.stream_state, settings.api_url, scope)
 
+    def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
+        """Return what names the next partition to read, lazily: there may be thousands."""
+        contexts = self._contexts[self._first :]
+        readers = (
+            self.pages(context, None if place else start) for place, context in enumerate(contexts)
+        )
+        return lambda: next(readers, None)
+
     def _begin(self, position: Position | None) -> int:
         """Start a pass, or go on with an interrupted one."""
         if position is not None:
             self.logger.info("%s: resumed where an earlier run was interrupted", self.name)
         version = position.version if position else int(self.run.clock.now())
-        self._resume_at, self._version = position, version
+        self._version = version
+        partitions = [_partition(context) for context in self._contexts]
+        self._first = partitions.index(position.partition) if position else 0
+        # Pages of one partition come one after another; uneven partitions need some room.
+        workers = self.run.settings.max_concurrent_requests
+        self._ahead: LookAhead[Page] = self.look_ahead(
+            self._sources(position.continuation if position else None),
+            held=1 if len(partitions) == 1 else 2 * workers,
+        )
         for stream in self._pass_streams:
             # Only children are skipped; the table of the parent is whole.
             stream.skipped = position.skipped if position and stream is not self else 0

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
 
+#: Dots that lead elsewhere, and what a server may take for a slash; encoded ones too.
+_ODD_PATH = re.compile(r"/(\.|%2e){1,2}(/|$)|\\|%5c|%2f", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 #: Headers that belong to the connection or to our sign-in; no answer may set them.
 _OWN_HEADERS = frozenset(
@@ -171,7 +173,7 @@ def absolute_url(uri: object, api_url: str) -> str:
         raise UnusableContinuation(message)
     path = parts.path
     segments = path.split("/")
-    if not path.startswith("/") or ".." in segments or "." in segments or "\\" in path:
+    if not path.startswith("/") or _ODD_PATH.search(path):
         message = "the service named a next page whose path does not begin at the API's root"
         raise UnusableContinuation(message)
     if segments[1].lower() != "v1":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
 import functools
 import random
@@ -78,6 +79,7 @@ class _Retries:
         self._deadline = clock.monotonic() + max_seconds
         self._logger = logger
         self._tries = 0
+        self._refusals = 0
         self._refreshed = False
         self._next_pause = 0.0
 
@@ -90,14 +92,15 @@ class _Retries:
             over, self._refreshed = self._refreshed, True
             self._next_pause = 0.0
             return over
+        named = error.retry_after or 0.0
         if error.rule.outcome is Outcome.WAIT:
-            # The gate keeps everybody waiting, this request too: no pause of its own.
-            self._next_pause = 0.0
-            return self._clock.monotonic() + (error.retry_after or 0.0) > self._deadline
+            # The gate keeps everybody waiting, this request too: a pause of its own it only makes
+            # for a service that throttles and yet names no time, which invites a hot loop.
+            self._refusals += 1
+            self._next_pause = 0.0 if named >= 1 else _jittered(self._refusals)
+            return self._clock.monotonic() + named + self._next_pause > self._deadline
         self._tries += 1
-        # Full jitter: many clients that failed together must not come back together.
-        longest = min(LONGEST_PAUSE, 2.0 ** (self._tries - 1))
-        self._next_pause = max(error.retry_after or 0.0, random.uniform(0, longest))  # noqa: S311
+        self._next_pause = max(named, _jittered(self._tries))
         return (
             self._tries >= MOST_TRIES or self._clock.monotonic() + self._next_pause > self._deadline
         )
@@ -117,6 +120,12 @@ class _Retries:
             self._clock.wait(self._next_pause)
 
 
+def _jittered(attempts: int) -> float:
+    """Return a pause that grows with the attempts; never the same for two clients."""
+    # Full jitter: many clients that failed together must not come back together.
+    return random.uniform(0, min(LONGEST_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
+
+
 def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
     """Read a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3).
 
@@ -134,6 +143,9 @@ def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - now)
+        moment = email.utils.parsedate_to_datetime(text)
+        # The oldest of the three forms names no zone: it is UTC.
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+        return max(0.0, zoned.timestamp() - now)
     except (ValueError, OverflowError):
         return None

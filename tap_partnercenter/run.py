@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from tap_partnercenter.auth import TokenAuthenticator
+from tap_partnercenter.lookahead import Pool
 from tap_partnercenter.pacing import Gate
 from tap_partnercenter.report import Report
 from tap_partnercenter.retry import Patience
@@ -53,6 +54,7 @@ class Run:
             connections=settings.max_concurrent_requests,
             read_timeout=settings.request_timeout,
         )
+        self.pool = Pool(settings.max_concurrent_requests)
         self.patience = Patience(
             clock=clock,
             report=self.report,

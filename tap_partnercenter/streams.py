@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import sys
+from collections import deque
 from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
+from singer_sdk.mapper import SameRecordTransform
 
-from tap_partnercenter.client import PartnerCenterStream
-from tap_partnercenter.errors import PartnerCenterError, Place, SkippedCustomer
+from tap_partnercenter.client import Page, PartnerCenterStream
+from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.settings import GUID
 
@@ -27,13 +28,30 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_partnercenter.lookahead import LookAhead, Source
     from tap_partnercenter.pagination import Continuation
+    from tap_partnercenter.tap import TapPartnerCenter
 
 #: Refused customers in a row, from the first one on, that are no accident.
 SYSTEMATIC = 10
 
 #: What may stand in a path. Dots are left out: `..` would make another request of it.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class _UnusableId:
+    """Stands for a customer whose id cannot stand in an address."""
+
+    finished = False
+
+    def read(self) -> Page:
+        """Ask for nothing.
+
+        Raises:
+            SkippedCustomer: Always.
+        """
+        reason = "its id cannot stand in an address"
+        raise SkippedCustomer(reason, Rule(Outcome.SKIP), reason)
 
 
 class CustomerBatch(tuple[str, ...]):
@@ -53,10 +71,12 @@ class Customers(FullTable):
     path = "/customers"
     primary_keys = ("id",)
 
-    @cached_property
-    def _ids(self) -> list[str]:
-        """Customers whose records are written and whose children are not yet."""
-        return []
+    def __init__(self, tap: TapPartnerCenter) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        #: Customers whose records are written and whose children are not yet.
+        self._ids: list[str] = []
+        self._announced: Page | None = None
 
     @override
     def get_url_params(
@@ -79,6 +99,19 @@ class Customers(FullTable):
             self._ids.append(record["id"])
         return ()
 
+    def coming_ids(self) -> list[str]:
+        """Return the customers of the next page as soon as it is there, once."""
+        page = self._ahead.peek()
+        if (
+            page is None
+            or page is self._announced
+            # A stream map may filter customers out, which shows only when they are emitted.
+            or not isinstance(self.stream_maps[0], SameRecordTransform)
+        ):
+            return []
+        self._announced = page
+        return [record["id"] for record in page.records if isinstance(record.get("id"), str)]
+
     @override
     def after_records(self) -> None:
         batch = CustomerBatch(self._ids)
@@ -100,15 +133,49 @@ class CustomerRelationships(PartnerCenterStream):
     primary_keys = ("customer_id", "id", "relationshipType")
     parent_stream_type = Customers
 
-    #: Whether the service has answered for any customer.
-    _answered = False
+    def __init__(self, tap: TapPartnerCenter) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        #: Whether the service has answered for any customer.
+        self._answered = False
+        #: Customers that nobody has begun to ask for.
+        self._waiting: deque[str] = deque()
+        #: How many customers of the next page were put there before their page came.
+        self._early = 0
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the relationships of the customers of a page, in the order of the page."""
-        for customer_id in (context or {}).get("customer_ids", ()):
-            for record in self._relationships_of(customer_id):
-                yield {**record, "customer_id": customer_id}
+        batch = (context or {}).get("customer_ids", ())
+        if not self._early:
+            self._waiting = deque(batch)
+        self._early = 0
+        for customer_id in batch:
+            try:
+                for page in self._ahead.take():
+                    self._answered = True
+                    for record in page.records:
+                        yield {**record, "customer_id": customer_id}
+            except SkippedCustomer as refusal:
+                self._skip(customer_id, refusal)
+
+    @cached_property
+    def _ahead(self) -> LookAhead[Page]:
+        # An answer is small; a slow one must not keep the threads from those behind it.
+        return self.look_ahead(self._next_pages, held=8 * self.run.settings.max_concurrent_requests)
+
+    def _next_pages(self) -> Source[Page] | None:
+        """Begin with the next customer: of this page, or of the one that is read ahead."""
+        if not self._waiting and not self._early:
+            coming = cast("Customers", self.sibling(Customers.name)).coming_ids()
+            self._waiting.extend(coming)
+            self._early = len(coming)
+        if not self._waiting:
+            return None
+        customer_id = self._waiting.popleft()
+        if not _SAFE_ID.fullmatch(customer_id):
+            return _UnusableId()
+        return self.pages({"customer_id": customer_id})
 
     @override
     def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
@@ -125,27 +192,15 @@ class CustomerRelationships(PartnerCenterStream):
             self._fail("the service refused every customer")
         super().end_pass(version)
 
-    def _relationships_of(self, customer_id: str) -> list[dict[str, Any]]:
-        if not _SAFE_ID.fullmatch(customer_id):
-            self._skip("(odd id)", "its id cannot stand in an address", None)
-            return []
-        pages = self.pages({"customer_id": customer_id})
-        try:
-            records = list(itertools.chain.from_iterable(records for records, _ in pages))
-        except SkippedCustomer as refusal:
-            self._skip(customer_id, refusal.reason, refusal)
-            return []
-        self._answered = True
-        return records
-
-    def _skip(self, customer_id: str, reason: str, refusal: SkippedCustomer | None) -> None:
+    def _skip(self, customer_id: str, refusal: SkippedCustomer) -> None:
         """Leave a customer out, unless there is a system in the refusals.
 
         Raises:
             PartnerCenterError: If there is.
         """
         self.skipped += 1
-        self.run.report.skipped(self.name, customer_id, reason)
+        named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
+        self.run.report.skipped(self.name, named, refusal.reason)
         if self.skipped >= SYSTEMATIC and not self._answered:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers", refusal)
         most = self.run.settings.max_skipped_customers

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from tests.conftest import Start, Sync
 
 GOLDEN = Path(__file__).parent / "golden"
-EXTRA = [Fault(place="relationships", skip=1, times=1, status=403, code=20002)]
 DELETES = {"emit_activate_version_messages": True}
 
-CASES: dict[str, tuple[dict[str, Any], dict[str, Any], list[Fault]]] = {
-    "every_stream": ({"link_form": "relative"}, {}, []),
-    "tokens_in_bodies": ({"link_form": "token_only", "ending": "code_2000"}, {}, []),
-    "deletes": ({"link_form": "versioned"}, DELETES, []),
-    "deletes_with_a_skipped_customer": ({"link_form": "absolute"}, DELETES, EXTRA),
-    "flattened": ({"customers": 2}, {"flattening_enabled": True, "flattening_max_depth": 1}, []),
+#: Options of the emulator and settings of the tap.
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "every_stream": ({"link_form": "relative"}, {}),
+    "tokens_in_bodies": ({"link_form": "token_only", "ending": "code_2000"}, {}),
+    "deletes": ({"link_form": "versioned"}, DELETES),
+    "deletes_with_a_skipped_customer": ({"link_form": "absolute"}, DELETES),
+    "flattened": ({"customers": 2}, {"flattening_enabled": True, "flattening_max_depth": 1}),
 }
 
 
@@ -45,16 +45,23 @@ def lines(result: Result) -> str:
     return "\n".join(text) + "\n"
 
 
+@pytest.mark.parametrize("requests_at_once", [1, 8, 32])
 @pytest.mark.parametrize("case", CASES)
 def test_messages_are_those_of_the_golden_file(
     case: str,
+    requests_at_once: int,
     start: Start,
     sync: Sync,
     request: pytest.FixtureRequest,
 ) -> None:
-    """SCHEMA, RECORD, STATE and ACTIVATE_VERSION come as the file shows."""
-    options, settings, faults = CASES[case]
-    result = sync(start(*faults, **{"customers": 5, **options}), page_size=3, **settings)
+    """SCHEMA, RECORD, STATE and ACTIVATE_VERSION come as the file shows, at any concurrency."""
+    options, settings = CASES[case]
+    emulator = start(**{"customers": 5, **options})
+    if "skipped" in case:
+        second = list(emulator.customers())[1]["id"]
+        refusal = Fault(place="relationships", customer_id=second, status=403, code=20002)
+        emulator.faults = [refusal]
+    result = sync(emulator, page_size=3, max_concurrent_requests=requests_at_once, **settings)
     assert result.exit_code == 0
     path = GOLDEN / f"{case}.jsonl"
     if request.config.getoption("--update-golden"):

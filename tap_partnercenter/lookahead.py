@@ -1,0 +1,202 @@
+"""Ordered look-ahead: sources are read ahead on a pool, and what they hold comes out in order.
+
+Only the threads of the pool ask the service, and only the main thread takes what they got: no
+thread writes a message. A failure comes out at its place, after all that stood before it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import queue
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+#: Seconds to wait for an answer before what is collected is passed on to the target.
+IDLE_AFTER = 0.1
+
+
+class Source(Protocol[T_co]):
+    """Something that is read piece by piece, at least one, each by a request."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last piece was read."""
+
+    def read(self) -> T_co:
+        """Read the next piece, in any thread, but never two at once."""
+
+
+class Pool:
+    """Threads that do what they are given, in its order.
+
+    They are daemons: when the run ends, nobody waits for a request that hangs.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """Start no thread yet."""
+        self._workers = workers
+        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._started = False
+
+    @property
+    def serial(self) -> bool:
+        """Whether there is nothing to gain from a thread."""
+        return self._workers == 1
+
+    @property
+    def workers(self) -> int:
+        """How many tasks run at once."""
+        return self._workers
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Have a task done when a thread is free."""
+        if not self._started:
+            self._started = True
+            for number in range(self._workers):
+                threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True).start()
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        while True:
+            self._tasks.get()()
+
+
+class _Reading(Generic[T]):
+    """A source that is being read: the pieces that nobody has taken yet."""
+
+    __slots__ = ("last", "pieces", "place", "source")
+
+    def __init__(self, source: Source[T], place: int) -> None:
+        self.source = source
+        self.place = place
+        self.pieces: deque[tuple[T | None, Exception | None]] = deque()
+        self.last = False
+
+    def __lt__(self, other: _Reading[T]) -> bool:
+        return self.place < other.place
+
+
+class LookAhead(Generic[T]):
+    """Reads sources ahead of their consumer and hands over their pieces, source after source."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        sources: Callable[[], Source[T] | None],
+        *,
+        held: int,
+        on_idle: Callable[[], None],
+    ) -> None:
+        """Prepare; reading begins with the first :meth:`take`.
+
+        Args:
+            pool: Threads to read with; a serial one reads in the consumer's thread instead.
+            sources: Returns the next source, or None if there is none, or none yet.
+            held: Pieces, read or being read, that may wait for the consumer.
+            on_idle: Called when the consumer has to wait for a while.
+        """
+        self._pool = pool
+        self._sources = sources
+        self._held = held
+        self._on_idle = on_idle
+        self._places = itertools.count()
+        #: Readings in order, the first is the one that is taken next.
+        self._readings: deque[_Reading[T]] = deque()
+        #: Those of them that wait for a thread.
+        self._resting: list[_Reading[T]] = []
+        self._ahead = 0
+        self._done: queue.SimpleQueue[tuple[_Reading[T], T | None, Exception | None]] = (
+            queue.SimpleQueue()
+        )
+
+    def take(self) -> Iterator[T]:
+        """Yield the pieces of the next source, reading others meanwhile.
+
+        Raises:
+            Exception: What reading the source raised, at its place.
+        """
+        if self._pool.serial:
+            source = self._sources()
+            while source is not None and not source.finished:
+                yield source.read()
+            return
+        self._submit()
+        if not self._readings:
+            return
+        reading = self._readings[0]
+        try:
+            while not (reading.last and not reading.pieces):
+                self._wait_for(reading)
+                piece, error = reading.pieces.popleft()
+                self._ahead -= 1
+                if error is not None:
+                    raise error
+                self._submit()
+                yield piece  # type: ignore[misc] # without an error there is a piece
+        finally:
+            self._readings.popleft()
+
+    def peek(self) -> T | None:
+        """Return the next piece of the source that is being taken, if it is there already."""
+        self._collect()
+        if not self._readings or not self._readings[0].pieces:
+            return None
+        return self._readings[0].pieces[0][0]
+
+    def _wait_for(self, reading: _Reading[T]) -> None:
+        idle = False
+        while not reading.pieces:
+            try:
+                self._put(*self._done.get(timeout=None if idle else IDLE_AFTER))
+            except queue.Empty:
+                idle = True
+                self._on_idle()
+            else:
+                self._submit()
+
+    def _collect(self) -> None:
+        while not self._done.empty():
+            self._put(*self._done.get())
+
+    def _put(self, reading: _Reading[T], piece: T | None, error: Exception | None) -> None:
+        reading.pieces.append((piece, error))
+        if error is not None or reading.source.finished:
+            reading.last = True
+        else:
+            heapq.heappush(self._resting, reading)
+
+    def _submit(self) -> None:
+        """Have more read, the earliest sources first, as far as there is room."""
+        self._collect()
+        while True:
+            # What is taken next may always go on: all others wait for it.
+            first = self._resting[0] if self._resting else None
+            urgent = first is not None and first is self._readings[0]
+            if self._ahead >= self._held and not urgent:
+                return
+            if first is not None:
+                heapq.heappop(self._resting)
+            else:
+                source = self._sources()
+                if source is None:
+                    return
+                first = _Reading(source, next(self._places))
+                self._readings.append(first)
+            self._ahead += 1
+            self._pool.submit(lambda reading=first: self._read(reading))  # type: ignore[misc]
+
+    def _read(self, reading: _Reading[T]) -> None:
+        try:
+            piece = reading.source.read()
+        except Exception as error:  # noqa: BLE001 - raised again at its place
+            self._done.put((reading, None, error))
+        else:
+            self._done.put((reading, piece, None))
