@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from requests.auth import AuthBase
-    from singer_sdk.helpers.types import Context
+    from singer_sdk.helpers.types import Context, Record
     from singer_sdk.pagination import BaseAPIPaginator
 
     from tap_partnercenter.lookahead import Source
@@ -351,6 +351,20 @@ class PartnerCenterStream(PlainStream):
     def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
         return self.request_records(context)
 
+    @override
+    def generate_child_contexts(
+        self,
+        record: Record,
+        context: Context | None,
+    ) -> Iterable[Context]:
+        """Return none: who has children reads them a page at a time."""
+        return ()
+
+    @cached_property
+    def key_fields(self) -> tuple[str, ...]:
+        """The fields without which a record has no key, whatever key a catalog asks for."""
+        return tuple(self.primary_keys)
+
     @cached_property
     def shape(self) -> Shape:
         """The fields to keep: those of the catalog that the tap was given, or of the schema."""
@@ -363,8 +377,9 @@ class PartnerCenterStream(PlainStream):
         context: Context | None = None,
     ) -> dict[str, Any]:
         record = self.shape.fit(row, self._on_unknown_field)
-        for key in self.primary_keys:
-            if not isinstance(record.get(key), str) or not record[key]:
+        for key in self.key_fields:
+            value = record.get(key)
+            if value.__class__ is not str or not value:
                 message = (
                     f"{self.name}: the service sent a record without {key}, which is part of the "
                     "key. Try again later."

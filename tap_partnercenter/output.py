@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
-from singer_sdk.contrib.msgspec import MsgSpecWriter
+from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import StateMessage
 
 if sys.version_info >= (3, 12):
@@ -38,6 +39,17 @@ class BlockWriter(MsgSpecWriter):
         """Take a message."""
         self._block += self.format_message(message)
         if len(self._block) >= BLOCK or isinstance(message, StateMessage):
+            self.flush()
+
+    def write_record(self, stream: str, record: dict[str, Any], version: int | None) -> None:
+        """Take a record without making a message object of it first."""
+        message: dict[str, Any] = {"type": "RECORD", "stream": stream, "record": record}
+        if version is not None:
+            message["version"] = version
+        message["time_extracted"] = datetime.now(UTC)
+        encoder.encode_into(message, self._block, -1)
+        self._block += b"\n"
+        if len(self._block) >= BLOCK:
             self.flush()
 
     def flush(self) -> None:

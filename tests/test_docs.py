@@ -20,7 +20,7 @@ from tests.command_line import run_tap
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-STREAMS = [Customers, ResellerCustomers, CustomerRelationships, IndirectResellers]
+STREAMS: list[Any] = [Customers, ResellerCustomers, CustomerRelationships, IndirectResellers]
 
 
 def settings_table() -> str:
