@@ -5,7 +5,9 @@ from __future__ import annotations
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
-PACKAGES = ["-e", ".", "-e", "emulator", "-e", "demo"]
+MEMBERS = ["benchmarks", "demo", "emulator"]
+OWN = ["tap-partnercenter", *(f"partnercenter-{member}" for member in MEMBERS)]
+PACKAGES = [option for folder in [".", *MEMBERS] for option in ("-e", folder)]
 PINNED = ["--constraint", "constraints.txt"]
 
 nox.needs_version = ">=2025.2.9"
@@ -18,8 +20,7 @@ nox.options.error_on_missing_interpreters = False
 def _install(session: nox.Session, *groups: str) -> None:
     project = nox.project.load_toml("pyproject.toml")
     wanted = nox.project.dependency_groups(project, *groups)
-    own = {"partnercenter-demo", "partnercenter-emulator"}
-    session.install(*PACKAGES, *(name for name in wanted if name not in own), *PINNED)
+    session.install(*PACKAGES, *(name for name in wanted if name not in OWN), *PINNED)
 
 
 @nox.session(python=PYTHONS[0])
@@ -56,12 +57,11 @@ def chains(session: nox.Session) -> None:
 @nox.session(python=False, default=False)
 def pin(session: nox.Session) -> None:
     """Write constraints.txt anew. It holds hashes and no address of a package index."""
-    own = ["tap-partnercenter", "partnercenter-emulator", "partnercenter-demo"]
     session.run(
         *("uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
         *("--python-version", PYTHONS[0], "--output-file", "constraints.txt"),
-        *(option for name in own for option in ("--no-emit-package", name)),
+        *(option for name in OWN for option in ("--no-emit-package", name)),
         *("--group", "test", "--group", "typing", "--group", "lint"),
-        *("pyproject.toml", "emulator/pyproject.toml", "demo/pyproject.toml"),
+        *(f"{folder}/pyproject.toml" for folder in [".", *MEMBERS]),
         external=True,
     )

@@ -121,7 +121,8 @@ class TokenAuthenticator(AuthBase):
         self._lock = threading.Lock()
         self._token: _Token | None = None
         self._failed: PartnerCenterError | None = None
-        self._refresh_token = _stored_refresh_token(settings) or settings.refresh_token
+        self._refresh_token = settings.refresh_token
+        self._cache_read = False
 
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -158,6 +159,9 @@ class TokenAuthenticator(AuthBase):
             return token.value
 
     def _sign_in(self) -> _Token:
+        if not self._cache_read:
+            self._cache_read = True
+            self._refresh_token = _stored_refresh_token(self._settings) or self._refresh_token
         asked_at = self._clock.monotonic()
         try:
             answer = self._fetch()

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from tap_partnercenter.pagination import Continuation, UnusableContinuation, absolute_url
+from tap_partnercenter.pagination import (
+    Continuation,
+    UnusableContinuation,
+    absolute_url,
+    checked_header,
+)
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping, Sequence
@@ -42,6 +47,7 @@ class Checkpoint:
         self,
         bookmark: MutableMapping[str, Any],
         api_url: str,
+        partitions: Sequence[str | None],
         scope: Sequence[Any],
     ) -> None:
         """Use the bookmark of a stream.
@@ -49,10 +55,12 @@ class Checkpoint:
         Args:
             bookmark: The stream's part of the state.
             api_url: Origin below which a continuation must lie.
+            partitions: Those of the stream, None for a stream that has no such thing.
             scope: What the pass covers; a position of another scope is of no use.
         """
         self._bookmark = bookmark
         self._api_url = api_url
+        self._partitions = partitions
         self._scope = hashlib.sha256(json.dumps(scope).encode()).hexdigest()[:16]
 
     def position(self, now: float) -> Position | None:
@@ -63,13 +71,17 @@ class Checkpoint:
         """
         stored: Any = self._bookmark.get(_KEY)
         try:
-            if stored["scope"] != self._scope or not 0 <= now - stored["version"] <= OLDEST:
+            if (
+                stored["scope"] != self._scope
+                or not 0 <= now - stored["version"] <= OLDEST
+                or stored.get("partition") not in self._partitions
+            ):
                 return None
             continuation = None
             if "uri" in stored:
                 continuation = Continuation(
                     absolute_url(stored["uri"], self._api_url),
-                    tuple((str(name), str(value)) for name, value in stored["headers"]),
+                    tuple(checked_header(name, value) for name, value in stored["headers"]),
                     bare=bool(stored["bare"]),
                 )
             return Position(
@@ -78,7 +90,14 @@ class Checkpoint:
                 continuation,
                 int(stored["skipped"]),
             )
-        except (TypeError, KeyError, ValueError, AttributeError, UnusableContinuation):
+        except (
+            TypeError,
+            KeyError,
+            ValueError,
+            OverflowError,
+            AttributeError,
+            UnusableContinuation,
+        ):
             # State is edited by hand and written by other versions; what is unreadable is ignored.
             return None
 

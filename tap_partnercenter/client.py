@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import uuid
 from functools import cached_property
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
 
 #: Members by which an envelope without `items` is known.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
+_CODE = re.compile(r"[0-9]{1,10}")
+#: A base of 16 or 22 characters, then counters.
+_CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
 
 
 class Page(NamedTuple):
@@ -116,6 +120,8 @@ class PartnerCenterStream(PlainStream):
     state_partitioning_keys = ()
     #: Customers that the pass had to leave out. A pass with gaps must not delete rows.
     skipped = 0
+    #: Whether an earlier run read the first pages of the pass.
+    resumed = False
 
     def __init__(self, tap: TapPartnerCenter) -> None:
         """Make the stream of a tap."""
@@ -178,7 +184,8 @@ class PartnerCenterStream(PlainStream):
             )
         return HTTPRequest(
             url=continuation.url,
-            headers={**self.http_headers, **dict(continuation.headers)},
+            # Ours come last: no answer may change the ids by which support finds the run.
+            headers={**dict(continuation.headers), **self.http_headers},
         )
 
     @override
@@ -261,17 +268,19 @@ class PartnerCenterStream(PlainStream):
             Refused: If not.
         """
         run = self.run
-        run.gate.enter()
         signed = self.authenticator(request)
-        run.report.requested()
-        try:
-            answer = run.transport.send(signed)
-            body = read_body(answer)
-        except requests.RequestException as error:
-            reason = f"no answer ({type(error).__name__})"
-            raise TryAgain(NO_ANSWER, reason) from None
-        except UnreadableBody as error:
-            raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
+        with run.gate.passage() as passage:
+            run.report.requested()
+            try:
+                answer = run.transport.send(signed)
+                if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                    passage.refuse(self._retry_after(answer))
+                body = read_body(answer)
+            except requests.RequestException as error:
+                reason = f"no answer ({type(error).__name__})"
+                raise TryAgain(NO_ANSWER, reason) from None
+            except UnreadableBody as error:
+                raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
         try:
             answer.document = decode(body)
         except UnreadableBody as error:
@@ -280,13 +289,22 @@ class PartnerCenterStream(PlainStream):
                 reason = f"HTTP 200 with {error}"
                 raise TryAgain(NO_COLLECTION, reason, told=_ids(answer)) from None
         if answer.status_code != HTTPStatus.OK:
-            self._judge(answer, request, place)
+            self._judge(answer, request, place, passage.pause)
         elif not _is_collection(answer.document):
             reason = "HTTP 200 with JSON that is no collection of records"
             raise TryAgain(NO_COLLECTION, reason, told=_ids(answer))
         return answer
 
-    def _judge(self, answer: Answer, request: requests.PreparedRequest, place: Place) -> None:
+    def _retry_after(self, answer: requests.Response) -> float | None:
+        return seconds_to_wait(answer.headers.get("Retry-After"), self.run.clock.now())
+
+    def _judge(
+        self,
+        answer: Answer,
+        request: requests.PreparedRequest,
+        place: Place,
+        pause: float | None,
+    ) -> None:
         """Act on an answer other than 200.
 
         Returns:
@@ -299,9 +317,8 @@ class PartnerCenterStream(PlainStream):
             answer.document = {}
             return
         if rule.outcome in {Outcome.RETRY, Outcome.WAIT, Outcome.REFRESH}:
-            pause = seconds_to_wait(answer.headers.get("Retry-After"), self.run.clock.now())
-            if rule.outcome is Outcome.WAIT:
-                pause = self.run.gate.close(pause)
+            if rule.outcome is Outcome.RETRY:
+                pause = self._retry_after(answer)
             if rule.outcome is Outcome.REFRESH:
                 self.run.authenticator.reject(request)
             raise TryAgain(
@@ -422,9 +439,9 @@ def _is_collection(document: Mapping[str, Any]) -> bool:
 def _code(document: Mapping[str, Any]) -> str | None:
     """Read `code`: the service sends it as a number and as a string."""
     code = document.get("code")
-    if isinstance(code, int) or (isinstance(code, str) and code.isalnum() and code.isascii()):
-        return str(code)[:16]
-    return None
+    text = str(code)
+    # All known codes are numbers; other text could be anything, names too.
+    return text if isinstance(code, int | str) and _CODE.fullmatch(text) else None
 
 
 def _ids(answer: requests.Response) -> str:
@@ -432,6 +449,6 @@ def _ids(answer: requests.Response) -> str:
     request = answer.request.headers
     sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
     cv = answer.headers.get("MS-CV", "")
-    if cv and len(cv) <= 64 and cv.isascii() and cv.isprintable():  # noqa: PLR2004
+    if _CORRELATION_VECTOR.fullmatch(cv):
         sent["MS-CV"] = cv
     return ", ".join(f"{name} {value}" for name, value in sent.items()) + ". "

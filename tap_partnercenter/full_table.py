@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _SHAPING = ("stream_maps", "flattening_enabled", "flattening_max_depth")
 
 
+#: Records of later partitions that may wait for the earlier ones: about 15 MB.
+_RECORDS_AHEAD = 10_000
+
+
 class FullTable(PartnerCenterStream):
     """A root stream: a pass over all of its partitions, page by page, with a checkpoint a page.
 
@@ -102,9 +106,9 @@ class FullTable(PartnerCenterStream):
             settings.delete_vanished,
             [self.config.get(name) for name in _SHAPING],
             [stream.name for stream in self._pass_streams],
-            [_partition(context) for context in self._contexts],
         ]
-        return Checkpoint(self.stream_state, settings.api_url, scope)
+        partitions = [_partition(context) for context in self._contexts]
+        return Checkpoint(self.stream_state, settings.api_url, partitions, [*scope, partitions])
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
         """Return what names the next partition to read, lazily: there may be thousands."""
@@ -122,15 +126,18 @@ class FullTable(PartnerCenterStream):
         self._version = version
         partitions = [_partition(context) for context in self._contexts]
         self._first = partitions.index(position.partition) if position else 0
-        # Pages of one partition come one after another; uneven partitions need some room.
-        workers = self.run.settings.max_concurrent_requests
+        settings = self.run.settings
+        # Pages of one partition come one after another: while a large one is read, the others must
+        # have room to go on beside it.
+        room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),
-            held=1 if len(partitions) == 1 else 2 * workers,
+            held=1 if len(partitions) == 1 else room,
         )
         for stream in self._pass_streams:
             # Only children are skipped; the table of the parent is whole.
             stream.skipped = position.skipped if position and stream is not self else 0
+            stream.resumed = position is not None
             if self.run.settings.delete_vanished:
                 stream.use_version(version)
         return version

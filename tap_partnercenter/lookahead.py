@@ -11,6 +11,7 @@ import itertools
 import queue
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Pool:
     def __init__(self, workers: int) -> None:
         """Start no thread yet."""
         self._workers = workers
-        self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._started = False
 
     @property
@@ -64,9 +65,17 @@ class Pool:
                 threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True).start()
         self._tasks.put(task)
 
+    def close(self) -> None:
+        """End the threads, each after what it is doing; what waits is not begun."""
+        with suppress(queue.Empty):
+            while True:
+                self._tasks.get_nowait()
+        for _ in range(self._workers):
+            self._tasks.put(None)
+
     def _work(self) -> None:
-        while True:
-            self._tasks.get()()
+        while (task := self._tasks.get()) is not None:
+            task()
 
 
 class _Reading(Generic[T]):

@@ -58,11 +58,13 @@ class BlockWriter(MsgSpecWriter):
         Raises:
             BrokenPipeError: If nobody reads any more.
         """
-        if not self._block:
-            return
+        # A signal may have cut the last message short.
+        lines = bytes(self._block[: self._block.rfind(b"\n") + 1])
         self._writing = True
         try:
-            sys.stdout.buffer.write(self._block)
+            # With PYTHONUNBUFFERED, a write that a signal interrupts writes a part only.
+            while lines:
+                lines = lines[sys.stdout.buffer.write(lines) :]
             sys.stdout.buffer.flush()
         finally:
             self._block.clear()

@@ -183,6 +183,26 @@ def absolute_url(uri: object, api_url: str) -> str:
     return urlunsplit((base.scheme, base.netloc, path, query, ""))
 
 
+def checked_header(name: object, value: object) -> tuple[str, str]:
+    """Return a header of a continuation.
+
+    Raises:
+        UnusableContinuation: If it is none, or one that only the tap may set.
+    """
+    if (
+        not isinstance(name, str)
+        or not isinstance(value, str)
+        or not _HEADER_NAME.fullmatch(name)
+        or name.lower() in _OWN_HEADERS
+        or not value.isascii()
+        or not value.isprintable()
+    ):
+        message = "the service named a next page with a header that the tap must not send"
+        raise UnusableContinuation(message)
+    # Blanks around it are no part of a value (RFC 9110, section 5.5), and none may be sent.
+    return name, value.strip()
+
+
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
@@ -201,22 +221,11 @@ def _next_link(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _link_headers(link: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     pairs = link.get("headers") or []
-    headers = []
-    for pair in pairs if isinstance(pairs, list) else [pairs]:
-        name = pair.get("key") if isinstance(pair, dict) else None
-        value = pair.get("value") if isinstance(pair, dict) else None
-        if (
-            not isinstance(name, str)
-            or not isinstance(value, str)
-            or not _HEADER_NAME.fullmatch(name)
-            or name.lower() in _OWN_HEADERS
-            or not value.isascii()
-            or not value.isprintable()
-        ):
-            message = "the service named a next page with a header that the tap must not send"
-            raise UnusableContinuation(message)
-        headers.append((name, value))
-    return tuple(headers)
+    members = [
+        pair if isinstance(pair, dict) else {}
+        for pair in (pairs if isinstance(pairs, list) else [pairs])
+    ]
+    return tuple(checked_header(member.get("key"), member.get("value")) for member in members)
 
 
 def _body_token(document: Mapping[str, Any]) -> str | None:

@@ -54,22 +54,24 @@ class Shape:
         fields = self._fields
         fitted: dict[str, Any] = {}
         for name, value in record.items():
-            convert = fields.get(name, _undeclared)
+            convert: Conversion | None = fields.get(name, _undeclared)
             # Nearly all values are text where text is declared.
-            if convert is None or (convert is _text and value.__class__ is str):
+            if convert is _text and value.__class__ is str:
                 fitted[name] = value
+            elif convert is None:
+                fitted[name] = _without_secrets(value)
             elif convert is not _undeclared:
                 fitted[name] = convert(value, on_unknown)
             elif name.lower() not in SILENT_FIELDS:
                 if self._open:
-                    fitted[name] = value
+                    fitted[name] = _without_secrets(value)
                 else:
                     on_unknown(f"{self._path}{name}")
         return fitted
 
     def fit_if_object(self, value: Any, on_unknown: OnUnknown) -> Any:  # noqa: ANN401 - JSON
         """Fit a value where an object is declared; anything else is the target's to refuse."""
-        return self.fit(value, on_unknown) if value.__class__ is dict else value
+        return self.fit(value, on_unknown) if value.__class__ is dict else _without_secrets(value)
 
 
 def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
@@ -84,14 +86,31 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
         return _text
     if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
         return lambda value, on_unknown: (
-            [convert(item, on_unknown) for item in value] if isinstance(value, list) else value
+            [convert(item, on_unknown) for item in value]
+            if isinstance(value, list)
+            else _without_secrets(value)
         )
     return None
 
 
 def _text(value: Any, _: OnUnknown) -> Any:  # noqa: ANN401 - JSON
     """Make text of a number: the vendor's specification types some enumerations as numbers."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _without_secrets(value)
+
+
+def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return what stands where no schema looks into it, without what must never be emitted."""
+    if isinstance(value, list):
+        return [_without_secrets(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            name: _without_secrets(item)
+            for name, item in value.items()
+            if name.lower() not in SECRET_FIELDS
+        }
+    return value
 
 
 def _undeclared(_: Any, __: OnUnknown) -> None:  # noqa: ANN401 - never called

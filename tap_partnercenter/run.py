@@ -30,11 +30,7 @@ class Run:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock, logger: logging.Logger) -> None:
-        """Make the objects of the run; nothing is sent before the first page is asked for.
-
-        Raises:
-            PartnerCenterError: If the token cache cannot be used.
-        """
+        """Make the objects of the run; nothing is sent before the first page is asked for."""
         self.settings = settings
         self.clock = clock
         self.correlation_id = str(uuid.uuid4())

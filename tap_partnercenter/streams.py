@@ -110,7 +110,9 @@ class Customers(FullTable):
         ):
             return []
         self._announced = page
-        return [record["id"] for record in page.records if isinstance(record.get("id"), str)]
+        ids: list[Any] = [record.get("id") for record in page.records]
+        # An id of another kind becomes text, or ends the run, when its record is emitted.
+        return ids if all(isinstance(customer_id, str) for customer_id in ids) else []
 
     @override
     def after_records(self) -> None:
@@ -138,6 +140,8 @@ class CustomerRelationships(PartnerCenterStream):
         super().__init__(tap)
         #: Whether the service has answered for any customer.
         self._answered = False
+        #: Customers that the service has refused in this run; `skipped` counts the whole pass.
+        self._refused = 0
         #: Customers that nobody has begun to ask for.
         self._waiting: deque[str] = deque()
         #: How many customers of the next page were put there before their page came.
@@ -188,7 +192,7 @@ class CustomerRelationships(PartnerCenterStream):
 
     @override
     def end_pass(self, version: int) -> None:
-        if self.skipped > 1 and not self._answered:
+        if self._refused > 1 and not self._answered and not self.resumed:
             self._fail("the service refused every customer")
         super().end_pass(version)
 
@@ -199,9 +203,10 @@ class CustomerRelationships(PartnerCenterStream):
             PartnerCenterError: If there is.
         """
         self.skipped += 1
+        self._refused += 1
         named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
         self.run.report.skipped(self.name, named, refusal.reason)
-        if self.skipped >= SYSTEMATIC and not self._answered:
+        if self._refused >= SYSTEMATIC and not self._answered:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers", refusal)
         most = self.run.settings.max_skipped_customers
         if self.skipped > most:
@@ -258,7 +263,9 @@ class ResellerCustomers(FullTable):
         ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
         if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
             # The filter matches beginnings: anything but a whole id would match other resellers.
-            message = f"{self.name}: the service named a reseller whose id is no GUID."
+            message = (
+                f"{self.name}: the service named a reseller whose id is no GUID. Set reseller_ids."
+            )
             raise PartnerCenterError(message)
         if not ids:
             self.logger.info("%s: the service names no indirect resellers", self.name)
@@ -287,8 +294,11 @@ class ResellerCustomers(FullTable):
         }
 
     @override
-    def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:
-        return super().post_process({**row, **(context or {})}, context)
+    def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        # Not in `post_process`: its context is the one that the SDK asked for, which is another
+        # than the one that is read when an expired checkpoint leads back to the first partition.
+        for record in super()._walk(context):
+            yield {**record, **(context or {})}
 
 
 def _with_type(row: Record) -> Record:

@@ -126,6 +126,8 @@ class TapPartnerCenter(Tap):
         """Print what the tap is, or read everything."""
         if about:
             cls.print_about(about_format)
+            # If nobody reads it, it is the command line's to say, not the interpreter's at its end.
+            sys.stdout.flush()
             return
         with cls._running(config, state=_json(state), catalog=_json(catalog)) as tap:
             tap.sync_all()
@@ -194,6 +196,9 @@ class TapPartnerCenter(Tap):
             cls.logger.error(_one_line(error))  # noqa: TRY400
             cls.logger.debug("", exc_info=True)
             raise SystemExit(1) from None
+        finally:
+            if tap is not None:
+                tap.run.pool.close()
         tap.run.report.summary("complete")
 
     def announce(self) -> None:

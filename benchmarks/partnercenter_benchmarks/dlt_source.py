@@ -1,0 +1,133 @@
+"""The contestant `dlt`: its REST source, extracting to files, as its documentation has it.
+
+Runs in an environment of its own that holds dlt and nothing of this project: started by path.
+Extraction only: no normalising, no loading. The records stay in the pipeline's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dlt  # type: ignore[import-not-found,unused-ignore]
+from dlt.sources.helpers.rest_client.auth import (  # type: ignore[import-not-found,unused-ignore]
+    OAuth2ClientCredentials,
+)
+from dlt.sources.helpers.rest_client.paginators import (  # type: ignore[import-not-found,unused-ignore]
+    BaseNextUrlPaginator,
+    SinglePagePaginator,
+)
+from dlt.sources.rest_api import (  # type: ignore[import-not-found,unused-ignore]
+    rest_api_resources,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from requests import Request, Response
+
+
+class LinkPaginator(BaseNextUrlPaginator):  # type: ignore[misc,unused-ignore]
+    """Follows `links.next` with the headers that it asks for."""
+
+    def __init__(self) -> None:
+        """Begin at the first page."""
+        super().__init__()
+        self._headers: dict[str, str] = {}
+
+    def update_state(self, response: Response, data: list[Any] | None = None) -> None:  # noqa: ARG002
+        """Look for the next page."""
+        following = response.json().get("links", {}).get("next")
+        self._next_reference = f"/v1{following['uri']}" if following else None
+        if following:
+            self._headers = {pair["key"]: pair["value"] for pair in following["headers"]}
+
+    def update_request(self, request: Request) -> None:
+        """Ask for it."""
+        super().update_request(request)
+        request.params = {}
+        request.headers = {**(request.headers or {}), **self._headers}
+
+
+def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
+    """Return the wanted streams as resources of a pipeline."""
+    partitions = [{"id": each} for each in settings.get("reseller_ids", ())]
+
+    @dlt.resource(name="resellers", selected=False)  # type: ignore[untyped-decorator,unused-ignore]
+    def resellers() -> Iterator[list[dict[str, str]]]:
+        yield partitions
+
+    size = settings["page_size"]
+    condition = (
+        '{{"Field":"IndirectReseller","Value":"{resources.resellers.id}","Operator":"starts_with"}}'
+    )
+    known: dict[str, Any] = {
+        "customers": {
+            "name": "customers",
+            "endpoint": {"path": "customers", "params": {"size": size}},
+        },
+        "customer_relationships": {
+            "name": "customer_relationships",
+            "parallelized": True,
+            "include_from_parent": ["id"],
+            "endpoint": {
+                "path": "customers/{resources.customers.id}/relationships",
+                "paginator": SinglePagePaginator(),
+            },
+        },
+        "reseller_customers": {
+            "name": "reseller_customers",
+            "parallelized": True,
+            "include_from_parent": ["id"],
+            "endpoint": {"path": "customers", "params": {"size": size, "filter": condition}},
+        },
+    }
+    signed_in = OAuth2ClientCredentials(
+        access_token_url=f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token",
+        client_id=settings["client_id"],
+        client_secret=settings["client_secret"],
+        access_token_request_data={
+            "grant_type": "refresh_token",
+            "refresh_token": settings["refresh_token"],
+            "scope": "https://api.partnercenter.microsoft.com/user_impersonation",
+        },
+    )
+    chosen: list[Any] = [known[stream] for stream in streams]
+    if "reseller_customers" in streams:
+        chosen.append(resellers())
+    found: list[Any] = rest_api_resources(
+        {
+            "client": {
+                "base_url": f"{settings['api_url']}/v1/",
+                "auth": signed_in,
+                "paginator": LinkPaginator(),
+            },
+            "resource_defaults": {"endpoint": {"data_selector": "items"}},
+            "resources": chosen,
+        }
+    )
+    return found
+
+
+def main() -> None:
+    """Extract into the folder of the third argument."""
+    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    workers = settings["max_concurrent_requests"]
+    os.environ |= {
+        "EXTRACT__WORKERS": str(workers),
+        "EXTRACT__MAX_PARALLEL_ITEMS": str(2 * workers),
+        # Nobody else compresses what it writes.
+        "DATA_WRITER__DISABLE_COMPRESSION": "true",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }
+    pipeline = dlt.pipeline(
+        "benchmark", pipelines_dir=sys.argv[3], destination="filesystem", dataset_name="benchmark"
+    )
+    pipeline.extract(resources(settings, sys.argv[2].split(",")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The contestant `floor`: threads, requests and msgspec, and none of Singer's machinery.
+
+It knows exactly what the emulator sends, writes the same records in the same order, and does
+nothing else: no schema, no state, no configuration, no conformance, no report.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import requests
+from msgspec import UNSET, Raw, Struct, UnsetType
+from requests.adapters import HTTPAdapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Longest line of failures for one request.
+TRIES = 20
+BLOCK = 64 * 1024
+
+
+class Profile(Struct):
+    """A customer's company."""
+
+    tenantId: str  # noqa: N815 - the API's names
+    domain: str
+    companyName: str  # noqa: N815
+    attributes: Raw
+
+
+class Customer(Struct):
+    """A customer; `reseller_id` where asked for by reseller."""
+
+    id: str
+    companyProfile: Profile  # noqa: N815
+    relationshipToPartner: str  # noqa: N815
+    attributes: Raw
+    reseller_id: str | UnsetType = UNSET
+
+
+class Relationship(Struct, omit_defaults=True):
+    """One of the partners that serve a customer."""
+
+    id: str
+    name: str
+    attributes: Raw
+    relationshipType: str | None = None  # noqa: N815
+    mpnId: str | None = None  # noqa: N815
+    partnerId: str | None = None  # noqa: N815
+    state: str | None = None
+    location: str | None = None
+    customer_id: str = ""
+
+
+class Pair(Struct):
+    """A header of a link."""
+
+    key: str
+    value: str
+
+
+class Link(Struct):
+    """Where the next page is."""
+
+    uri: str
+    headers: list[Pair]
+
+
+class Links(Struct):
+    """The links of a page; others than `next` do not matter."""
+
+    next: Link | None = None
+
+
+class CustomerPage(Struct):
+    """A page of customers."""
+
+    items: list[Customer]
+    links: Links
+
+
+class RelationshipPage(Struct):
+    """All relationships of one customer."""
+
+    items: list[Relationship]
+
+
+class Line(Struct):
+    """A line of the output, in the shape of a Singer message so that it can be counted."""
+
+    type: str
+    stream: str
+    record: Customer | Relationship
+
+
+class Job(NamedTuple):
+    """A customer and the answer about it."""
+
+    customer_id: str
+    answer: Future[bytes]
+
+
+class Floor:
+    """One run."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        """Sign in."""
+        self._settings = settings
+        self._base = f"{settings['api_url']}/v1"
+        self._size = settings["page_size"]
+        workers = settings["max_concurrent_requests"]
+        self._pool = ThreadPoolExecutor(workers)
+        self._session = requests.Session()
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=workers))
+        self._session.trust_env = False
+        answer = self._session.post(
+            f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token",
+            data={
+                "grant_type": "refresh_token",
+                "scope": "https://api.partnercenter.microsoft.com/user_impersonation",
+                **{
+                    name: settings[name] for name in ("client_id", "client_secret", "refresh_token")
+                },
+            },
+        )
+        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        self._customers = msgspec.json.Decoder(CustomerPage)
+        self._relationships = msgspec.json.Decoder(RelationshipPage)
+        self._encode = msgspec.json.Encoder().encode
+        self._block = bytearray()
+
+    def run(self, streams: list[str]) -> None:
+        """Read and write."""
+        partitions = []
+        if "reseller_customers" in streams:
+            partitions = [
+                (reseller_id, self._pool.submit(self._partition, reseller_id))
+                for reseller_id in self._settings["reseller_ids"]
+            ]
+        if "customers" in streams:
+            self._everybody(children="customer_relationships" in streams)
+        for reseller_id, customers in partitions:
+            for customer in customers.result():
+                customer.reseller_id = reseller_id
+                self._write("reseller_customers", customer)
+        self._flush()
+        self._pool.shutdown()
+
+    def _everybody(self, *, children: bool) -> None:
+        """Customers, each page followed by its children, which the next page's overlap with."""
+        waiting: list[Job] = []
+        for page in self._pages({"size": self._size}):
+            jobs = [
+                Job(each.id, self._pool.submit(self._get, f"/customers/{each.id}/relationships"))
+                for each in (page.items if children else ())
+            ]
+            self._write_relationships(waiting)
+            for customer in page.items:
+                self._write("customers", customer)
+            waiting = jobs
+        self._write_relationships(waiting)
+
+    def _pages(self, query: dict[str, Any]) -> Iterator[CustomerPage]:
+        ahead: Future[bytes] | None = self._pool.submit(self._get, "/customers", query)
+        while ahead is not None:
+            page = self._customers.decode(ahead.result())
+            link, ahead = page.links.next, None
+            if link is not None:
+                headers = {pair.key: pair.value for pair in link.headers}
+                ahead = self._pool.submit(self._get, link.uri, None, headers)
+            yield page
+
+    def _partition(self, reseller_id: str) -> list[Customer]:
+        condition = {"Field": "IndirectReseller", "Value": reseller_id, "Operator": "starts_with"}
+        query: dict[str, Any] | None = {"size": self._size, "filter": json.dumps(condition)}
+        found: list[Customer] = []
+        link: Link | None = Link("/customers", [])
+        while link is not None:
+            headers = {pair.key: pair.value for pair in link.headers}
+            page = self._customers.decode(self._get(link.uri, query, headers))
+            found += page.items
+            link, query = page.links.next, None
+        return found
+
+    def _get(
+        self,
+        path: str,
+        query: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> bytes:
+        for _ in range(TRIES):
+            answer = self._session.get(self._base + path, params=query, headers=headers)
+            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+                answer.raise_for_status()
+                return answer.content
+            # Each thread for itself, as the simplest program would.
+            time.sleep(int(answer.headers["Retry-After"]))
+        answer.raise_for_status()
+        return b""
+
+    def _write_relationships(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            for relationship in self._relationships.decode(job.answer.result()).items:
+                relationship.customer_id = job.customer_id
+                self._write("customer_relationships", relationship)
+
+    def _write(self, stream: str, record: Customer | Relationship) -> None:
+        if isinstance(record, Relationship) and record.relationshipType is None:
+            record.relationshipType = "none"
+        self._block += self._encode(Line("RECORD", stream, record)) + b"\n"
+        if len(self._block) >= BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        sys.stdout.buffer.write(self._block)
+        sys.stdout.buffer.flush()
+        self._block.clear()
+
+
+if __name__ == "__main__":
+    Floor(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))).run(sys.argv[2].split(","))

@@ -1,0 +1,36 @@
+"""Runs one command and says what it used. Started by path, with nothing but the standard library.
+
+A process of its own because Linux counts the memory of whoever starts a program as that program's
+first peak: this one is smaller than anything that it starts.
+
+    python -I -S launch.py REPORT COMMAND [ARGUMENT ...]
+"""
+
+import json
+import os
+import sys
+import time
+
+
+def main(report: str, command: list[str]) -> int:
+    """Run the command with this process's own standard streams; return its exit code."""
+    started = time.perf_counter()
+    child = os.posix_spawnp(command[0], command, os.environ)
+    _, status, used = os.wait4(child, 0)
+    wall = time.perf_counter() - started
+    code = os.waitstatus_to_exitcode(status)
+    figures = {
+        "wall": wall,
+        "user": used.ru_utime,
+        "system": used.ru_stime,
+        # Kilobytes, but bytes on macOS.
+        "rss": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "code": code,
+    }
+    with open(report, "w", encoding="utf-8") as file:  # noqa: PTH123 - importing pathlib costs memory
+        json.dump(figures, file)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2:]) and 1)

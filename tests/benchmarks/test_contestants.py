@@ -1,0 +1,192 @@
+"""The contestants read what the emulator holds, and whoever does not is found out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_benchmarks.cli import verdict
+from partnercenter_benchmarks.contestants import Floor, SingerTap, contestants
+from partnercenter_benchmarks.counting import Counted, count_messages
+from partnercenter_benchmarks.measuring import measure
+from partnercenter_benchmarks.scenarios import CHILDREN, Case, Entry, scenarios
+from partnercenter_benchmarks.server import Server
+from tests.benchmarks.made_up import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from tests.conftest import Start
+
+SMALL = Case(
+    name="small",
+    title="30 customers",
+    streams=CHILDREN,
+    entries=(),
+    customers=30,
+    resellers=3,
+    partitions=slice(0, 3),
+    page_size=7,
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server(SMALL) as running:
+        yield running
+
+
+class Liar:
+    """Says what it is told to say."""
+
+    def __init__(self, *lines: str, code: int = 0) -> None:
+        self._text = "".join(f"{line}\n" for line in lines)
+        self._code = code
+
+    def command(
+        self,
+        folder: Path,  # noqa: ARG002
+        settings: Mapping[str, Any],  # noqa: ARG002
+        streams: Iterable[str],  # noqa: ARG002
+    ) -> list[str]:
+        program = f"import sys; print({self._text!r}, end=''); sys.exit({self._code} and 'Oh no.')"
+        return [sys.executable, "-c", program]
+
+    def count(self, stdout: Path, folder: Path) -> Counted:  # noqa: ARG002
+        with stdout.open("rb") as lines:
+            return count_messages(lines)
+
+
+def record(stream: str, **members: str) -> str:
+    return json.dumps({"type": "RECORD", "stream": stream, "record": members})
+
+
+def without_links(customer: Mapping[str, Any]) -> dict[str, Any]:
+    profile = {name: value for name, value in customer["companyProfile"].items() if name != "links"}
+    kept = {name: value for name, value in customer.items() if name != "links"}
+    return {**kept, "companyProfile": profile}
+
+
+@pytest.mark.parametrize(
+    "contestant",
+    [SingerTap("partnercenter_benchmarks.stock"), Floor()],
+    ids=["stock", "floor"],
+)
+def test_what_is_read_is_what_the_emulator_holds(
+    contestant: SingerTap | Floor, start: Start, tmp_path: Path
+) -> None:
+    """Every member of every record, in the order of the API."""
+    emulator = start(customers=30, resellers=3)
+    resellers = [reseller["id"] for reseller in emulator.resellers()]
+    settings = {
+        **emulator.tap_config(),
+        "page_size": 7,
+        "max_concurrent_requests": 4,
+        "reseller_ids": resellers,
+    }
+    command = contestant.command(tmp_path, settings, CHILDREN)
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[dict[str, Any]]] = {stream: [] for stream in CHILDREN}
+    for message in map(json.loads, done.stdout.splitlines()):
+        if message["type"] == "RECORD":
+            found[message["stream"]].append(message["record"])
+    customers = {each["id"]: without_links(each) for each in emulator.customers()}
+    assert found["customers"] == list(customers.values())
+    assert found["customer_relationships"] == [
+        {**each, "relationshipType": each.get("relationshipType") or "none"}
+        for each in emulator.relationships()
+    ]
+    memberships = sorted(
+        emulator.memberships(), key=lambda each: resellers.index(each["reseller_id"])
+    )
+    assert found["reseller_customers"] == [
+        {**customers[each["customer_id"]], "reseller_id": each["reseller_id"]}
+        for each in memberships
+    ]
+
+
+def test_a_run_is_measured(server: Server) -> None:
+    """As a process, with what the emulator saw of it."""
+    found = measure(SMALL, Entry("floor", 4), Floor(), server, 1)
+    assert (found.outcome, found.detail) == ("ok", "")
+    assert found.records == server.expected
+    assert 5e6 < found.rss < 5e8
+    assert found.cpu > 0
+    assert found.wall > 0.05
+    assert found.stdout_bytes > 10_000
+    assert found.tokens == 1
+    # A token, five pages, thirty customers, and the pages of three partitions.
+    assert found.requests == 36 + sum(-(-size // 7) for size in server.partition_sizes)
+    assert 1 <= found.most_in_flight <= 4
+
+
+@pytest.mark.parametrize(
+    ("lines", "detail"),
+    [
+        (["a", "b"], "customers: 2 records instead of 3"),
+        (["a", "b", "c", "d"], "customers: 4 records instead of 3"),
+        (["a", "b", "b"], "customers: 1 records twice"),
+    ],
+)
+def test_lost_and_repeated_records_are_errors(
+    server: Server, monkeypatch: pytest.MonkeyPatch, lines: list[str], detail: str
+) -> None:
+    """The run is wrong, and so is the command's exit code."""
+    monkeypatch.setattr(server, "expected", {"customers": 3})
+    liar = Liar(*(record("customers", id=each) for each in lines))
+    found = measure(SMALL, Entry("tap", 8), liar, server, 1)
+    assert (found.outcome, found.detail) == ("wrong", detail)
+    assert verdict([found]) == 1
+
+
+def test_records_of_a_stream_that_nobody_asked_for_are_errors(server: Server) -> None:
+    """They would cost time that nobody else spends."""
+    counted = count_messages([record("extra", id="a").encode()])
+    assert "extra: 1 records instead of 0" in counted.wrong(server.expected)
+
+
+def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> None:
+    """An error, except under a quota, where failing is a result; never for the tap."""
+    found = measure(SMALL, Entry("dlt", 8), Liar(code=1), server, 1)
+    assert (found.outcome, found.detail) == ("failed", "exit code 1: Oh no.")
+    assert verdict([found]) == 1
+    assert verdict([run("dlt", case="quota-500", outcome="failed")]) == 0
+    assert verdict([run("tap", case="quota-500", outcome="failed")]) == 1
+    assert verdict([run("dlt", case="quota-500", outcome="wrong")]) == 1
+
+
+def test_the_users_settings_do_not_reach_a_contestant(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log level in the shell would change what is measured."""
+    monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")
+    monkeypatch.setattr(server, "expected", {})
+    program = "import os, sys; sys.exit('TAP_PARTNERCENTER_LOGLEVEL' in os.environ)"
+    shell = Liar()
+    monkeypatch.setattr(shell, "command", lambda *_: [sys.executable, "-c", program])
+    assert measure(SMALL, Entry("tap", 8), shell, server, 1).outcome == "ok"
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_scenarios_are_complete(quick: bool) -> None:  # noqa: FBT001
+    """Names are unique, the tap takes part everywhere, options are the emulator's."""
+    cases = [case for scenario in scenarios(quick=quick) for case in scenario.cases]
+    assert len({case.name for case in cases}) == len(cases)
+    for case in cases:
+        assert "tap" in {entry.name for entry in case.entries}, case.name
+        assert len(case.options) % 2 == 0
+
+
+@pytest.mark.e2e
+def test_dlt_reads_everything_too(server: Server, tmp_path: Path) -> None:
+    """In the environment that the command makes for it."""
+    dlt = contestants(["dlt"], tmp_path)["dlt"]
+    found = measure(SMALL, Entry("dlt", 4), dlt, server, 1)
+    assert (found.outcome, found.detail) == ("ok", "")
+    assert found.records == server.expected
