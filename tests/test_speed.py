@@ -1,0 +1,170 @@
+"""What makes the tap fast must not show: same bytes, bounded requests, bounded memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from singer_sdk import Stream
+from singer_sdk.helpers.conform import TypeConformanceLevel
+
+from partnercenter_emulator import Emulator, Fault, Fixture
+from tap_partnercenter.records import Shape
+from tap_partnercenter.sdk import PlainStream
+from tests.command_line import catalog_of, run_tap
+
+if TYPE_CHECKING:
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
+
+#: Faults that hit the same requests whatever the order in which they are sent.
+PASSING = [
+    Fault(place="relationships", share=0.2, every=1, times=5, status=503),
+    Fault(place="partition", times=3, status=500, code=900192),
+    Fault(place="continuation", times=1, truncate=True),
+    Fault(place="customers", times=1, expire_token=True),
+]
+
+
+def without_times(result: Result) -> str:
+    """All of stdout but for the moments at which records were made, and the tokens of the run."""
+    text = re.sub(r'"time_extracted":"[^"]+"', "", result.stdout)
+    text = re.sub(r'"version":\d+', "", text)
+    return re.sub(r'"MS-ContinuationToken","[^"]+"', "", text)
+
+
+@pytest.mark.parametrize("faults", [[], PASSING], ids=["clean", "faults"])
+def test_the_same_bytes_at_any_concurrency(
+    faults: list[Fault],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """One request at once or 32: the target cannot tell."""
+    outputs = set()
+    for requests_at_once in (1, 8, 32):
+        emulator = start(*faults, customers=90, resellers=5)
+        result = sync(emulator, page_size=20, max_concurrent_requests=requests_at_once)
+        assert result.exit_code == 0
+        outputs.add(without_times(result))
+        assert emulator.stats().most_in_flight <= requests_at_once
+    assert len(outputs) == 1
+
+
+def test_requests_are_under_way_together_but_never_too_many(start: Start, sync: Sync) -> None:
+    """As many as the setting says, counted by the server."""
+    emulator = start(customers=60, latency=0.02)
+    sync(emulator, page_size=20, max_concurrent_requests=7)
+    assert emulator.stats().most_in_flight == 7
+
+
+@pytest.mark.parametrize("customers", [100, 400])
+def test_messages_and_lines_are_bounded_by_pages(
+    customers: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Four times the customers: no line of log, SCHEMA or byte of a STATE more."""
+    result = sync(start(customers=customers), page_size=50)
+    states = [line for line in result.stdout.splitlines() if '"type":"STATE"' in line]
+    assert result.counts["SCHEMA"] == 4
+    assert max(map(len, states)) < 1200
+    assert len(result.stderr.splitlines()) <= 17
+
+
+# The stock path: what the SDK would write without the tap's own short cuts.
+
+FIELDS = ["id", "relationshipToPartner", "companyProfile", "tags", "allowDelegatedAccess", "new"]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=5) | st.decimals(-9, 9),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+profiles = st.dictionaries(
+    st.sampled_from(["tenantId", "companyName", "address", "attributes", "new"]),
+    values,
+    max_size=4,
+)
+records = st.fixed_dictionaries(
+    {"id": st.uuids().map(str)},
+    optional={
+        "relationshipToPartner": st.none() | st.text(max_size=5),
+        "companyProfile": st.none() | profiles,
+        "tags": st.none() | st.lists(st.text(max_size=3), max_size=2),
+        "allowDelegatedAccess": st.none() | st.booleans() | st.integers(0, 2),
+        "new": values,
+    },
+)
+switches = st.sampled_from(
+    [
+        {},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+        {"flattening_enabled": True, "flattening_max_depth": 2},
+        {"stream_maps": {"customers": {"tags": None, "short": "id[:4]"}}},
+        {"stream_maps": {"customers": {"__filter__": "id[0] in '01234567'", "id": "id"}}},
+        {"stream_maps": {"customers": {"__alias__": "clients"}}},
+        {"emit_activate_version_messages": True},
+    ],
+)
+
+
+def schema_of_customers() -> dict[str, Any]:
+    (entry,) = (s for s in catalog_of("customers")["streams"] if s["stream"] == "customers")
+    schema: dict[str, Any] = entry["schema"]
+    return schema
+
+
+CATALOG = catalog_of("customers")
+SCHEMA = schema_of_customers()
+
+
+def deselecting(catalog: dict[str, Any], field: str | None) -> dict[str, Any]:
+    """The catalog without one field of the customers."""
+    catalog = json.loads(json.dumps(catalog))
+    for stream in catalog["streams"]:
+        for entry in stream["metadata"]:
+            if field and entry["breadcrumb"][-1:] == [field]:
+                entry["metadata"]["selected"] = False
+    return catalog
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    listed=st.lists(records, max_size=4, unique_by=lambda record: str(record["id"])),
+    switched=switches,
+    deselected=st.sampled_from([None, "companyProfile", "companyName", "tags"]),
+)
+def test_the_output_is_that_of_the_stock_path(
+    listed: list[dict[str, Any]],
+    switched: dict[str, Any],
+    deselected: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever is switched on: fields, maps, flattening, versions."""
+    page = json.loads(json.dumps({"items": listed, "totalCount": 0}, default=float))
+    emulator = Emulator(fixture=Fixture(), faults=[Fault(place="customers", json=page)])
+    catalog = deselecting(CATALOG, deselected)
+    with emulator, monkeypatch.context() as stock:
+        config = {**emulator.tap_config(), **switched}
+        ours = run_tap(config=config, catalog=catalog)
+        stock.setattr(PlainStream, "_write_record_message", Stream._write_record_message)  # noqa: SLF001
+        stock.setattr(PlainStream, "TYPE_CONFORMANCE_LEVEL", TypeConformanceLevel.RECURSIVE)
+        theirs = run_tap(config=config, catalog=catalog)
+    assert ours.exit_code == theirs.exit_code == 0
+    assert without_times(ours) == without_times(theirs).replace("+00:00", "Z")
+
+
+def test_a_catalog_may_open_a_schema() -> None:
+    """A field that only the given catalog allows is kept; a secret one never."""
+    shape = Shape({"properties": {"id": {"type": "string"}}, "additionalProperties": True})
+    unknown: list[str] = []
+    record = {"id": "1", "more": {"a": 1}, "UserCredentials": {"password": "hush"}}
+    assert shape.fit(record, unknown.append) == {"id": "1", "more": {"a": 1}}
+    assert unknown == []
