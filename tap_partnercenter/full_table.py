@@ -82,9 +82,16 @@ class FullTable(PartnerCenterStream):
             for first in range(0, len(records), size):
                 yield from records[first : first + size]
                 self.after_records()
+                share = self._share(context)
                 for stream in self._pass_streams:
-                    self.run.report.emitted(stream.name, stream.records_written)
+                    self.run.report.emitted(stream.name, stream.records_written, share)
             self._save(context, following)
+
+    def _share(self, context: Context | None) -> str:
+        """Tell how much of the stream is read: known are the partitions, but not their sizes."""
+        if context is None:
+            return ""
+        return f"({self._contexts.index(context) + 1} of {len(self._contexts)} partitions)"
 
     @cached_property
     def _pass_streams(self) -> list[PartnerCenterStream]:

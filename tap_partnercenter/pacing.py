@@ -199,6 +199,7 @@ class Gate:
                 if passage.refused:
                     now = self._clock.monotonic()
                     passage.pause = self._pace.refused(passage.ticket, now, passage.pause)
+                    self._report.throttled(passage.pause)
                 else:
                     self._pace.accepted(passage.ticket)
 

@@ -7,6 +7,8 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from tqdm import tqdm
+
 if TYPE_CHECKING:
     import logging
 
@@ -29,6 +31,9 @@ class Report:
         self._logger = logger
         self._lock = threading.Lock()
         self._started = self._spoke = clock.monotonic()
+        self._warned_of_throttling = self._started - INTERVAL
+        # On a terminal a live bar stands in for the lines.
+        self._bar = tqdm(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
         self._requests = 0
         self._retries = 0
@@ -52,13 +57,34 @@ class Report:
         with self._lock:
             self._waited += seconds
 
-    def emitted(self, stream: str, records: int) -> None:
-        """Note how many records a stream has by now, and tell how far the run is in due time."""
+    def throttled(self, seconds: float) -> None:
+        """Say, from time to time, that the service wants to be left alone."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if now - self._warned_of_throttling < INTERVAL:
+                return
+            self._warned_of_throttling = now
+        self._logger.info("The service throttles (HTTP 429): no request for %.0f s", seconds)
+
+    def emitted(self, stream: str, records: int, share: str = "") -> None:
+        """Note how many records a stream has by now, and tell how far the run is in due time.
+
+        Args:
+            stream: Its name.
+            records: Of the stream, so far.
+            share: How much of the stream that is, where it is known.
+        """
+        new = records - self._records[stream]
         self._records[stream] = records
+        if not self._bar.disable:
+            self._bar.set_description(f"{stream} {share}".strip(), refresh=False)
+            self._bar.set_postfix_str(f"{self._requests} requests", refresh=False)
+            self._bar.update(new)
+            return
         now = self._clock.monotonic()
         if now - self._spoke >= INTERVAL:
             self._spoke = now
-            self._logger.info("%s so far: %s", stream, self._totals())
+            self._logger.info("%s: %s", f"{stream} {share}".strip(), self._totals())
 
     def skipped(self, stream: str, customer: str, reason: str) -> int:
         """Count a customer that was left out, and return how many the stream has now."""
@@ -82,6 +108,7 @@ class Report:
 
     def summary(self, outcome: str) -> None:
         """Say what the run did, and what an operator should look at."""
+        self._bar.close()
         self._logger.info("%s: %s", outcome, self._totals())
         if skipped := self._skipped.total():
             more = "" if skipped <= len(self._skipped_named) else ", …"

@@ -162,6 +162,7 @@ class CustomerRelationships(PartnerCenterStream):
                         yield {**record, "customer_id": customer_id}
             except SkippedCustomer as refusal:
                 self._skip(customer_id, refusal)
+            self.run.report.emitted(self.name, self.records_written)
 
     @cached_property
     def _ahead(self) -> LookAhead[Page]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +16,7 @@ import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.errors import PartnerCenterError
@@ -180,7 +181,9 @@ class TapPartnerCenter(Tap):
                 _check_environment(cls.config_jsonschema)
             tap = cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
             tap.announce()
-            yield tap
+            # Lines of the log go above the bar, where there is one.
+            with logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():
+                yield tap
             tap.message_writer.flush()
         except ConfigValidationError as error:
             for line in error.errors:

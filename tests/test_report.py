@@ -1,0 +1,75 @@
+"""What a run says of itself: little, in time, and on a terminal a live bar."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import termios
+from typing import TYPE_CHECKING
+
+from partnercenter_emulator import Fault
+from tests.command_line import catalog_of
+
+if TYPE_CHECKING:
+    from tests.conftest import Start, Sync
+
+
+def test_a_long_run_tells_how_far_it_is(start: Start, sync: Sync) -> None:
+    """At most one line of progress in half a minute, with the partition that is being read."""
+    slow = Fault(place="partition", status=503, headers={"Retry-After": "40"}, times=3)
+    emulator = start(slow, customers=40, resellers=4)
+    result = sync(emulator, catalog=catalog_of("reseller_customers"), max_concurrent_requests=1)
+    assert result.exit_code == 0
+    progress = [line for line in result.log if "reseller_customers (" in line]
+    assert 1 <= len(progress) <= 3
+    assert "(1 of 4 partitions): 0 records" not in progress[0]
+    assert "of 4 partitions): " in progress[0]
+    assert "3 retries" in result.log[-1]
+    assert "120 s waited" in result.log[-1]
+
+
+def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:
+    """The operator sees that the tap waits, why, and for how long; not each time."""
+    refusal = Fault(place="relationships", status=429, headers={"Retry-After": "7"}, times=3)
+    result = sync(start(refusal, customers=3), max_concurrent_requests=1)
+    assert result.exit_code == 0
+    told = [line for line in result.log if "throttles" in line]
+    assert told == ["The service throttles (HTTP 429): no request for 7 s"]
+    assert sum(result.waits) >= 21
+
+
+def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Sync) -> None:
+    """The last lines of the log tell what was loaded."""
+    result = sync(start(customers=5, resellers=1))
+    assert "customers: 5 records" in result.log
+    assert "indirect_resellers: 1 records" in result.log
+    assert result.log[-1].startswith("complete: ")
+    assert "0 retries, 0 s waited, 0 customers skipped" in result.log[-1]
+
+
+def test_a_terminal_has_a_live_bar(start: Start) -> None:
+    """With stderr on a terminal the progress is a bar; stdout holds messages all the same."""
+    emulator = start(customers=30)
+    terminal, ours = os.openpty()
+    termios.tcsetwinsize(ours, (24, 120))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "tap_partnercenter", "--config", "ENV"],
+        env={**os.environ, **emulator.environment(), "TERM": "xterm"},
+        stdout=subprocess.PIPE,
+        stderr=ours,
+    )
+    os.close(ours)
+    shown = b""
+    try:
+        while block := os.read(terminal, 65536):
+            shown += block
+    except OSError:  # what a terminal gives at its end
+        pass
+    finally:
+        os.close(terminal)
+    stdout, _ = run.communicate()
+    assert run.returncode == 0
+    assert b" records/s" in shown
+    assert b"complete: " in shown
+    assert all(line.startswith(b"{") for line in stdout.splitlines())
