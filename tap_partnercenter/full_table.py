@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SHAPING = ("stream_maps", "flattening_enabled", "flattening_max_depth")
 
 
-#: Records of later partitions that may wait for the earlier ones: about 15 MB.
+#: Records of later partitions that may wait for the earlier ones, some 15 to 30 MB.
 _RECORDS_AHEAD = 10_000
 
 

@@ -109,7 +109,8 @@ class LookAhead(Generic[T]):
         Args:
             pool: Threads to read with; a serial one reads in the consumer's thread instead.
             sources: Returns the next source, or None if there is none, or none yet.
-            held: Pieces, read or being read, that may wait for the consumer.
+            held: Pieces, read or being read, that may wait for the consumer before no other source
+                is begun.
             on_idle: Called when the consumer has to wait for a while.
         """
         self._pool = pool
@@ -186,15 +187,15 @@ class LookAhead(Generic[T]):
         """Have more read, the earliest sources first, as far as there is room."""
         self._collect()
         while True:
-            # What is taken next may always go on: all others wait for it.
             first = self._resting[0] if self._resting else None
-            urgent = first is not None and first is self._readings[0]
-            if self._ahead >= self._held and not urgent:
-                return
             if first is not None:
+                # What is taken next may always go on, since all others wait for it; what was begun
+                # may fill twice the room, for a source that stops half-way is read alone later.
+                if self._ahead >= 2 * self._held and first is not self._readings[0]:
+                    return
                 heapq.heappop(self._resting)
             else:
-                source = self._sources()
+                source = self._sources() if self._ahead < self._held else None
                 if source is None:
                     return
                 first = _Reading(source, next(self._places))

@@ -193,28 +193,36 @@ class Settings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """Read a configuration in which :func:`problems` found nothing."""
-        cloud = CLOUDS[config["cloud"]]
+        properties = CONFIG_JSONSCHEMA["properties"]
+        defaults = {
+            name: field["default"] for name, field in properties.items() if "default" in field
+        }
+        # Null and empty mean the same as missing: they come from templates and blank variables.
+        given = defaults | {
+            name: value for name, value in config.items() if value not in (None, "")
+        }
+        cloud = CLOUDS[given["cloud"]]
         return cls(
-            tenant_id=config["tenant_id"],
-            client_id=config["client_id"],
-            client_secret=config["client_secret"],
-            refresh_token=config.get("refresh_token") or None,
-            token_cache_path=config.get("token_cache_path") or None,
+            tenant_id=given["tenant_id"],
+            client_id=given["client_id"],
+            client_secret=given["client_secret"],
+            refresh_token=given.get("refresh_token"),
+            token_cache_path=given.get("token_cache_path"),
             cloud=cloud,
-            api_url=(config.get("api_url") or cloud.api_url).rstrip("/"),
-            auth_url=(config.get("auth_url") or cloud.auth_url).rstrip("/"),
+            api_url=given.get("api_url", cloud.api_url).rstrip("/"),
+            auth_url=given.get("auth_url", cloud.auth_url).rstrip("/"),
             # The API compares ids without regard to case; the partition key must not vary.
             reseller_ids=tuple(
-                dict.fromkeys(reseller.lower() for reseller in config.get("reseller_ids") or ()),
+                dict.fromkeys(reseller.lower() for reseller in given.get("reseller_ids", ())),
             ),
-            page_size=config["page_size"],
-            max_concurrent_requests=config["max_concurrent_requests"],
-            max_requests_per_minute=config.get("max_requests_per_minute"),
-            max_skipped_customers=config["max_skipped_customers"],
-            request_timeout=config["request_timeout"],
-            max_retry_seconds=config["max_retry_seconds"],
-            user_agent=config["user_agent"],
-            delete_vanished=config["emit_activate_version_messages"],
+            page_size=given["page_size"],
+            max_concurrent_requests=given["max_concurrent_requests"],
+            max_requests_per_minute=given.get("max_requests_per_minute"),
+            max_skipped_customers=given["max_skipped_customers"],
+            request_timeout=given["request_timeout"],
+            max_retry_seconds=given["max_retry_seconds"],
+            user_agent=given["user_agent"],
+            delete_vanished=given["emit_activate_version_messages"],
         )
 
     @property
@@ -231,7 +239,13 @@ def problems(config: Mapping[str, Any]) -> list[str]:
     found = []
     for name, schema in CONFIG_JSONSCHEMA["properties"].items():
         value = config.get(name)
-        if value in (None, ""):
+        # What the SDK accepts as not set: no choice is null, and only text may be empty.
+        free = "enum" not in schema
+        if (
+            name not in config
+            or (value is None and free)
+            or (value == "" and free and "string" in schema["type"])
+        ):
             if name in CONFIG_JSONSCHEMA["required"]:
                 found.append(f"{name} is missing. {schema['description']}")
         elif reason := _mismatch(name, value, schema):
@@ -294,7 +308,8 @@ def _integer_mismatch(value: object, schema: Mapping[str, Any]) -> str | None:
     ):
         return None
     span = f"of {smallest} or more" if largest is None else f"from {smallest} to {largest}"
-    return f"must be a whole number {span}, not {value!r}"
+    # A number is repeated; text could be a secret that was put in the wrong place.
+    return f"must be a whole number {span}" + (f", not {value}" if type(value) is int else "")
 
 
 def _reseller_ids_mismatch(value: object) -> str | None:
@@ -302,12 +317,12 @@ def _reseller_ids_mismatch(value: object) -> str | None:
         return 'must be a list of GUIDs, such as ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"]'
     # The filter matches beginnings: a shortened id would return other resellers' customers.
     wrong = [item for item in value if not (isinstance(item, str) and GUID.fullmatch(item))]
-    return f"must hold GUIDs only, not {wrong[0]!r}" if wrong else None
+    return f"must hold GUIDs only, which {len(wrong)} of {len(value)} are not" if wrong else None
 
 
 def _string_mismatch(name: str, value: str) -> str | None:
     if name == "tenant_id" and not (GUID.fullmatch(value) or DOMAIN.fullmatch(value)):
-        return f"must be a GUID or a domain, not {value!r}"
+        return "must be a GUID or a domain"
     if name in {"api_url", "auth_url"}:
         return _origin_mismatch(value)
     if name == "user_agent" and not (value.isascii() and value.isprintable()):
@@ -325,9 +340,9 @@ def _origin_mismatch(value: str) -> str | None:
     if parts.username or parts.password:
         return "must not contain a user name or password"
     if parts.path.strip("/") or parts.query or parts.fragment:
-        return f"must be an origin without a path, such as https://example.com, not {value!r}"
+        return "must be an origin without a path, such as https://example.com"
     if parts.scheme == "https" and parts.hostname:
         return None
     if parts.scheme == "http" and parts.hostname in LOOPBACK:
         return None
-    return f"must begin with https:// (http:// only for localhost), not {value!r}"
+    return "must begin with https:// (http:// only for localhost)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ class Transport:
 
     def __init__(self, *, connections: int, read_timeout: float) -> None:
         """Open nothing yet; `read_timeout` is in seconds."""
+        # It would quote addresses, and header lines that it cannot read.
+        logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         self._session = requests.Session()
         adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("https://", adapter)
