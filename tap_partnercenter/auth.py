@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.auth import AuthBase
+from typing_extensions import override
 
 from tap_partnercenter.errors import (
     NO_ANSWER,
@@ -31,11 +31,6 @@ from tap_partnercenter.errors import (
 )
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     import logging

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import uuid
 from functools import cached_property
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 import requests
 from singer_sdk.streams.rest import HTTPRequest, PageContext
+from typing_extensions import override
 
 from tap_partnercenter.errors import (
     NO_ANSWER,
@@ -37,11 +37,6 @@ from tap_partnercenter.records import SCHEMAS, Shape
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.sdk import PlainStream
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 P = ParamSpec("P")
 T = TypeVar("T")

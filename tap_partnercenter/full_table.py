@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
+
+from typing_extensions import override
 
 from tap_partnercenter.checkpoint import Checkpoint, Position
 from tap_partnercenter.client import PartnerCenterStream
 from tap_partnercenter.errors import ExpiredCheckpoint
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

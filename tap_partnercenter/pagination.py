@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import requests
 from singer_sdk.pagination import BaseAPIPaginator
+from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

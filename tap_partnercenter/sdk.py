@@ -6,18 +6,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import RESTStream, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from types import TracebackType

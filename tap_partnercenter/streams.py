@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import deque
 from contextlib import suppress
 from functools import cached_property
@@ -12,16 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
 from singer_sdk.mapper import SameRecordTransform
+from typing_extensions import override
 
 from tap_partnercenter.client import Page, PartnerCenterStream
 from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.settings import GUID
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

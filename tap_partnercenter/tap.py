@@ -19,6 +19,7 @@ from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
 from singer_sdk.helpers.capabilities import PluginCapabilities
 from tqdm.contrib.logging import logging_redirect_tqdm
+from typing_extensions import override
 
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.errors import PartnerCenterError
@@ -38,11 +39,6 @@ from tap_partnercenter.streams import (
     IndirectResellers,
     ResellerCustomers,
 )
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -200,7 +196,7 @@ class TapPartnerCenter(Tap):
             if tap is not None:
                 tap.stop("interrupted")
             raise SystemExit(error.code) from None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every failure gets its line
             if tap is not None:
                 tap.stop("failed")
             cls.logger.error(_one_line(error))  # noqa: TRY400

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import decimal
 import logging
-import sys
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
+from typing_extensions import override
 
 from tap_partnercenter.pagination import Answer
-
-if sys.version_info >= (3, 12):
-    from typing import override
-else:
-    from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
