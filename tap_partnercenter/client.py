@@ -360,10 +360,6 @@ class PartnerCenterStream(PlainStream):
             yield from pages.read().records
 
     @override
-    def get_records(self, context: Context | None) -> Iterable[dict[str, Any]]:
-        return self.request_records(context)
-
-    @override
     def generate_child_contexts(
         self,
         record: Record,

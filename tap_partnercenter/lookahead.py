@@ -52,11 +52,6 @@ class Pool:
         """Whether there is nothing to gain from a thread."""
         return self._workers == 1
 
-    @property
-    def workers(self) -> int:
-        """How many tasks run at once."""
-        return self._workers
-
     def submit(self, task: Callable[[], None]) -> None:
         """Have a task done when a thread is free."""
         if not self._started:
@@ -135,12 +130,11 @@ class LookAhead(Generic[T]):
         """
         if self._pool.serial:
             source = self._sources()
-            while source is not None and not source.finished:
+            assert source is not None  # noqa: S101 - nobody takes more sources than there are
+            while not source.finished:
                 yield source.read()
             return
         self._submit()
-        if not self._readings:
-            return
         reading = self._readings[0]
         try:
             while not (reading.last and not reading.pieces):

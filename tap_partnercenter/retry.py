@@ -6,7 +6,7 @@ import datetime as dt
 import email.utils
 import functools
 import random
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import backoff
 
@@ -85,8 +85,7 @@ class _Retries:
 
     def are_over(self, error: Exception) -> bool:
         """Decide after a failed attempt whether there is another, and how soon."""
-        if not isinstance(error, TryAgain):
-            return True
+        error = cast("TryAgain", error)
         if error.rule.outcome is Outcome.REFRESH:
             # A new token is worth one attempt; a second refusal is not about its age.
             over, self._refreshed = self._refreshed, True

@@ -49,16 +49,6 @@ class _UnusableId:
         raise SkippedCustomer(reason, Rule(Outcome.SKIP), reason)
 
 
-class CustomerBatch(tuple[str, ...]):
-    """Ids of the customers of one page, with a short text form: contexts end up in logs."""
-
-    __slots__ = ()
-
-    @override
-    def __repr__(self) -> str:
-        return f"<{len(self)} customers>"
-
-
 class Customers(FullTable):
     """All customers of the partner."""
 
@@ -111,8 +101,7 @@ class Customers(FullTable):
 
     @override
     def after_records(self) -> None:
-        batch = CustomerBatch(self._ids)
-        self._ids.clear()
+        batch, self._ids = self._ids, []
         if not batch:
             return
         for child in self.child_streams:

@@ -91,6 +91,8 @@ class ServerThread:
         config = uvicorn.Config(
             app,
             http=Protocol,
+            # Not uvloop, though it is faster: its `close` has been seen to wait for ever.
+            loop="asyncio",
             ws="none",
             lifespan="off",
             log_config=None,
