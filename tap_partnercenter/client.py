@@ -28,6 +28,7 @@ from tap_partnercenter.errors import (
 )
 from tap_partnercenter.lookahead import LookAhead, Pool
 from tap_partnercenter.pagination import (
+    TOKEN_HEADER,
     Answer,
     Continuation,
     SeekPaginator,
@@ -336,11 +337,16 @@ class PartnerCenterStream(PlainStream):
         request: requests.PreparedRequest,
         place: Place,
     ) -> NoReturn:
-        tried = (
-            "Refused again with a new token."
-            if error.rule.outcome is Outcome.REFRESH
-            else "Retried until patience ended."
-        )
+        patience = self.run.settings.max_retry_seconds
+        if error.rule.outcome is Outcome.REFRESH:
+            tried = "Refused again with a new token."
+        elif (error.retry_after or 0) > patience:
+            tried = (
+                f"The service wants a pause of {error.retry_after:.0f} s, max_retry_seconds allows "
+                f"{patience}."
+            )
+        else:
+            tried = "Retried until patience ended."
         told = error.told or f"MS-RequestId {request.headers['MS-RequestId']}. "
         raise ConnectionFailed(
             self._line(request, f"{error.reason} ({place.value})", told + tried, error.rule.remedy),
@@ -349,6 +355,9 @@ class PartnerCenterStream(PlainStream):
     def _line(self, request: requests.PreparedRequest, what: str, told: str, remedy: str) -> str:
         """Compose the one line that an operator reads. It holds no query and no body."""
         path = request.path_url.partition("?")[0]
+        if TOKEN_HEADER in request.headers:
+            # The address of a continuation is the service's: it may hold anything.
+            path = f"a continuation of /v1{self.path}"
         return f"{self.name}: {what}, at {request.method} {path}. {remedy} {told}"
 
     # Record after record

@@ -156,12 +156,11 @@ class LookAhead(Generic[T]):
         return self._readings[0].pieces[0][0]
 
     def _wait_for(self, reading: _Reading[T]) -> None:
-        idle = False
         while not reading.pieces:
             try:
-                self._put(*self._done.get(timeout=None if idle else IDLE_AFTER))
+                # Never without an end: a signal that comes just before a wait is seen after it.
+                self._put(*self._done.get(timeout=IDLE_AFTER))
             except queue.Empty:
-                idle = True
                 self._on_idle()
             else:
                 self._submit()

@@ -75,6 +75,7 @@ class BlockWriter(MsgSpecWriter):
         Raises:
             BaseException: The interruption, now or at the end of the block.
         """
-        if not self._writing:
+        if not self._writing or self._interruption is not None:
+            # A second signal does not wait for a target that does not read.
             raise interruption
         self._interruption = interruption

@@ -129,11 +129,11 @@ class Pace:
             doubled = UNNAMED_PAUSE * 2.0 ** min(self._unnamed_pauses, 10)
             retry_after = min(doubled, LONGEST_UNNAMED_PAUSE)
         self._opens_at = max(self._opens_at, now + retry_after)
-        # What was under way at a refusal is refused as well, and only prolongs the pause.
+        # What was under way at a refusal is refused as well, and only prolongs the pause: nothing
+        # new is sent before the last of it was answered.
         if ticket.epoch == self._epoch:
             self._learn()
-        if not self._accepted:
-            self._epoch_began = self._last_growth = self._next_slot = self._opens_at
+        self._epoch_began = self._last_growth = self._next_slot = self._opens_at
         return self._opens_at - now
 
     def _learn(self) -> None:

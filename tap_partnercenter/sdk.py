@@ -9,15 +9,13 @@ import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from singer_sdk import RESTStream, metrics
+from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from singer_sdk import Tap
+    from types import FrameType, TracebackType
 
     from tap_partnercenter.output import BlockWriter
 
@@ -59,6 +57,26 @@ class _QuietTimer(metrics.Timer):
     @override
     def with_context(self, value: Any) -> None:
         """Ignore the context."""
+
+
+class PlainTap(Tap):
+    """A tap that a signal ends with an exit code of its own.
+
+    The SDK's handlers end the process with 0, as if everything had been read.
+    """
+
+    def end_by_signal(self, number: int) -> None:
+        """End the run.
+
+        Raises:
+            SystemExit: With the code that a shell gives to the signal.
+        """
+        raise SystemExit(128 + number)
+
+    @override
+    def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
+        # Setting other handlers after the SDK's would leave a gap while the tap is made.
+        self.end_by_signal(signum)
 
 
 class PlainStream(RESTStream[Any]):

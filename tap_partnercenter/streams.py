@@ -102,10 +102,8 @@ class Customers(FullTable):
     @override
     def after_records(self) -> None:
         batch, self._ids = self._ids, []
-        if not batch:
-            return
         for child in self.child_streams:
-            if child.selected:
+            if batch and child.selected:
                 # A test ends the child after a few records, but not its parent.
                 with suppress(AbortedSyncFailedException, AbortedSyncPausedException):
                     child.sync({"customer_ids": batch})

@@ -6,13 +6,11 @@ import copy
 import gc
 import json
 import os
-import signal
 import sys
-import threading
 import traceback
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import click
 from singer_sdk import Tap
@@ -25,6 +23,7 @@ from tap_partnercenter.clock import Clock
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.output import BlockWriter
 from tap_partnercenter.run import Run
+from tap_partnercenter.sdk import PlainTap
 from tap_partnercenter.settings import (
     CONFIG_JSONSCHEMA,
     TAP_VERSION,
@@ -42,14 +41,13 @@ from tap_partnercenter.streams import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from types import FrameType
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
 
     from tap_partnercenter.client import PartnerCenterStream
 
 
-class TapPartnerCenter(Tap):
+class TapPartnerCenter(PlainTap):
     """Singer tap for the Microsoft Partner Center REST API."""
 
     name = "tap-partnercenter"
@@ -87,10 +85,6 @@ class TapPartnerCenter(Tap):
         if errors:
             message = "The configuration is not usable"
             raise ConfigValidationError(message, errors=errors) from None
-        if threading.current_thread() is threading.main_thread():
-            # The SDK's own handlers end the process with 0, as if it had read everything.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._on_signal)
 
     @override
     def discover_streams(self) -> Sequence[PartnerCenterStream]:
@@ -106,10 +100,22 @@ class TapPartnerCenter(Tap):
         """The objects that live for one run."""
         return Run(Settings.from_config(self.config), clock=self.clock, logger=self.logger)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    @override
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take the bookmarks of an earlier run; what is none is ignored."""
+        bookmarks = state.get("bookmarks")
+        entries = bookmarks.items() if isinstance(bookmarks, dict) else ()
+        super().load_state({"bookmarks": {k: v for k, v in entries if isinstance(v, dict)}})
+
+    @override
+    def end_by_signal(self, number: int) -> None:
         """End the run with the exit code that a shell gives to a signal."""
         self.clock.cancel()
-        self.message_writer.interrupt(SystemExit(128 + number))
+        ending = SystemExit(128 + number)
+        # The writer comes last when a tap is made; before that nothing was written.
+        if (writer := vars(self).get("message_writer")) is None:
+            raise ending
+        writer.interrupt(ending)
 
     # The command line
 
@@ -175,11 +181,8 @@ class TapPartnerCenter(Tap):
         Raises:
             SystemExit: If the run did not end well.
         """
-        tap = None
+        tap = cls._make(config, **kwargs)
         try:
-            if config.parse_env:
-                _check_environment(cls.config_jsonschema)
-            tap = cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
             tap.announce()
             # All that was imported stays for the run: looking through it again and again for
             # garbage takes a fifth of the time of a record.
@@ -188,24 +191,43 @@ class TapPartnerCenter(Tap):
             with logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():
                 yield tap
             tap.message_writer.flush()
+        except SystemExit:
+            tap.stop("interrupted")
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure gets its line
+            tap.stop("failed")
+            cls._fail(error)
+        finally:
+            tap.run.pool.close()
+        tap.run.report.summary("complete")
+
+    @classmethod
+    def _make(
+        cls,
+        config: Any,  # noqa: ANN401 - a private class of the SDK
+        **kwargs: Any,  # noqa: ANN401 - the SDK's
+    ) -> TapPartnerCenter:
+        """Make a tap.
+
+        Raises:
+            SystemExit: If the configuration does not allow it.
+        """
+        try:
+            if config.parse_env:
+                _check_environment(cls.config_jsonschema)
+            return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
         except ConfigValidationError as error:
             for line in error.errors:
                 cls.logger.error(line)  # noqa: TRY400
             raise SystemExit(1) from None
-        except SystemExit as error:
-            if tap is not None:
-                tap.stop("interrupted")
-            raise SystemExit(error.code) from None
         except Exception as error:  # noqa: BLE001 - every failure gets its line
-            if tap is not None:
-                tap.stop("failed")
-            cls.logger.error(_one_line(error))  # noqa: TRY400
-            cls.logger.debug("%s", _traceback(error))
-            raise SystemExit(1) from None
-        finally:
-            if tap is not None:
-                tap.run.pool.close()
-        tap.run.report.summary("complete")
+            cls._fail(error)
+
+    @classmethod
+    def _fail(cls, error: Exception) -> NoReturn:
+        cls.logger.error(_one_line(error))
+        cls.logger.debug("%s", _traceback(error))
+        raise SystemExit(1) from None
 
     def announce(self) -> None:
         """Say what is about to be read, and with what."""

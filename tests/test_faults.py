@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import re
 import time
+from collections import Counter
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import QuickClock, catalog_of, run_tap
+
 from partnercenter_emulator import Emulator, Fault, Options
-from truth import assert_complete, assert_whole, held, last_state
+from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.truth import assert_complete, assert_whole, held, last_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
-    from command_line import Result
-    from conftest import Start, Sync
     from partnercenter_emulator import LoggedRequest
+    from partnercenter_emulator.faults import Place
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
 
 #: Place of a request in the emulator's words, and the stream that asks there.
-API = {
+API: dict[Place, str] = {
     "customers": "customers",
     "continuation": "customers",
     "partition": "reseller_customers",
@@ -29,8 +35,8 @@ API = {
     "resellers": "indirect_resellers",
     "relationships": "customer_relationships",
 }
-PLACES = ["token", *API]
-COLLECTIONS = [place for place in API if place != "relationships"]
+PLACES: list[Place] = ["token", *API]
+COLLECTIONS: list[Place] = [place for place in API if place != "relationships"]
 
 PASSING: dict[str, dict[str, Any]] = {
     "reset": {"reset": True},
@@ -86,9 +92,9 @@ SIGN_IN: dict[int, tuple[int, str, str]] = {
     700082: (400, "invalid_grant", "unused for 90 days. Consent again, with MFA"),
     70008: (400, "invalid_grant", "The refresh token expired. Consent again"),
     50173: (400, "invalid_grant", "was revoked"),
-    50076: (400, "interaction_required", "needs MFA"),
-    50078: (400, "interaction_required", "MFA of the sign-in is too old"),
-    50079: (400, "interaction_required", "register for MFA"),
+    50076: (400, "invalid_grant", "needs MFA"),
+    50078: (400, "invalid_grant", "MFA of the sign-in is too old"),
+    50079: (400, "invalid_grant", "register for MFA"),
     700007: (400, "invalid_grant", "belongs to another app"),
     70000: (400, "invalid_grant", "malformed"),
     65001: (400, "invalid_grant", "Nobody consented to this app"),
@@ -104,30 +110,21 @@ SIGN_IN: dict[int, tuple[int, str, str]] = {
 NO_REQUEST = re.compile(r"MS-CorrelationId ([0-9a-f-]{36}), MS-RequestId ([0-9a-f-]{36})")
 
 
-@pytest.fixture(scope="module")
-def partner() -> Iterator[Emulator]:
-    """Three pages of customers, of which the one reseller has three as well."""
-    with Emulator(Options(customers=8, resellers=1)) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def broken(partner: Emulator) -> Callable[..., Emulator]:
-    """Puts faults in force: `broken(Fault(...))`."""
+def broken(start: Start) -> Callable[..., Emulator]:
+    """Three pages of customers, of which the one reseller has three as well, and faults."""
 
     def breaks(*faults: Fault) -> Emulator:
-        partner.faults = faults
-        partner.reset_stats()
-        return partner
+        return start(*faults, customers=8, resellers=1)
 
     return breaks
 
 
-def at(emulator: Emulator, place: str) -> list[LoggedRequest]:
+def at(emulator: Emulator, place: Place) -> list[LoggedRequest]:
     return [request for request in emulator.requests if request.place == place]
 
 
-def attempts(emulator: Emulator, place: str, status: int) -> list[LoggedRequest]:
+def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedRequest]:
     """All requests with the id of the first one at a place that had this answer; 0 for a reset."""
     first = next(request for request in at(emulator, place) if request.status == status)
     same = [request for request in emulator.requests if request.request_id == first.request_id]
@@ -175,7 +172,7 @@ def assert_resumable(result: Result, emulator: Emulator, sync: Sync) -> None:
 @pytest.mark.parametrize("fault", PASSING)
 def test_a_passing_fault_leaves_no_trace_in_the_messages(
     fault: str,
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -187,16 +184,15 @@ def test_a_passing_fault_leaves_no_trace_in_the_messages(
     assert result.levels("WARNING") == []
     assert "1 retries" in result.log[-1]
     if place != "token":
-        failed = next(r for r in at(emulator, place) if PASSING[fault].get("status") == r.status)\
-            if "status" in PASSING[fault] else at(emulator, place)[0]
-        tries = [r for r in emulator.requests if r.request_id == failed.request_id]
-        assert len(tries) == 2
+        times = Counter(request.request_id for request in at(emulator, place))
+        (asked_again,) = [request_id for request_id, count in times.items() if count == 2]
+        tries = [r for r in emulator.requests if r.request_id == asked_again]
         assert len({request.path for request in tries}) == 1
 
 
 @pytest.mark.parametrize("place", ["token", "continuation", "relationships"])
 def test_a_request_without_an_answer_is_given_up_and_asked_again(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -209,7 +205,7 @@ def test_a_request_without_an_answer_is_given_up_and_asked_again(
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_outage_ends_the_run_after_bounded_retries(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -224,8 +220,10 @@ def test_an_outage_ends_the_run_after_bounded_retries(
             "the setting max_retry_seconds gives it more time."
         )
     else:
-        tries = attempts(emulator, place, 503)
-        assert len(tries) == 12
+        # Others may be under way meanwhile, and end with the run.
+        told = NO_REQUEST.search(result.error)
+        assert told is not None
+        assert [r.status for r in emulator.requests if r.request_id == told[2]] == [503] * 12
         assert_told(result, emulator, API[place], status=503)
         assert "Retried until patience ended." in result.error
         assert "the setting max_retry_seconds gives it more time" in result.error
@@ -238,7 +236,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
 
 @pytest.mark.parametrize("place", PLACES)
 def test_patience_is_bounded_in_time_as_well(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -246,15 +244,16 @@ def test_patience_is_bounded_in_time_as_well(
     emulator = broken(Fault(place=place, status=500))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
-    assert len({request.request_id for request in at(emulator, place) if request.status == 500}) \
-        == len([request for request in at(emulator, place) if request.status == 500])
+    assert len(
+        {request.request_id for request in at(emulator, place) if request.status == 500}
+    ) == len([request for request in at(emulator, place) if request.status == 500])
     assert result.waits == []
     assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("place", API)
 def test_an_unreachable_service_is_told_without_ids_of_an_answer(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -264,7 +263,8 @@ def test_an_unreachable_service_is_told_without_ids_of_an_answer(
     assert result.exit_code == 1
     assert result.error.startswith(f"{API[place]}: no answer (ConnectionError)")
     assert "Check the network, proxy and api_url" in result.error
-    assert f"MS-RequestId {attempts(emulator, place, 0)[0].request_id}" in result.error
+    told = result.error.partition("MS-RequestId ")[2][:36]
+    assert [r.status for r in emulator.requests if r.request_id == told] == [0] * 12
     assert_resumable(result, emulator, sync)
 
 
@@ -275,7 +275,8 @@ def test_an_answer_that_stays_unreadable_is_an_error(
     sync: Sync,
 ) -> None:
     """A 200 is no success by itself."""
-    emulator = broken(Fault(place="continuation", **{fault: True}))
+    action: dict[str, Any] = {fault: True}
+    emulator = broken(Fault(place="continuation", **action))
     result = sync(emulator, page_size=3)
     assert result.exit_code == 1
     assert result.error.startswith("customers: ")
@@ -288,7 +289,7 @@ def test_an_answer_that_stays_unreadable_is_an_error(
 
 @pytest.mark.parametrize("place", API)
 def test_the_service_names_the_wait_in_seconds(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -351,7 +352,7 @@ def test_no_request_comes_before_the_time_that_the_service_named(form: str, mode
 
 @pytest.mark.parametrize("place", API)
 def test_a_wait_beyond_all_patience_ends_the_run_at_once(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -382,7 +383,7 @@ def test_throttling_without_end_is_bounded(
 
 @pytest.mark.parametrize("place", PLACES)
 def test_throttling_of_one_place_is_borne(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -397,7 +398,7 @@ def test_throttling_of_one_place_is_borne(
 
 @pytest.mark.parametrize("place", API)
 def test_a_token_that_is_over_is_replaced_in_the_middle(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -410,7 +411,7 @@ def test_a_token_that_is_over_is_replaced_in_the_middle(
     assert result.waits == []
 
 
-REJECTED = {
+REJECTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "audience": ({"code": 900420}, "code 900420: the token was issued for the retired", "Consent"),
     "audience as text": ({"code": "900420"}, "code 900420: the token was", "Consent again for"),
     "MFA": ({"code": "900421"}, "code 900421: the token holds no proof of MFA", "with MFA"),
@@ -427,7 +428,7 @@ REJECTED = {
 @pytest.mark.parametrize("reason", REJECTED)
 def test_a_second_401_is_fatal(
     reason: str,
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -580,21 +581,149 @@ def test_an_answer_without_a_usable_token_is_asked_again(
     assert_complete(sync(emulator), emulator)
 
 
+def test_a_failed_sign_in_is_asked_once_for_all_threads(start: Start, sync: Sync) -> None:
+    """Whoever waits for the token that one thread asks for shares its failure."""
+    emulator = start(
+        Fault(place="relationships", expire_token=True),
+        Fault(place="token", skip=1, status=400, code=50173),
+        customers=8,
+        token_latency=0.1,
+    )
+    result = sync(emulator)
+    assert "AADSTS50173" in result.error
+    assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
+
+
+# The token cache
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) -> None:
+    """Within a run each redemption uses the newest one: the one before it may be revoked."""
+    emulator = start(
+        *(Fault(place=place, times=1, expire_token=True) for place in ("partition", "resellers")),
+        revoke_old_refresh_tokens=True,
+    )
+    assert_complete(sync(emulator, page_size=3), emulator)
+    assert emulator.stats().by_place["token"] == {"200": 3}
+
+
+def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache: Path) -> None:
+    """With token_cache_path the next run begins with the newest token; only the owner reads it."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    first = cache.read_text()
+    assert cache.stat().st_mode & 0o777 == 0o600
+    assert emulator.credentials.refresh_token not in first
+    assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+    assert cache.read_text() != first
+    assert list(cache.parent.iterdir()) == [cache]
+    # Without the cache the configured one is revoked by now.
+    assert "AADSTS50173" in sync(emulator).error
+
+
+def test_a_newly_configured_token_makes_the_cached_one_obsolete(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """After a new consent the operator sets the new token, and it counts."""
+    before = start()
+    assert sync(before, token_cache_path=str(cache)).exit_code == 0
+    after = start()
+    assert_complete(sync(after, token_cache_path=str(cache)), after)
+
+
+def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Path) -> None:
+    """There is no refresh token to keep."""
+    catalog = catalog_of("customers")
+    result = sync(start(), app_only=True, catalog=catalog, token_cache_path=str(cache))
+    assert result.exit_code == 0
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", "{}", '{"origin": 5}', "\udcff", None])
+def test_an_unusable_cache_is_told_in_one_line(
+    content: str | None,
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """A file that holds something else is not overwritten, and nothing of it is told."""
+    if content is None:
+        cache.mkdir(mode=0o700)
+    else:
+        cache.touch(mode=0o600)
+        cache.write_text(content, errors="surrogateescape")
+    emulator = start()
+    result = sync(emulator, token_cache_path=str(cache))
+    if content == '{"origin": 5}':
+        assert_complete(result, emulator)
+        return
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: {cache} cannot be used (")
+    assert "Delete the file, or set another path." in result.error
+    assert "Traceback" not in result.stderr
+    assert emulator.stats().requests == 0
+
+
+def test_a_cache_that_others_may_read_is_refused(start: Start, sync: Sync, cache: Path) -> None:
+    """A secret in the open is not used in silence."""
+    cache.touch(mode=0o644)
+    result = sync(start(), token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: others may read {cache}. Run chmod 600")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, cache: Path) -> None:
+    """The token in hand is good: a warning says what to look after."""
+    emulator = start()
+    result = sync(emulator, token_cache_path=str(cache / "missing" / "file"))
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line.startswith("The new refresh token could not be kept in token_cache_path: No such")
+
+
+def test_a_cache_is_replaced_in_one_step(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the disk fails in the middle, the old token is still there, and no half one beside."""
+    emulator = start()
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    before = cache.read_text()
+
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    result = sync(emulator, token_cache_path=str(cache))
+    assert_complete(result, emulator)
+    assert "No space left on device" in result.levels("WARNING")[0]
+    assert cache.read_text() == before
+    assert list(cache.parent.iterdir()) == [cache]
+
+
 # End of the data
 
 
-@pytest.mark.parametrize("form", ["token_only", "rotate"])
-def test_a_bare_token_may_lead_behind_the_last_page(form: str, start: Start, sync: Sync) -> None:
+def test_a_bare_token_may_lead_behind_the_last_page(start: Start, sync: Sync) -> None:
     """400 with code 2000 ends the data where a token in the body led there."""
     emulator = start(customers=8, link_form="token_only", ending="code_2000")
     assert_complete(sync(emulator, page_size=3), emulator)
-    assert form
     assert emulator.stats().by_place["continuation"]["400"] == 1
 
 
 @pytest.mark.parametrize("place", ["customers", "partition", "resellers"])
 def test_the_same_answer_to_a_first_page_is_an_error(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -607,7 +736,7 @@ def test_the_same_answer_to_a_first_page_is_an_error(
 
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
 def test_the_same_answer_behind_a_link_is_an_error(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -636,10 +765,8 @@ def test_a_checkpoint_that_has_expired_means_from_the_start(
     result = sync(emulator, page_size=3, state=broken_off.state)
     assert_complete(result, emulator)
     assert "customers: resumed where an earlier run was interrupted" in result.log
-    assert [line for line in result.log if "the stream is read from its start" in line] == [
-        "customers: HTTP 400, code 2000: the stored continuation has expired; "
-        "the stream is read from its start",
-    ]
+    (line,) = [line for line in result.log if "the stream is read from its start" in line]
+    assert line.startswith("customers: HTTP 400, code 2000: the stored continuation has expired; ")
 
 
 def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
@@ -655,9 +782,27 @@ def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
     emulator.faults = [Fault(place="partition_continuation", times=1, status=400, code=2000)]
     result = sync(emulator, page_size=2, state=broken_off.state)
     assert result.exit_code == 0
-    assert result.keys("reseller_customers", "reseller_id", "id") == (
-        held(emulator)["reseller_customers"]
+    assert (
+        result.keys("reseller_customers", "reseller_id", "id")
+        == (held(emulator)["reseller_customers"])
     )
+
+
+def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: Sync) -> None:
+    """Between two partitions the checkpoint names the next one; those before are not read again."""
+    emulator = start(customers=40, resellers=3)
+    second = list(emulator.resellers())[1]["id"]
+    emulator.faults = [Fault(place="partition", reseller_id=second, status=503)]
+    broken_off = sync(emulator, page_size=500, max_retry_seconds=0)
+    assert broken_off.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=500, state=broken_off.state)
+    assert result.exit_code == 0
+    first = {key[0] for key in broken_off.keys("reseller_customers", "reseller_id")}
+    assert len(first) == 1
+    assert result.keys("reseller_customers", "reseller_id", "id") == [
+        key for key in held(emulator)["reseller_customers"] if key[0] not in first
+    ]
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
@@ -680,7 +825,7 @@ def test_a_continuation_that_is_not_found_is_no_end(
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_refusal_ends_the_run_with_one_line(
     refusal: str,
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -702,7 +847,7 @@ def test_a_refusal_ends_the_run_with_one_line(
 @pytest.mark.parametrize("refusal", INDIVIDUAL)
 def test_what_skips_a_customer_is_fatal_for_a_collection(
     refusal: str,
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -779,7 +924,7 @@ def test_a_skip_is_remembered_when_the_pass_is_resumed(
         Fault(place="relationships", skip=1, times=1, status=403, code=20002),
         Fault(place="continuation", skip=1, status=503),
     )
-    deletes = {"emit_activate_version_messages": True, "page_size": 3}
+    deletes: dict[str, Any] = {"emit_activate_version_messages": True, "page_size": 3}
     broken_off = sync(emulator, **deletes)
     assert broken_off.exit_code == 1
     emulator.faults = ()
@@ -869,9 +1014,7 @@ def test_the_operator_draws_the_line(
     result = sync(emulator, max_skipped_customers=most)
     assert result.exit_code == exit_code
     if exit_code:
-        assert (
-            f"{refused} customers refused, max_skipped_customers allows {most}" in result.error
-        )
+        assert f"{refused} customers refused, max_skipped_customers allows {most}" in result.error
         assert "code 20002" in result.error
 
 
@@ -880,7 +1023,7 @@ def test_the_operator_draws_the_line(
 
 @pytest.mark.parametrize("place", API)
 def test_a_redirect_is_not_followed(
-    place: str,
+    place: Place,
     broken: Callable[..., Emulator],
     start: Start,
     sync: Sync,

@@ -218,6 +218,21 @@ def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
     assert len(times) >= 0.95 * ceiling * 10
 
 
+def test_a_late_refusal_only_prolongs_the_pause() -> None:
+    """What was sent before the last refusal says nothing of the rate after it."""
+    pace = Pace(0.0)
+    early, late = pace.ask(0.0), pace.ask(0.0)
+    assert isinstance(early, Ticket)
+    assert isinstance(late, Ticket)
+    assert pace.refused(early, 1.0, 2.0) == 2.0
+    rate = pace.rate
+    assert not isinstance(pace.ask(3.0), Ticket)
+    assert pace.refused(late, 4.0, 5.0) == 5.0
+    assert pace.rate == rate
+    assert pace.ask(8.0) == 1.0
+    assert isinstance(pace.ask(9.0), Ticket)
+
+
 def test_a_quota_that_grows_is_found() -> None:
     """After the other client has gone, the tap takes its part within minutes."""
 

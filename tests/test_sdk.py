@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 
 import pytest
-from singer_sdk import RESTStream, metrics
+from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.streams.core import Stream
 
 import tap_partnercenter
@@ -19,6 +19,11 @@ PACKAGE = Path(tap_partnercenter.__file__).parent
 def test_private_methods_are_where_the_tap_expects_them(name: str) -> None:
     """They are methods of every stream."""
     assert callable(getattr(Stream, name))
+
+
+def test_signals_reach_the_overridden_handler() -> None:
+    """Otherwise a stopped run would exit with 0."""
+    assert "self._handle_termination" in inspect.getsource(Tap._setup_signal_handlers)  # noqa: SLF001
 
 
 def test_sync_sends_schema_through_the_overridden_method() -> None:

@@ -61,6 +61,21 @@ def test_requests_are_under_way_together_but_never_too_many(start: Start, sync: 
     assert emulator.stats().most_in_flight == 7
 
 
+def test_a_slow_partition_does_not_let_the_others_pile_up(start: Start, sync: Sync) -> None:
+    """What is read ahead of a partition is bounded, whatever the size of those behind it."""
+    emulator = start(customers=400, resellers=3, page_limit=2)
+    first, *_ = emulator.resellers()
+    slow = Fault(place="partition", reseller_id=first["id"], hang=1.0)
+    emulator.faults = [slow]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert result.exit_code == 0
+    requests = emulator.requests
+    (arrived,) = (r.at for r in requests if r.place == "partition" and first["id"] in r.path)
+    # With pages of 500 there is room for 20, twice that for partitions that were begun.
+    meanwhile = [r for r in requests if "customers" in r.path and r.at < arrived + 0.9]
+    assert 20 <= len(meanwhile) <= 41
+
+
 @pytest.mark.parametrize("customers", [100, 400])
 def test_messages_and_lines_are_bounded_by_pages(
     customers: int,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from command_line import Result
     from partnercenter_emulator import Emulator
+    from tests.command_line import Result
 
 KEYS = {
     "customers": ("id",),
@@ -68,3 +68,30 @@ def assert_complete(result: Result, emulator: Emulator) -> None:
 def assert_whole(lines: Iterable[str], emulator: Emulator) -> None:
     """Several runs together have emitted what the emulator holds, and nothing else."""
     assert emitted(lines) == {stream: set(keys) for stream, keys in held(emulator).items()}
+
+
+class Warehouse:
+    """Tables as a target that upserts and obeys ACTIVATE_VERSION keeps them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.tables: dict[str, dict[tuple[Any, ...], int | None]] = {stream: {} for stream in KEYS}
+        self.removed: set[tuple[str, tuple[Any, ...]]] = set()
+
+    def load(self, lines: Iterable[str]) -> None:
+        """Do what the messages say."""
+        for message in map(json.loads, lines):
+            if message["type"] == "RECORD":
+                key = tuple(message["record"][name] for name in KEYS[message["stream"]])
+                self.tables[message["stream"]][key] = message.get("version")
+            elif message["type"] == "ACTIVATE_VERSION":
+                table = self.tables[message["stream"]]
+                for key in [key for key in table if table[key] != message["version"]]:
+                    del table[key]
+                    self.removed.add((message["stream"], key))
+
+    def assert_equals(self, emulator: Emulator) -> None:
+        """The tables hold the API's rows, no others, and none of them was ever removed."""
+        for stream, keys in held(emulator).items():
+            assert set(self.tables[stream]) == set(keys), stream
+            assert not {(stream, key) for key in keys} & self.removed

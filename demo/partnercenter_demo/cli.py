@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import psycopg
-from partnercenter_emulator import Options
 from rich.console import Console
 from rich.text import Text
 
@@ -19,6 +18,7 @@ from partnercenter_demo.meltano import SCHEMA, Meltano
 from partnercenter_demo.screen import Screen, shown
 from partnercenter_demo.show import show
 from partnercenter_demo.workspace import PROJECT, Workspace
+from partnercenter_emulator import Options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

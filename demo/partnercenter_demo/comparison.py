@@ -12,6 +12,7 @@ from partnercenter_demo.meltano import SCHEMA
 
 if TYPE_CHECKING:
     import psycopg
+
     from partnercenter_emulator import Emulator
 
 Key: TypeAlias = tuple[str | None, ...]

@@ -5,21 +5,20 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from partnercenter_emulator import Emulator
-
 from partnercenter_demo import postgres, queries
 from partnercenter_demo.comparison import compare
 from partnercenter_demo.failure import DemoError
 from partnercenter_demo.meltano import EXTRACTOR, LOADER
 from partnercenter_demo.screen import shown
+from partnercenter_emulator import Emulator
 
 if TYPE_CHECKING:
     import psycopg
-    from partnercenter_emulator import Options
 
     from partnercenter_demo.meltano import Meltano
     from partnercenter_demo.screen import Screen
     from partnercenter_demo.workspace import Workspace
+    from partnercenter_emulator import Options
 
 
 def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Options) -> None:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.conftest import DemoRunner
+    from tests.demo.conftest import DemoRunner
 
     Finished: TypeAlias = tuple[DemoRunner, subprocess.CompletedProcess[str]]
 

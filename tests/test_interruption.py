@@ -1,0 +1,446 @@
+"""Killed, told to stop, or left without a reader: whole lines, true exit codes, nothing lost."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault, Options
+from tap_partnercenter.clock import Clock
+from tests.command_line import run_tap
+from tests.truth import KEYS, assert_whole, held, last_state, whole_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from partnercenter_demo.postgres import Server
+    from tests.conftest import Start
+
+#: Seconds after which a test gives up on a process; nothing takes anywhere near as long.
+PATIENCE = 60
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
+#: The fourth customer of the emulator, first of the second page.
+FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
+TARGET = "meltanolabs-target-postgres==0.8.1"
+
+
+@dataclass
+class Tap:
+    """The command `python -m tap_partnercenter` at work."""
+
+    process: subprocess.Popen[bytes]
+    read: bytearray
+
+    def read_until(self, text: bytes) -> None:
+        """Take from its standard output until it has sent a text, or ended."""
+        while text not in self.read and (block := os.read(self.output, 4096)):
+            self.read += block
+
+    @property
+    def output(self) -> int:
+        assert self.process.stdout is not None
+        return self.process.stdout.fileno()
+
+    def end(self) -> tuple[int, list[str], str]:
+        """Take the rest; return exit code, whole lines, and standard error."""
+        stdout, stderr = self.process.communicate(timeout=PATIENCE)
+        self.read += stdout or b""
+        text = self.read.decode()
+        return self.process.returncode, whole_lines(text), stderr.decode()
+
+
+@contextmanager
+def started(
+    emulator: Emulator,
+    state: dict[str, Any] | None = None,
+    *,
+    unbuffered: bool = False,
+    **settings: object,
+) -> Iterator[Tap]:
+    """A tap in a process of its own, which does not outlive the block."""
+    config = {"page_size": 3, **emulator.tap_config(), **settings}
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = []
+        for name, content in {"config": config, "state": state}.items():
+            if content is not None:
+                path = Path(folder, f"{name}.json")
+                path.write_text(json.dumps(content), encoding="utf-8")
+                arguments += [f"--{name}", str(path)]
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tap_partnercenter", *arguments],
+            env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            yield Tap(process, bytearray())
+        finally:
+            process.kill()
+            process.communicate()
+
+
+def assert_resumable(lines: list[str], emulator: Emulator) -> None:
+    """With the last STATE the next run emits what is missing."""
+    emulator.faults = ()
+    config = {"page_size": 3, **emulator.tap_config()}
+    again = run_tap(config=config, state=last_state(lines) or {})
+    assert again.exit_code == 0, again.stderr
+    assert_whole([*lines, *again.stdout.splitlines()], emulator)
+
+
+@pytest.mark.parametrize("number", EXIT_CODES)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(place="continuation", skip=1, hang=PATIENCE),
+        Fault(place="relationships", customer_id=FOURTH, hang=PATIENCE),
+        Fault(place="resellers", hang=PATIENCE),
+        Fault(place="partition", expire_token=True, times=1),
+        Fault(place="partition", status=429, headers={"Retry-After": "600"}),
+    ],
+    ids=["page", "child", "second stream", "token", "pause"],
+)
+def test_a_signal_ends_the_run_at_once_and_tells_so(
+    fault: Fault,
+    number: signal.Signals,
+    start: Start,
+) -> None:
+    """Whole lines, the last consistent STATE, and the exit code that a shell expects."""
+    slow_token = Fault(place="token", skip=1, hang=PATIENCE)
+    emulator = start(fault, slow_token, customers=8, resellers=1)
+    with started(emulator) as tap:
+        tap.read_until(b'"type":"STATE"')
+        tap.process.send_signal(number)
+        exit_code, lines, stderr = tap.end()
+    assert exit_code == EXIT_CODES[number]
+    assert tap.read.endswith(b"\n")
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert "Traceback" not in stderr
+    assert "Exception ignored" not in stderr
+    assert "interrupted: " in stderr.splitlines()[-1]
+    assert_resumable(lines, emulator)
+
+
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_a_signal_before_the_first_answer_has_the_same_end(
+    number: signal.Signals,
+    start: Start,
+) -> None:
+    """While the tap signs in there is nothing to lose, and the exit code is no less true."""
+    emulator = start(Fault(place="token", hang=PATIENCE), customers=8, resellers=1)
+    with started(emulator) as tap:
+        tap.read_until(b'"type":"SCHEMA"')
+        tap.process.send_signal(number)
+        exit_code, lines, stderr = tap.end()
+    assert exit_code == EXIT_CODES[number]
+    assert "Traceback" not in stderr
+    assert_resumable(lines, emulator)
+
+
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_a_signal_while_the_target_is_slow_leaves_whole_lines(
+    number: signal.Signals,
+    unbuffered: bool,  # noqa: FBT001
+    start: Start,
+) -> None:
+    """A line that is half in the pipe is brought to its end."""
+    emulator = start(customers=600, resellers=1)
+    with started(emulator, unbuffered=unbuffered, page_size=500) as tap:
+        if sys.platform == "linux":
+            fcntl.fcntl(tap.output, fcntl.F_SETPIPE_SZ, 4096)
+        tap.read += os.read(tap.output, 1)
+        tap.process.send_signal(number)
+        exit_code, lines, stderr = tap.end()
+    assert exit_code == EXIT_CODES[number]
+    assert tap.read.endswith(b"\n")
+    assert all(isinstance(json.loads(line), dict) for line in lines)
+    assert "Traceback" not in stderr
+    assert_resumable(lines, emulator)
+
+
+@pytest.mark.parametrize("until", [b'"type":"SCHEMA"', b'"type":"RECORD"', b'"type":"STATE"'])
+@pytest.mark.parametrize("unbuffered", [False, True])
+@pytest.mark.parametrize("customers", [8, 3000])
+def test_a_target_that_died_ends_the_tap_with_one_line(
+    customers: int,
+    unbuffered: bool,  # noqa: FBT001
+    until: bytes,
+    start: Start,
+) -> None:
+    """Exit code 1 and where to look; no traceback, nothing from the interpreter's own end."""
+    emulator = start(customers=customers, resellers=1, latency=0.005)
+    page_size = max(3, customers // 10)
+    with started(emulator, unbuffered=unbuffered, page_size=page_size) as tap:
+        tap.read_until(until)
+        assert tap.process.stdout is not None
+        tap.process.stdout.close()
+        tap.process.stdout = None
+        exit_code, _, stderr = tap.end()
+    assert exit_code == 1
+    assert stderr.splitlines()[-1].endswith(
+        "The target stopped reading: look for the reason in its own log.",
+    )
+    assert len([line for line in stderr.splitlines() if "| ERROR" in line]) == 1
+    assert "Traceback" not in stderr
+    assert "Exception ignored" not in stderr
+    assert "BrokenPipe" not in stderr
+
+
+@pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test"]])
+def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> None:
+    """The other commands end without a traceback too when their output goes nowhere."""
+    emulator = start(customers=3)
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "tap_partnercenter", "--config=ENV", *arguments],
+            env={**emulator.environment(), "PYTHONUNBUFFERED": ""},
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> None:
+    """The tap is waiting for the service, of its own free will, when it is told to stop."""
+
+    class StruckClock(Clock):
+        def wait(self, seconds: float) -> None:
+            signal.raise_signal(number)
+            super().wait(seconds)
+
+    emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
+    before = {each: signal.getsignal(each) for each in EXIT_CODES}
+    try:
+        config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+        result = run_tap(config=config, clock=StruckClock)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert result.exit_code == EXIT_CODES[number]
+    assert result.log[-1].startswith("interrupted: ")
+    assert_resumable(result.stdout.splitlines(), emulator)
+
+
+def test_nothing_is_asked_after_the_end(start: Start) -> None:
+    """Whoever waits in another thread when the run ends does not go on."""
+
+    class EndingClock(Clock):
+        def wait(self, seconds: float) -> None:
+            super().wait(seconds / 1e6)
+            self.cancel()
+            super().wait(seconds)
+
+    emulator = start(Fault(place="customers", status=503))
+    result = run_tap(config=emulator.tap_config(), clock=EndingClock)
+    assert result.exit_code == 1
+    assert emulator.stats().by_place["customers"] == {"503": 1}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_killed_tap_goes_on_from_the_last_whole_state(seed: int, start: Start) -> None:
+    """SIGKILL at any byte: what the target has and what the next run sends are everything."""
+    chance = random.Random(seed)  # noqa: S311
+    emulator = start(customers=40, resellers=2, latency=0.002)
+    with started(emulator) as tap:
+        size = chance.randrange(5_000, 45_000)
+        while len(tap.read) < size and (block := os.read(tap.output, size - len(tap.read))):
+            tap.read += block
+        tap.process.kill()
+        exit_code, lines, _ = tap.end()
+    assert exit_code in {-signal.SIGKILL, 0}
+    assert_resumable(lines, emulator)
+
+
+# With a real target
+
+
+@pytest.fixture(scope="session")
+def target() -> Iterator[str]:
+    """The program target-postgres, in an environment of its own."""
+    from partnercenter_demo.meltano import find_uv  # noqa: PLC0415 - of the demo's environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        for arguments in (
+            ["venv", "--quiet", "--python", sys.executable, folder],
+            ["pip", "install", "--quiet", "--python", folder, TARGET],
+        ):
+            subprocess.run([find_uv(), *arguments], check=True)
+        yield str(Path(folder, "bin", "target-postgres"))
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Server]:
+    """A PostgreSQL server of our own."""
+    from partnercenter_demo.postgres import create, running  # noqa: PLC0415 - of the demo
+    from partnercenter_demo.workspace import Workspace  # noqa: PLC0415 - of the demo
+
+    with tempfile.TemporaryDirectory() as folder:
+        # Not tmp_path: under root the server is another user, who has to pass through here.
+        Path(folder).chmod(0o711)
+        workspace = Workspace(Path(folder))
+        with workspace.opened() as lock:
+            create(workspace)
+            with running(workspace, lock) as server:
+                yield server
+
+
+@dataclass
+class Loading:
+    """An emulated partner and its schema in the warehouse; what the target confirmed is kept."""
+
+    emulator: Emulator
+    server: Server
+    target: str
+    schema: str
+    chance: random.Random
+    state: dict[str, Any] | None = None
+    size: int = 30_000
+
+    def load(self, ending: str | None) -> bool:
+        """Run tap and target; return whether the tap came to its end.
+
+        Args:
+            ending: What happens to it at some byte of its output, None for nothing.
+        """
+        wanted = self.chance.randrange(self.size * 2 // 3) if ending else sys.maxsize
+        with (
+            tempfile.NamedTemporaryFile("w", suffix=".json") as config,
+            started(self.emulator, self.state, emit_activate_version_messages=True) as tap,
+        ):
+            json.dump(
+                {
+                    "sqlalchemy_url": self.server.sqlalchemy_url,
+                    "default_target_schema": self.schema,
+                    "hard_delete": True,
+                },
+                config,
+            )
+            config.flush()
+            with subprocess.Popen(
+                [self.target, "--config", config.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            ) as loader:
+                assert loader.stdin is not None
+                assert loader.stdout is not None
+                with suppress(BrokenPipeError):
+                    self._pump(tap, loader, wanted, ending)
+                    loader.stdin.close()
+                confirmed = loader.stdout.read().decode().splitlines()
+                loader.wait(PATIENCE)
+                exit_code, _, stderr = tap.end()
+        assert "Traceback" not in stderr
+        for line in confirmed:
+            self.state = json.loads(line)
+        if not ending:
+            self.size = max(self.size, len(tap.read))
+            assert loader.returncode == 0
+            assert exit_code == 0, stderr
+        return exit_code == 0
+
+    def _pump(
+        self,
+        tap: Tap,
+        loader: subprocess.Popen[bytes],
+        wanted: int,
+        ending: str | None,
+    ) -> None:
+        """Carry lines from tap to target, until the end of one of them."""
+        assert loader.stdin is not None
+        assert tap.process.stdout is not None
+        passed = 0
+        while block := os.read(tap.output, min(8192, max(1, wanted - passed))):
+            loader.stdin.write(block)
+            passed += len(block)
+            if passed < wanted:
+                continue
+            wanted = sys.maxsize
+            if ending == "SIGKILL":
+                tap.process.kill()
+            elif ending == "SIGTERM":
+                tap.process.terminate()
+            else:
+                if ending == "target killed":
+                    loader.kill()
+                tap.process.stdout.close()
+                tap.process.stdout = None
+                return
+
+    def assert_equal(self) -> None:
+        """The tables hold the rows of the API, and no others."""
+        with self.server.connect() as connection:
+            for stream, keys in held(self.emulator).items():
+                columns = ", ".join(f'"{name}"' for name in KEYS[stream])
+                rows = connection.execute(
+                    f'select {columns} from "{self.schema}"."{stream}"',  # noqa: S608
+                ).fetchall()
+                assert sorted(rows) == sorted(keys), stream
+
+    def change_the_source(self) -> None:
+        """Let some customers vanish, come, and change their reseller."""
+        ids = [customer["id"] for customer in self.emulator.customers()]
+        for vanished in self.chance.sample(ids, 4):
+            self.emulator.remove_customer(vanished)
+        resellers = [str(reseller["id"]) for reseller in self.emulator.resellers()]
+        for _ in range(4):
+            self.emulator.create_customer("New, Ltd.", reseller_id=self.chance.choice(resellers))
+        left = [customer["id"] for customer in self.emulator.customers()]
+        self.emulator.move_customer(self.chance.choice(left), self.chance.choice(resellers))
+
+
+ENDINGS = ["SIGKILL", "SIGTERM", "pipe closed", "target killed"]
+WORLDS, PASSES, KILLS = 5, 4, 5
+
+
+def interrupted_passes(number: int, server: Server, target: str) -> int:
+    """Passes over a changing source, each interrupted often; returns how often."""
+    options = Options(customers=30, resellers=2, seed=number + 1, latency=0.002)
+    with Emulator(options) as emulator:
+        loading = Loading(emulator, server, target, f"world{number}", random.Random(number))  # noqa: S311
+        killed = 0
+        for _ in range(PASSES):
+            for _ in range(KILLS):
+                ending = loading.chance.choice(ENDINGS)
+                # A pass that came to its end before the blow was not interrupted.
+                while loading.load(ending):
+                    pass
+                killed += 1
+            loading.load(None)
+            loading.assert_equal()
+            loading.change_the_source()
+        return killed
+
+
+@pytest.mark.e2e
+def test_a_hundred_killed_runs_leave_the_tables_of_the_api(database: Server, target: str) -> None:
+    """Loaded with deletes on, interrupted anywhere, resumed: equal after every complete pass."""
+    with ThreadPoolExecutor(WORLDS) as pool:
+        worlds = pool.map(
+            lambda number: interrupted_passes(number, database, target), range(WORLDS)
+        )
+        assert sum(worlds) == 100

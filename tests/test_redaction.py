@@ -1,0 +1,392 @@
+"""No secret and nobody's name in any log, state or error: under any fault, at any log level."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partnercenter_emulator import Credentials, Emulator, Fault, Options
+from tests.command_line import Result, run_tap
+from tests.truth import last_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Start, Sync
+
+CLIENT_SECRET = "Cl1ent~Secret.planted"  # noqa: S105 - planted
+REFRESH_TOKEN = "0.RefreshTokenPlanted_1"  # noqa: S105 - planted
+ROTATED = "0.RotatedTokenPlanted_2"
+ACCESS_TOKEN = "eyJ0.AccessTokenPlanted"  # noqa: S105 - planted
+PASSWORD = "Passw0rdPlanted"  # noqa: S105 - planted
+COMPANY = "Fabrikam"
+MAIL = "ada@fabrikam.example"
+SECRETS = [CLIENT_SECRET, REFRESH_TOKEN, ROTATED, ACCESS_TOKEN, PASSWORD]
+NAMES = [COMPANY, MAIL]
+TOLD = f"{MAIL} of {COMPANY} used {CLIENT_SECRET}, {REFRESH_TOKEN}, {ACCESS_TOKEN}, {PASSWORD}"
+
+PLACES = [
+    "token",
+    "customers",
+    "continuation",
+    "partition",
+    "partition_continuation",
+    "resellers",
+    "relationships",
+]
+HEADERS = {
+    "MS-CV": f"{COMPANY}.{PASSWORD}",
+    "MS-ServerId": COMPANY,
+    "MS-RequestId": COMPANY,
+    "MS-CorrelationId": MAIL,
+    "WWW-Authenticate": f'Bearer error="{MAIL}", error_description="{TOLD}"',
+    "Set-Cookie": f"session={ACCESS_TOKEN}",
+    "X-Company": TOLD,
+}
+ERROR = {"code": COMPANY, "description": TOLD, "message": TOLD, "data": [TOLD], "source": MAIL}
+SIGN_IN = {
+    "error": COMPANY,
+    "error_description": TOLD,
+    "error_codes": [COMPANY],
+    "trace_id": MAIL,
+    "correlation_id": MAIL,
+}
+RECORD = {
+    "id": "3f8e1c52-0d4b-4a67-9c1e-5b2f7a9d6e80",
+    "companyProfile": {"companyName": COMPANY, "email": MAIL},
+    "userCredentials": {"userName": MAIL, "password": PASSWORD},
+    "tags": [{"userCredentials": {"password": PASSWORD}}],
+}
+
+
+def collection(**more: object) -> dict[str, Any]:
+    return {"totalCount": 1, "items": [RECORD], **more}
+
+
+def linked(uri: str, **header: object) -> dict[str, Any]:
+    return collection(links={"next": {"uri": uri, "headers": [header] if header else []}})
+
+
+#: Answers of every kind that hold what must not be told.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "error": {"json": ERROR},
+    "sign-in error": {"json": SIGN_IN},
+    "error with a secret for a code": {"json": {"code": PASSWORD, "error": PASSWORD}},
+    "text": {"body": TOLD.encode()},
+    "cut JSON": {"body": json.dumps(collection()).encode()[:-3]},
+    "not UTF-8": {"body": TOLD.encode("utf-16")},
+    "a list": {"json": [TOLD]},
+    "a string": {"json": TOLD},
+    "no collection": {"json": {TOLD: TOLD}},
+    "items no list": {"json": {"items": {TOLD: RECORD}}},
+    "item no object": {"json": {"items": [TOLD]}},
+    "no id": {"json": collection(items=[{**RECORD, "id": None}])},
+    "odd id": {"json": collection(items=[{**RECORD, "id": f"{MAIL}/{COMPANY}"}])},
+    "unknown field": {"json": collection(items=[{**RECORD, TOLD: 1, MAIL: 2}])},
+    "link elsewhere": {"json": linked(f"https://{COMPANY}.example/{PASSWORD}?{TOLD}")},
+    "odd link": {"json": linked(TOLD)},
+    "odd header": {"json": linked("/customers", key="X", value=f"{TOLD}\r\n{TOLD}")},
+    "own header": {"json": linked("/customers", key="Authorization", value=TOLD)},
+    "odd token": {"json": collection(continuationToken=[TOLD])},
+    "odd links": {"json": collection(links=TOLD)},
+    "redirect": {"redirect": f"https://{COMPANY}.example/?x={quote(TOLD)}"},
+    "access token": {"json": {"access_token": f"{ACCESS_TOKEN}\n", "refresh_token": ROTATED}},
+}
+
+
+def forms(secret: str) -> list[str]:
+    """A secret as it may stand in a form, a header or a log."""
+    return [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")]
+
+
+def assert_discreet(result: Result) -> None:
+    """Nothing planted is told; names may stand in records alone."""
+    state = json.dumps(last_state(result.stdout.splitlines()))
+    for secret in SECRETS:
+        for form in forms(secret):
+            assert form not in result.stderr
+            assert form not in result.stdout
+    for name in NAMES:
+        assert name.lower() not in result.stderr.lower()
+        assert name.lower() not in state.lower()
+
+
+@contextmanager
+def planted(*faults: Fault, **options: Any) -> Iterator[Emulator]:
+    """An emulator whose credentials are known, so that they can be looked for."""
+    credentials = Credentials(client_secret=CLIENT_SECRET, refresh_token=REFRESH_TOKEN)
+    sizes = {"customers": 8, "resellers": 1, **options}
+    with Emulator(Options(**sizes), faults=faults, credentials=credentials) as emulator:
+        yield emulator
+
+
+def run(emulator: Emulator, level: str, *arguments: str, **more: Any) -> Result:
+    config = {**emulator.tap_config(), "page_size": 3, "max_retry_seconds": 5, **more}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAP_PARTNERCENTER_LOGLEVEL", level)
+        return run_tap(*arguments, config=config)
+
+
+@pytest.mark.parametrize("status", [200, 403])
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("place", PLACES)
+def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
+    """With 200 and as an error, in bodies and headers: nothing of it is in log, error or state."""
+    action = ANSWERS[answer] if answer == "redirect" else {**ANSWERS[answer], "status": status}
+    with planted(Fault(place=place, headers=HEADERS, **action)) as emulator:
+        assert_discreet(run(emulator, "DEBUG"))
+
+
+@settings(
+    deadline=None,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.sampled_from(PLACES),
+    st.sampled_from(sorted(ANSWERS)),
+    st.sampled_from([200, 204, 302, 400, 401, 403, 404, 408, 410, 429, 500, 501, 503]),
+    st.integers(0, 4),
+    st.none() | st.integers(1, 3),
+    st.sampled_from(["none", "all"]),
+    st.sampled_from([(), ("--test",)]),
+)
+def test_no_fault_makes_the_tap_talk(  # noqa: PLR0913, PLR0917 - what is drawn
+    place: Any,
+    answer: str,
+    status: int,
+    skip: int,
+    times: int | None,
+    bom: str,
+    arguments: tuple[str, ...],
+) -> None:
+    """Any answer with any status, sooner or later, once or for ever."""
+    action = (
+        ANSWERS[answer] if "redirect" in ANSWERS[answer] else {**ANSWERS[answer], "status": status}
+    )
+    fault = Fault(place=place, skip=skip, times=times, headers=HEADERS, **action)
+    with planted(fault, bom=bom, mfa="header" if times == 3 else "none") as emulator:
+        result = run(emulator, "DEBUG", *arguments)
+        assert_discreet(result)
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_healthy_run_tells_no_secret(level: str) -> None:
+    """Nor does anything that works: requests, tokens, records."""
+    with planted() as emulator:
+        result = run(emulator, level)
+        assert result.exit_code == 0
+        names = [
+            str(customer["companyProfile"]["companyName"]) for customer in emulator.customers()
+        ]
+    assert_discreet(result)
+    for name in names:
+        assert name not in result.stderr
+        assert name in result.stdout
+    assert ("DEBUG" in result.stderr) == (level == "DEBUG")
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/9.9 x " + TOLD.encode()])
+def test_a_server_that_speaks_no_http_is_not_quoted(
+    answer: bytes,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Header lines that are none, and text in place of a status line."""
+    told = (
+        answer + b"\r\n" + TOLD.encode() + b"\r\n : " + TOLD.encode() + b"\r\n\r\n" + TOLD.encode()
+    )
+    with socket.create_server(("127.0.0.1", 0)) as server, planted() as emulator:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(told)
+
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        result = run(emulator, "DEBUG", api_url=address)
+        assert result.exit_code == 1
+        assert_discreet(result)
+        assert_discreet(run(emulator, "DEBUG", auth_url=address))
+        server.shutdown(socket.SHUT_RDWR)
+    printed = capfd.readouterr()
+    assert COMPANY not in printed.err
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_an_unforeseen_failure_tells_its_kind_only(
+    level: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stream map that stumbles over a record: one line, and no record in a traceback either."""
+    monkeypatch.setenv("SOME_OTHER", TOLD)
+    maps = {"customers": {"x": "int(companyProfile['companyName'])"}}
+    with planted() as emulator:
+        names = [
+            str(customer["companyProfile"]["companyName"]) for customer in emulator.customers()
+        ]
+        result = run(emulator, level, stream_maps=maps)
+    assert result.exit_code == 1
+    assert_discreet(result)
+    for name in names:
+        assert name not in result.stderr
+    assert ("Traceback" in result.stderr) == (level == "DEBUG")
+
+
+# Settings
+
+WRONG = [
+    CLIENT_SECRET,
+    5,
+    1.5,
+    True,
+    [CLIENT_SECRET],
+    {"a": CLIENT_SECRET},
+    "",
+    None,
+    f"\n{PASSWORD}",
+]
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client_secret",
+        "refresh_token",
+        "client_id",
+        "tenant_id",
+        "user_agent",
+        "cloud",
+        "page_size",
+        "request_timeout",
+        "reseller_ids",
+        "emit_activate_version_messages",
+    ],
+)
+def test_wrong_settings_are_named_and_not_repeated(name: str, level: str) -> None:
+    """A secret given as a list, an object or a number, or in another setting's place."""
+    with planted() as emulator:
+        for value in [*WRONG, {"userCredentials": PASSWORD}, [REFRESH_TOKEN]]:
+            result = run(emulator, level, **{name: value})
+            assert PASSWORD not in result.stderr
+            assert REFRESH_TOKEN not in result.stderr
+            assert CLIENT_SECRET not in result.stderr
+            assert "Unforeseen" not in result.stderr
+
+
+@pytest.mark.parametrize("value", [["a", PASSWORD], {"a": PASSWORD}, 12345678901, True])
+@pytest.mark.parametrize("name", ["client_secret", "refresh_token"])
+def test_a_secret_of_another_kind_is_told_by_name(name: str, value: object) -> None:
+    """The operator learns which setting, not what stands in it."""
+    with planted() as emulator:
+        result = run(emulator, "DEBUG", **{name: value})
+        assert result.exit_code == 1
+        (line,) = result.levels("ERROR")
+        assert line.startswith(f"{name} must be a string")
+        assert "12345678901" not in result.stderr
+        assert PASSWORD not in result.stderr
+        assert emulator.stats().requests == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"client_secret": "%s", ',
+        '["%s"]',
+        '"%s"',
+        "%s",
+        '{"client_secret": "%s"}',
+        '{"client_secret": ["%s"]}',
+        '{"%s": 1}',
+    ],
+)
+@pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_broken_file_is_not_quoted(
+    level: str,
+    option: str,
+    content: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Configuration, state and catalog files that are cut, or hold something else."""
+    monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", level)
+    path = tmp_path / "file.json"
+    path.write_text(content % PASSWORD, encoding="utf-8")
+    with planted() as emulator:
+        config = None if option == "--config" else emulator.tap_config()
+        result = run_tap(option, str(path), config=config)
+    if content != '{"%s": 1}':
+        assert PASSWORD not in result.stderr
+    assert "Traceback" not in result.stderr or level == "DEBUG"
+
+
+def test_about_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tap tells about itself does not depend on how it is set up."""
+    with planted() as emulator:
+        for name, value in emulator.environment().items():
+            monkeypatch.setenv(name, value)
+        for form in ("json", "markdown"):
+            result = run_tap("--about", f"--format={form}", "--config=ENV")
+            assert result.exit_code == 0
+            assert "client_secret" in result.stdout
+            assert_discreet_text(result.stdout + result.stderr)
+
+
+def assert_discreet_text(text: str) -> None:
+    for secret in SECRETS:
+        for form in forms(secret):
+            assert form not in text
+
+
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_a_process_of_its_own_is_as_discreet(level: str) -> None:
+    """The same as a real command, with the settings in the environment: output and log."""
+    with planted(
+        Fault(place="partition", status=500, shape="A", description=TOLD),
+    ) as emulator:
+        environment = {
+            **os.environ,
+            **emulator.environment(),
+            "TAP_PARTNERCENTER_LOGLEVEL": level,
+            "TAP_PARTNERCENTER_MAX_RETRY_SECONDS": "0",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "tap_partnercenter", "--config=ENV"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert_discreet(Result(ended.returncode, ended.stdout, ended.stderr))
+
+
+def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -> None:
+    """A file that is no cache: its path is told, its content is not."""
+    cache = tmp_path / "cache"
+    cache.touch(mode=0o600)
+    cache.write_text(f'{{"refresh_token": "{ROTATED}", "origin": ')
+    result = sync(start(), token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert ROTATED not in result.stderr

@@ -1,0 +1,681 @@
+"""What a server may send that no server should: each with a defined, safe outcome."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault, Fixture
+from tests.command_line import catalog_of
+from tests.truth import assert_complete, held
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from partnercenter_emulator.faults import Place
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
+
+RESELLER = {"id": "9b1de2aa-7777-4888-9999-aaaabbbbcccc", "name": "Harbor Resale"}
+SECRET = "Initial-Passw0rd"  # noqa: S105 - planted
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """Another address on which somebody listens, and may wait for a token."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)  # noqa: FBT003
+        yield server
+
+
+def assert_nobody_came(listener: socket.socket) -> None:
+    """No connection waits to be accepted."""
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+
+
+def customer(identifier: object, **more: object) -> dict[str, Any]:
+    return {"id": identifier, "companyProfile": {"companyName": "Contoso"}, **more}
+
+
+def page(*items: object, **more: object) -> dict[str, Any]:
+    return {"totalCount": len(items), "items": [*items], **more}
+
+
+def linked(uri: object, *headers: object, **more: object) -> dict[str, Any]:
+    """A page whose link leads to the uri, with some headers."""
+    link = {"uri": uri, "method": "GET", "headers": [*headers]}
+    return page(customer("a"), links={"next": link}, **more)
+
+
+def first_page(document: object) -> Fault:
+    return Fault(place="customers", json=document)
+
+
+def assert_refused(result: Result, why: str, stream: str = "customers") -> None:
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    assert "Unforeseen" not in result.error
+    assert result.error.startswith(f"{stream}: ")
+    assert why in result.error
+
+
+# Links
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://127.0.0.1:{port}/v1/customers?seekOperation=Next",
+        "https://127.0.0.1:{port}/v1/customers?seekOperation=Next",
+        "https://127.0.0.1:{own}/v1/customers?seekOperation=Next",
+        "HTTPS://127.0.0.1:{own}/v1/customers",
+        "http://localhost:{own}/v1/customers",
+        "//127.0.0.1:{port}/v1/customers",
+        "http://user@127.0.0.1:{own}/v1/customers",
+        "http://user:word@127.0.0.1:{own}/v1/customers",
+        "http://127.0.0.1:{own}@127.0.0.1:{port}/v1/customers",
+        "http://127.0.0.1:{port}\\@127.0.0.1:{own}/v1/customers",
+        "http://127.0.0.1:{own}\\@127.0.0.1:{port}/v1/customers",
+        "http:\\\\127.0.0.1:{port}/v1/customers",
+        "http:/127.0.0.1:{port}/v1/customers",
+        "http:127.0.0.1:{port}/v1/customers",
+        "@127.0.0.1:{port}/v1/customers",
+        ":{port}/v1/customers",
+        ".evil.example/v1/customers",
+        "http://[::1]:{port}/v1/customers",
+        "http://127.0.0.1:99999/v1/customers",
+        "http://127.0.0.1:port/v1/customers",
+        "http://[/v1/customers",
+        "ftp://127.0.0.1:{own}/v1/customers",
+        "file:///etc/passwd",
+        "http:///v1/customers",
+    ],
+)
+@pytest.mark.parametrize("action", ["json", "link_to"])
+def test_a_link_to_another_origin_gets_no_request(
+    uri: str,
+    action: str,
+    start: Start,
+    sync: Sync,
+    listener: socket.socket,
+) -> None:
+    """Another scheme, host, port or user: refused before anything is sent, above all the token."""
+    emulator = start()
+    address = uri.format(port=listener.getsockname()[1], own=emulator.url.rpartition(":")[2])
+    fault = (
+        first_page(linked(address))
+        if action == "json"
+        else Fault(place="customers", link_to=address)
+    )
+    emulator.faults = [fault]
+    result = sync(emulator, page_size=3)
+    assert_refused(result, "the service named a next page")
+    assert "continuation" not in emulator.stats().by_place
+    assert "other" not in emulator.stats().by_place
+    assert_nobody_came(listener)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "/v1/../admin?x=1",
+        "/v1/%2e%2e/admin",
+        "/v1/%2E%2e/admin",
+        "/v1/.%2e/admin",
+        "/v1/customers/..",
+        "/v1/./customers",
+        "/v1/..%2fadmin",
+        "/v1/..%5cadmin",
+        "/v1\\..\\admin",
+        "/../admin",
+        "customers?seekOperation=Next",
+        "?seekOperation=Next",
+        "#next",
+        "",
+        " ",
+        "/v1/customers next",
+        "/v1/customers\r\nX-Evil: 1",
+        "/v1/customers\tx",
+        "/v1/kunden/ä",
+        "/v1/customers\u202e",
+        None,
+        5,
+        ["/v1/customers"],
+        {"uri": "/v1/customers"},
+    ],
+)
+def test_a_link_out_of_the_api_is_not_followed(uri: object, start: Start, sync: Sync) -> None:
+    """A path that leaves /v1, or is none, leads nowhere."""
+    emulator = start(first_page(linked(uri)))
+    assert_refused(sync(emulator), "the service named a next page")
+    assert emulator.stats().by_place.keys() <= {"token", "customers", "relationships"}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"key": "Authorization", "value": "Bearer other"},
+        {"key": "authorization", "value": "Bearer other"},
+        {"key": "Host", "value": "evil.example"},
+        {"key": "Cookie", "value": "a=b"},
+        {"key": "Content-Length", "value": "5"},
+        {"key": "Transfer-Encoding", "value": "chunked"},
+        {"key": "Connection", "value": "close"},
+        {"key": "MS-ContinuationToken", "value": "a\r\nAuthorization: Bearer other"},
+        {"key": "MS-ContinuationToken", "value": "a\nb"},
+        {"key": "MS-ContinuationToken", "value": "naïve"},
+        {"key": "MS-ContinuationToken", "value": None},
+        {"key": "MS-ContinuationToken", "value": 5},
+        {"key": "MS-ContinuationToken"},
+        {"key": "X-Evil\r\nHost", "value": "evil.example"},
+        {"key": "X Evil", "value": "a"},
+        {"key": "", "value": "a"},
+        {"key": None, "value": "a"},
+        {"value": "a"},
+        "MS-ContinuationToken: a",
+        None,
+    ],
+)
+def test_a_link_cannot_set_headers_of_ours(header: object, start: Start, sync: Sync) -> None:
+    """Nobody but the tap signs requests, and nobody smuggles a second header into one."""
+    emulator = start(first_page(linked("/customers?seekOperation=Next", header)))
+    assert_refused(sync(emulator), "with a header that the tap must not send")
+    assert "continuation" not in emulator.stats().by_place
+
+
+def test_blanks_around_a_header_of_a_link_mean_nothing(start: Start, sync: Sync) -> None:
+    """They are no part of its value (RFC 9110, section 5.5)."""
+    emulator = start()
+    sync(emulator, page_size=3)
+    header = {"key": "MS-ContinuationToken", "value": "  no such token "}
+    emulator.faults = [first_page(linked("/customers?seekOperation=Next", header))]
+    assert_refused(sync(emulator), "HTTP 400, code 2000")
+
+
+@pytest.mark.parametrize("name", ["MS-CorrelationId", "ms-requestid", "User-Agent"])
+def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None:
+    """The ids by which support finds the run stay ours."""
+    header = {"key": name, "value": "00000000-0000-0000-0000-000000000000"}
+    token = {"key": "MS-ContinuationToken", "value": "none"}
+    emulator = start(first_page(linked("/customers?seekOperation=Next", header, token)))
+    sync(emulator)
+    api = [request for request in emulator.requests if request.place == "continuation"]
+    assert api
+    for request in api:
+        assert "00000000-0000" not in (
+            request.correlation_id + request.request_id + request.user_agent
+        )
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        page(links="/v1/customers"),
+        page(links=["/v1/customers"]),
+        page(links=5),
+        page(links={"next": "/v1/customers"}),
+        page(links={"next": ["/v1/customers"]}),
+        page(links={"next": True}),
+        page(continuationToken=5),
+        page(continuationToken=["a"]),
+        page(continuationToken="a\r\nHost: evil.example"),
+        page(continuationToken="naïve"),
+    ],
+)
+def test_a_continuation_in_an_unknown_form_is_no_end(
+    document: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """What says "there is more" in words the tap does not know must not end the data in silence."""
+    assert_refused(sync(start(first_page(document))), "the service ")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        page(links=None),
+        page(links={}),
+        page(links={"next": None}),
+        page(continuationToken=None),
+        page(continuationToken=""),
+        page(continuationToken="  "),
+        {"totalCount": 0},
+        {"items": None, "attributes": {"objectType": "Collection"}},
+    ],
+)
+def test_the_end_of_the_data_has_many_forms(
+    document: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Absent, null and empty all mean that nothing follows."""
+    result = sync(start(first_page(document)), catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert result.records("customers") == []
+
+
+@pytest.mark.parametrize("length", [1, 2])
+@pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
+def test_a_circle_of_pages_is_an_error(
+    length: Literal[1, 2],
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A continuation that comes again is named by its digest; nothing runs for ever."""
+    emulator = start(Fault(place=place, skip=1, cycle=length), customers=30, resellers=1)
+    result = sync(emulator, page_size=3)
+    stream = "customers" if place == "continuation" else "reseller_customers"
+    assert_refused(result, "a second time: its pages run in a circle", stream)
+    assert len(emulator.requests) < 100
+
+
+def test_empty_pages_are_not_the_end(start: Start, sync: Sync) -> None:
+    """An empty page with a continuation leads on."""
+    emulator = start(customers=30, empty_page_every=2)
+    assert_complete(sync(emulator, page_size=4), emulator)
+
+
+# Bodies
+
+
+BOUNDED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
+from tap_partnercenter.tap import TapPartnerCenter
+TapPartnerCenter.cli()
+"""
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+def test_a_huge_body_is_cut_off(
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A body is read up to a bound, and no further."""
+    emulator = start(Fault(place=place, huge_body=100_000_000))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "a body of more than 64 MiB" in result.error
+    assert "Traceback" not in result.stderr
+
+
+def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
+    """The size that a server announces, or sends, takes no memory."""
+    emulator = start(Fault(place="customers", huge_body=2_000_000_000))
+    environment = {**emulator.environment(), "TAP_PARTNERCENTER_MAX_RETRY_SECONDS": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(1_500_000_000), "--config=ENV"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "a body of more than 64 MiB" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships", "resellers"])
+def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) -> None:
+    """A body that no decoder should follow is an unreadable one."""
+    emulator = start(Fault(place=place, deep_json=1_000_000))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "Unforeseen" not in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"items": [{"id": "\xff\xfe"}]}',
+        b'{"items": [{"id": "\\ud800"}]}',
+        b'{"items": [{"id": "a"}], "totalCount": NaN}',
+        b'{"items": [{"id": "a"}',
+        b'{"items": [{"id": "a"}]} trailing',
+        b"null",
+        b"5",
+        b'"text"',
+        b"<html></html>",
+        b"\xef\xbb\xbf",
+        b"\xff\xfe{\x00}\x00",
+        b'{"items": "none"}',
+        b'{"items": {"0": {"id": "a"}}}',
+        b'{"items": ["a"]}',
+        b'{"items": [null]}',
+        b'{"items": [[{"id": "a"}]]}',
+        b"{}",
+        b'{"value": []}',
+        b'{"code": 20002, "description": "with status 200"}',
+    ],
+)
+@pytest.mark.parametrize("place", ["customers", "relationships"])
+def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
+    body: bytes,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Nothing of it is emitted, and the data does not end in silence."""
+    emulator = start(Fault(place=place, body=body))
+    result = sync(emulator, max_concurrent_requests=1)
+    stream = {"customers": "customers", "relationships": "customer_relationships"}[place]
+    assert_refused(result, "HTTP 200 with", stream)
+    assert emulator.stats().by_place[place] == {"200": 12}
+    assert result.records(stream) == []
+
+
+def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
+    """A number that fits nowhere is no reason to lose the page."""
+    body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
+    for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):
+        emulator = start(Fault(place="customers", body=body % (number, number)))
+        result = sync(emulator, catalog=catalog_of("customers"), max_retry_seconds=0)
+        assert result.exit_code in {0, 1}
+        assert "Traceback" not in result.stderr
+        assert "Unforeseen" not in result.stderr
+
+
+# Records
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "../admin",
+        "a/b",
+        "..",
+        ".",
+        "%2e%2e",
+        "a%2fb",
+        "a?b=c",
+        "a#b",
+        "a b",
+        "a\\b",
+        "ä",
+        "a\r\nb",
+        "x" * 129,
+    ],
+)
+def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync: Sync) -> None:
+    """The record is emitted as it came; its id leads to no address, and is not repeated in logs."""
+    emulator = start(fixture=Fixture(customers=[customer("good"), customer(identifier)]))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert result.keys("customers", "id") == [("good",), (identifier,)]
+    paths = [r.path for r in emulator.requests if r.place not in {"token", "resellers"}]
+    assert len(paths) == 2
+    assert paths[1] == "/v1/customers/good/relationships"
+    (line,) = result.levels("WARNING")
+    assert line == (
+        "1 customers skipped, their relationships are missing: "
+        "(odd id) (its id cannot stand in an address)"
+    )
+
+
+@pytest.mark.parametrize("identifier", ["", None, True, 1.5, ["a"], {"a": 1}])
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+def test_a_record_without_a_usable_id_ends_the_run(
+    identifier: object,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """What has no key cannot be loaded; leaving it out would be a loss in silence."""
+    emulator = start(Fault(place=place, json=page(customer(identifier))))
+    result = sync(emulator, reseller_ids=[RESELLER["id"]])
+    assert result.exit_code == 1
+    assert "a record without id, which is part of the key" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers", "partition"])
+def test_a_record_that_lost_its_id_ends_the_run(place: Place, start: Start, sync: Sync) -> None:
+    """The same for a member that is missing."""
+    emulator = start(Fault(place=place, drop_field="items.id"))
+    result = sync(emulator, reseller_ids=[str(r["id"]) for r in emulator.resellers()])
+    assert result.exit_code == 1
+    assert "a record without id" in result.error
+
+
+@pytest.mark.parametrize("fault", ["items_not_list", "item_not_object"])
+@pytest.mark.parametrize("place", ["customers", "continuation", "partition", "resellers"])
+def test_items_of_another_kind_are_refused(
+    fault: str,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """`items` is a list of objects or the page is asked for again, and then given up."""
+    action: dict[str, Any] = {fault: True}
+    emulator = start(Fault(place=place, **action))
+    result = sync(emulator, page_size=3, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "JSON that is no collection of records" in result.error
+
+
+def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) -> None:
+    """The vendor's own specification has numbers where the wire has names."""
+    emulator = start(
+        Fault(place="customers", add_fields={"relationshipToPartner": 1}),
+        Fault(place="relationships", add_fields={"relationshipType": 2}),
+        customers=3,
+    )
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert {r["relationshipToPartner"] for r in result.records("customers")} == {"1"}
+    assert {r["relationshipType"] for r in result.records("customer_relationships")} == {"2"}
+
+
+def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
+    """A field that no schema has is left out, and the summary says so; odd names are not told."""
+    fields = {"loyaltyTier": "gold", "x" * 70: 1, "with blank": 2, "ünïcode": 3, "a\nb": 4}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=5)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert all(not fields.keys() & record.keys() for record in result.records("customers"))
+    (line,) = result.levels("WARNING")
+    assert "customers.loyaltyTier (5)" in line
+    assert "customers.(odd name) (20)" in line
+    assert "gold" not in result.stderr
+
+
+def test_a_flood_of_unknown_fields_stays_one_short_line(start: Start, sync: Sync) -> None:
+    """A thousand new names do not make a log of a thousand names."""
+    fields = {f"field{number}": number for number in range(1000)}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=3)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    (line,) = result.levels("WARNING")
+    assert "others (2970)" in line
+    assert len(line) < 500
+
+
+CREDENTIALS = {"userName": "admin", "password": SECRET}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"userCredentials": CREDENTIALS},
+        {"UserCredentials": CREDENTIALS},
+        {"USERCREDENTIALS": SECRET},
+        {"companyProfile": {"userCredentials": CREDENTIALS}},
+        {"companyProfile": {"address": {"usercredentials": CREDENTIALS}}},
+        {"companyProfile": [{"userCredentials": CREDENTIALS}]},
+        {"billingProfile": {"defaultAddress": {"UserCredentials": [CREDENTIALS]}}},
+        {"customDomains": [{"userCredentials": CREDENTIALS}]},
+        {"customDomains": [[{"deep": {"userCredentials": CREDENTIALS}}]]},
+        {"tags": {"userCredentials": CREDENTIALS}},
+        {"commerceId": {"a": {"UserCredentials": CREDENTIALS}}},
+        {"allowDelegatedAccess": {"userCredentials": CREDENTIALS}},
+        {"attributes": {"etag": {"userCredentials": CREDENTIALS}}},
+        {"links": {"self": {"userCredentials": CREDENTIALS}}},
+        {"somethingNew": {"userCredentials": CREDENTIALS}},
+    ],
+)
+def test_credentials_of_users_surface_nowhere(
+    fields: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The answer to a creation holds a password in clear; should a list ever do, it is removed."""
+    emulator = start(Fault(place="customers", add_fields=fields), customers=3)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert SECRET not in result.stdout + result.stderr
+    assert "usercredentials" not in (result.stdout + result.stderr).lower()
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 3
+
+
+def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
+    """Fields that an operator's catalog declares, as free as can be, hold none either."""
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
+    stream["schema"]["properties"] |= {
+        "userCredentials": {"type": ["object", "null"]},
+        "extra": {"type": ["object", "null"]},
+        "list": {"type": ["array", "null"], "items": {"type": ["object", "null"]}},
+    }
+    inside = {"kept": 1, "userCredentials": CREDENTIALS}
+    fields = {"userCredentials": CREDENTIALS, "extra": inside, "list": [inside]}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=2)
+    result = sync(emulator, catalog=catalog)
+    assert result.exit_code == 0, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    assert [record["extra"] for record in result.records("customers")] == [{"kept": 1}] * 2
+    assert [record["list"] for record in result.records("customers")] == [[{"kept": 1}]] * 2
+
+
+@pytest.mark.parametrize("identifier", ["", "9b1de2aa", "not-a-guid", "a%", None])
+def test_a_reseller_id_of_the_api_must_be_a_guid(
+    identifier: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The filter matches beginnings: a short id would read other resellers' customers."""
+    emulator = start(Fault(place="resellers", json=page({"id": identifier, "name": "Contoso"})))
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert_refused(result, "a reseller whose id is no GUID", "reseller_customers")
+    assert "reseller_ids" in result.error
+    assert "Contoso" not in result.stderr
+    assert "partition" not in emulator.stats().by_place
+
+
+def test_duplicates_are_passed_on(start: Start, sync: Sync) -> None:
+    """The same customer twice in a page: the target's key makes one of them."""
+    emulator = start(Fault(place="customers", times=1, duplicate_first_item=True), customers=5)
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert set(result.keys("customers", "id")) == set(held(emulator)["customers"])
+
+
+def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The type is in the key: null and missing become `none`."""
+    emulator = start(Fault(place="relationships", add_fields={"relationshipType": None}))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    kinds = {record["relationshipType"] for record in result.records("customer_relationships")}
+    assert kinds == {"none"}
+
+
+def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> None:
+    """Ids that are numbers become text; what is read ahead for them is not mixed up."""
+    ids: list[object] = ["a", "b", 5, "c", 6, 7, "d", "e", 8]
+    emulator = start(
+        *(
+            Fault(place="relationships", customer_id=str(i), json=page({"id": f"partner of {i}"}))
+            for i in ids
+        ),
+        fixture=Fixture(customers=[customer(identifier) for identifier in ids]),
+    )
+    result = sync(emulator, page_size=3, catalog=catalog_of("customers", "customer_relationships"))
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customer_relationships", "customer_id", "id") == [
+        (str(identifier), f"partner of {identifier}") for identifier in ids
+    ]
+
+
+# State
+
+
+def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
+    """The state of a run that was interrupted in the second stream with a continuation."""
+    emulator.faults = [Fault(place="partition_continuation", skip=1, status=400)]
+    result = sync(emulator, page_size=2, emit_activate_version_messages=True)
+    assert result.exit_code == 1
+    emulator.faults = ()
+    return result.state
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uri": "http://127.0.0.1:1/v1/customers"},
+        {"uri": "//127.0.0.1:1/v1/customers"},
+        {"uri": None},
+        {"headers": [["Authorization", "Bearer other"]]},
+        {"headers": [["Host", "evil.example"]]},
+        {"headers": [["MS-ContinuationToken", "a\r\nHost: evil.example"]]},
+        {"headers": [["MS ContinuationToken", "a"]]},
+        {"headers": [["MS-ContinuationToken", 5]]},
+        {"headers": [["MS-ContinuationToken"]]},
+        {"headers": "MS-ContinuationToken"},
+        {"headers": None},
+        {"version": "yesterday"},
+        {"version": None},
+        {"version": 0},
+        {"version": 99999999999},
+        {"version": float("inf")},
+        {"version": float("nan")},
+        {"skipped": None},
+        {"skipped": "x"},
+        {"skipped": float("inf")},
+        {"partition": None},
+        {"partition": str(uuid.UUID(int=1))},
+        {"partition": 5},
+        {"partition": ["a"]},
+        {"scope": None},
+        {"scope": "0" * 16},
+    ],
+)
+def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
+    change: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An unusable checkpoint is ignored: all rows are read, and none that exists is deleted."""
+    emulator = start(customers=20, resellers=2)
+    state = broken_off(emulator, sync)
+    state["bookmarks"]["reseller_customers"]["resume"].update(change)
+    result = sync(emulator, page_size=2, state=state, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    assert (
+        result.keys("reseller_customers", "reseller_id", "id")
+        == (held(emulator)["reseller_customers"])
+    )
+
+
+@pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])
+def test_a_bookmark_of_another_kind_is_ignored(
+    bookmark: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """State of other taps and other versions is no reason to fail."""
+    emulator = start(customers=5)
+    state = {"bookmarks": {"customers": bookmark}}
+    result = sync(emulator, page_size=2, state=state)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == held(emulator)["customers"]
