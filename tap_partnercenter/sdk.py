@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from abc import abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -65,13 +66,13 @@ class PlainTap(Tap):
     The SDK's handlers end the process with 0, as if everything had been read.
     """
 
+    @abstractmethod
     def end_by_signal(self, number: int) -> None:
         """End the run.
 
         Raises:
             SystemExit: With the code that a shell gives to the signal.
         """
-        raise SystemExit(128 + number)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

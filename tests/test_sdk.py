@@ -11,6 +11,8 @@ from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.streams.core import Stream
 
 import tap_partnercenter
+from tap_partnercenter.clock import Clock
+from tap_partnercenter.tap import TapPartnerCenter
 
 PACKAGE = Path(tap_partnercenter.__file__).parent
 
@@ -24,6 +26,15 @@ def test_private_methods_are_where_the_tap_expects_them(name: str) -> None:
 def test_signals_reach_the_overridden_handler() -> None:
     """Otherwise a stopped run would exit with 0."""
     assert "self._handle_termination" in inspect.getsource(Tap._setup_signal_handlers)  # noqa: SLF001
+
+
+def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:
+    """The SDK sets its handlers before there is a writer to bring to its end."""
+    unfinished = TapPartnerCenter.__new__(TapPartnerCenter)
+    unfinished.clock = Clock()
+    with pytest.raises(SystemExit) as ending:
+        unfinished.end_by_signal(15)
+    assert ending.value.code == 143
 
 
 def test_sync_sends_schema_through_the_overridden_method() -> None:

@@ -172,6 +172,18 @@ def test_settings_come_from_the_environment(
     assert emulator.stats().by_place["continuation"] == {"200": 1}
 
 
+@pytest.mark.parametrize(
+    "maps",
+    [{"customers": {"short": "id["}}, {"customers": {"__alias__": 7}}, {"customers": 7}],
+)
+def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
+    """The SDK finds it when the tap is made; the operator gets a line, not a traceback."""
+    result = run_tap(config={**GOOD, "stream_maps": maps})
+    assert result.exit_code == 1
+    assert result.error
+    assert "Traceback" not in result.stderr
+
+
 @pytest.mark.parametrize("content", [None, "no json", "[1]"])
 def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path: Path) -> None:
     """One line says which file and why."""

@@ -9,35 +9,13 @@ import pytest
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import catalog_of, run_tap
+from tests.truth import KEYS, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.command_line import Result
     from tests.conftest import Start, Sync
-
-KEYS = {
-    "customers": ("id",),
-    "customer_relationships": ("customer_id", "id", "relationshipType"),
-    "indirect_resellers": ("id",),
-    "reseller_customers": ("reseller_id", "id"),
-}
-
-
-def held(emulator: Emulator) -> dict[str, list[tuple[str, ...]]]:
-    """The keys of all that the emulator holds, in the order in which the API lists it."""
-    resellers = [reseller["id"] for reseller in emulator.resellers()]
-    order = {reseller: place for place, reseller in enumerate(resellers)}
-    memberships = [(m["reseller_id"], m["customer_id"]) for m in emulator.memberships()]
-    return {
-        "customers": [(customer["id"],) for customer in emulator.customers()],
-        "customer_relationships": [
-            (r["customer_id"], r["id"], r.get("relationshipType") or "none")
-            for r in emulator.relationships()
-        ],
-        "indirect_resellers": [(reseller,) for reseller in resellers],
-        "reseller_customers": sorted(memberships, key=lambda pair: order[pair[0]]),
-    }
 
 
 def without_times(result: Result) -> list[dict[str, Any]]:
