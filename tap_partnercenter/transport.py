@@ -11,6 +11,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
+from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.pagination import Answer
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Transport:
 
         Raises:
             requests.RequestException: If no answer came.
+            PartnerCenterError: If none can come from this machine.
         """
         url = str(request.url)
         origin = url[: url.find("/", len("https://"))]
@@ -73,13 +75,20 @@ class Transport:
             # up takes longer than sending, so it is done once for each origin.
             environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
             self._environments[origin] = environment
-        answer = self._session.send(
-            request,
-            **environment,
-            timeout=self._timeout,
-            # A redirect would carry the token to an address that nobody configured.
-            allow_redirects=False,
-        )
+        try:
+            answer = self._session.send(
+                request,
+                **environment,
+                timeout=self._timeout,
+                # A redirect would carry the token to an address that nobody configured.
+                allow_redirects=False,
+            )
+        except requests.RequestException:
+            raise
+        except OSError as error:
+            # A bundle of certificates that is not there: no attempt will find it.
+            message = f"No connection can be made: {error}. Check REQUESTS_CA_BUNDLE."
+            raise PartnerCenterError(message) from None
         assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
         return answer
 

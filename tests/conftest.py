@@ -12,7 +12,7 @@ from partnercenter_emulator import Emulator, Options
 from tests.command_line import Result, run_tap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from partnercenter_emulator import Fault, Fixture
 
@@ -89,3 +89,13 @@ def sync() -> Sync:
         return run_tap(*arguments, config=config, state=state, catalog=catalog)
 
     return sync_one
+
+
+@pytest.fixture
+def broken(start: Start) -> Callable[..., Emulator]:
+    """Three pages of customers, of which the one reseller has three as well, and faults."""
+
+    def breaks(*faults: Fault) -> Emulator:
+        return start(*faults, customers=8, resellers=1)
+
+    return breaks

@@ -1,0 +1,73 @@
+"""What the tests of failures share: the places where one can happen, and what must be said."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.truth import assert_whole, last_state
+
+if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator, LoggedRequest
+    from partnercenter_emulator.faults import Place
+    from tests.command_line import Result
+    from tests.conftest import Sync
+
+#: Place of a request in the emulator's words, and the stream that asks there.
+API: dict[Place, str] = {
+    "customers": "customers",
+    "continuation": "customers",
+    "partition": "reseller_customers",
+    "partition_continuation": "reseller_customers",
+    "resellers": "indirect_resellers",
+    "relationships": "customer_relationships",
+}
+PLACES: list[Place] = ["token", *API]
+COLLECTIONS: list[Place] = [place for place in API if place != "relationships"]
+
+NO_REQUEST = re.compile(r"MS-CorrelationId ([0-9a-f-]{36}), MS-RequestId ([0-9a-f-]{36})")
+
+
+def at(emulator: Emulator, place: Place) -> list[LoggedRequest]:
+    return [request for request in emulator.requests if request.place == place]
+
+
+def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedRequest]:
+    """All requests with the id of the first one at a place that had this answer; 0 for a reset."""
+    first = next(request for request in at(emulator, place) if request.status == status)
+    same = [request for request in emulator.requests if request.request_id == first.request_id]
+    assert {(request.path, request.place) for request in same} == {(first.path, place)}
+    return same
+
+
+def assert_ids(emulator: Emulator) -> None:
+    """One correlation id for the run; a request id for each logical request, kept on retries."""
+    api = [request for request in emulator.requests if request.place != "token"]
+    assert len({request.correlation_id for request in api}) == 1
+    ends: dict[str, int] = {}
+    for request in api:
+        # A request id is used again only as long as no answer of use has come.
+        assert ends.get(request.request_id, 503) not in {200, 403, 404}
+        ends[request.request_id] = request.status if request.status != 200 else 503
+
+
+def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
+    """The last line names the stream and the ids of a request that was answered so."""
+    assert result.exit_code == 1
+    assert "Traceback" not in result.stderr
+    assert result.error.startswith(f"{stream}: ")
+    assert f"HTTP {status}" in result.error
+    found = NO_REQUEST.search(result.error)
+    assert found is not None
+    logged = [request for request in emulator.requests if request.request_id == found[2]]
+    assert {request.correlation_id for request in logged} == {found[1]}
+    assert {request.status for request in logged} == {status}
+
+
+def assert_resumable(result: Result, emulator: Emulator, sync: Sync) -> None:
+    """What was emitted stays, and the last STATE claims no more than that."""
+    emulator.faults = ()
+    lines = result.stdout.splitlines()
+    again = sync(emulator, page_size=3, state=last_state(lines) or {})
+    assert again.exit_code == 0
+    assert_whole([*lines, *again.stdout.splitlines()], emulator)

@@ -1,0 +1,421 @@
+"""Answers that asking again does not mend: the end of data, of a stream, or of a customer."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault
+from tests.command_line import catalog_of
+from tests.failures import API, COLLECTIONS, assert_resumable, assert_told, at
+from tests.truth import assert_complete, held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Start, Sync
+
+REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "app-only": (
+        {"status": 403, "code": 900329},
+        "HTTP 403, code 900329: this endpoint does not accept app-only credentials",
+        "Set refresh_token (App+User credentials)",
+    ),
+    "program": ({"status": 403, "code": 900149}, "program", "Renew the enrolment"),
+    "role": ({"status": 403, "code": "900150"}, "code 900150: the user's role", "Admin agent"),
+    "privileges": ({"status": 403, "code": 900308}, "role does not allow", "Admin agent"),
+    "denied": ({"status": 403, "code": 2032}, "role does not allow", "Admin agent"),
+    "policy": ({"status": 403, "code": 900309}, "conditional access", "policies"),
+    "behind": ({"status": 403, "code": 90000}, "conditional access", "policies"),
+    "not implemented": ({"status": 501}, "HTTP 501, code 0: ", "Deselect the stream"),
+    "method": ({"status": 405, "shape": "C"}, "HTTP 405: the service refused", "support"),
+    "conflict": ({"status": 409, "shape": "B"}, "HTTP 409: the service refused", "support"),
+    "bad input": ({"status": 400, "code": 2000}, "code 2000: the service calls", "page_size"),
+    "bad request": ({"status": 400, "shape": "C"}, "HTTP 400: the service refused", "support"),
+}
+
+INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
+    "20002": ({"status": 403, "code": 20002}, "HTTP 403, code 20002: the partner has no commerce"),
+    "20002 as text": ({"status": 403, "code": "20002"}, "HTTP 403, code 20002: the partner"),
+    "1002": ({"status": 403, "code": 1002}, "HTTP 403, code 1002: authorization failed"),
+    "1000": ({"status": 404, "code": 1000}, "HTTP 404, code 1000: the service does not show"),
+    "60003": ({"status": 404, "code": 60003}, "HTTP 404, code 60003: the service does not show"),
+    "3000": ({"status": 400, "code": 3000}, "HTTP 400, code 3000: the service knows no relation"),
+    "gateway": ({"status": 404, "shape": "B"}, "HTTP 404: the service does not show"),
+    "no body": ({"status": 403, "shape": "D"}, "HTTP 403: the service does not show"),
+    "html": ({"status": 404, "shape": "html"}, "HTTP 404: the service does not show"),
+}
+
+
+# End of the data
+
+
+def test_a_bare_token_may_lead_behind_the_last_page(start: Start, sync: Sync) -> None:
+    """400 with code 2000 ends the data where a token in the body led there."""
+    emulator = start(customers=8, link_form="token_only", ending="code_2000")
+    assert_complete(sync(emulator, page_size=3), emulator)
+    assert emulator.stats().by_place["continuation"]["400"] == 1
+
+
+@pytest.mark.parametrize("place", ["customers", "partition", "resellers"])
+def test_the_same_answer_to_a_first_page_is_an_error(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Taking bad input for the end of the data would lose customers in silence."""
+    emulator = broken(Fault(place=place, status=400, code=2000))
+    result = sync(emulator, page_size=3)
+    assert_told(result, emulator, API[place], status=400)
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
+def test_the_same_answer_behind_a_link_is_an_error(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A link is the service's own request: it has no reason to call it malformed."""
+    emulator = broken(Fault(place=place, status=400, code="2000"))
+    result = sync(emulator, page_size=3)
+    assert_told(result, emulator, API[place], status=400)
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("link_form", ["relative", "token_only"])
+def test_a_checkpoint_that_has_expired_means_from_the_start(
+    link_form: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """400 to a stored continuation: the stream is read again, and the log says so."""
+    emulator = start(
+        Fault(place="continuation", skip=1, status=503),
+        customers=8,
+        link_form=link_form,
+    )
+    broken_off = sync(emulator, page_size=3)
+    assert broken_off.exit_code == 1
+    emulator.faults = [Fault(place="continuation", times=1, status=400, code=2000)]
+    result = sync(emulator, page_size=3, state=broken_off.state)
+    assert_complete(result, emulator)
+    assert "customers: resumed where an earlier run was interrupted" in result.log
+    (line,) = [line for line in result.log if "the stream is read from its start" in line]
+    assert line.startswith("customers: HTTP 400, code 2000: the stored continuation has expired; ")
+
+
+def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The partitions before it belong to the same pass: they are read again too."""
+    emulator = start(customers=40, resellers=3)
+    last = list(emulator.resellers())[2]["id"]
+    emulator.faults = [Fault(place="partition_continuation", reseller_id=last, status=503)]
+    broken_off = sync(emulator, page_size=2)
+    assert broken_off.exit_code == 1
+    emulator.faults = [Fault(place="partition_continuation", times=1, status=400, code=2000)]
+    result = sync(emulator, page_size=2, state=broken_off.state)
+    assert result.exit_code == 0
+    assert (
+        result.keys("reseller_customers", "reseller_id", "id")
+        == (held(emulator)["reseller_customers"])
+    )
+
+
+def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: Sync) -> None:
+    """Between two partitions the checkpoint names the next one; those before are not read again."""
+    emulator = start(customers=40, resellers=3)
+    second = list(emulator.resellers())[1]["id"]
+    emulator.faults = [Fault(place="partition", reseller_id=second, status=503)]
+    broken_off = sync(emulator, page_size=500, max_retry_seconds=0)
+    assert broken_off.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=500, state=broken_off.state)
+    assert result.exit_code == 0
+    first = {key[0] for key in broken_off.keys("reseller_customers", "reseller_id")}
+    assert len(first) == 1
+    assert result.keys("reseller_customers", "reseller_id", "id") == [
+        key for key in held(emulator)["reseller_customers"] if key[0] not in first
+    ]
+
+
+@pytest.mark.parametrize("status", [404, 403, 410])
+def test_a_continuation_that_is_not_found_is_no_end(
+    status: int,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A second page that answers 404 is a fault of the service, not the end of the data."""
+    emulator = broken(Fault(place="continuation", status=status, shape="B"))
+    result = sync(emulator, page_size=3)
+    assert_told(result, emulator, "customers", status=status)
+    assert_resumable(result, emulator, sync)
+
+
+# Fail
+
+
+@pytest.mark.parametrize("place", API)
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refusal_ends_the_run_with_one_line(
+    refusal: str,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Stream, status, code, meaning, remedy and ids; asked once; nothing emitted is lost."""
+    answer, meaning, remedy = REFUSALS[refusal]
+    emulator = broken(Fault(place=place, **answer))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert_told(result, emulator, API[place], status=answer["status"])
+    assert meaning in result.error
+    assert remedy in result.error
+    assert result.error.endswith("Not retried.")
+    assert "?" not in result.error
+    assert [request.status for request in at(emulator, place)] == [answer["status"]]
+    assert result.log[-2].startswith("failed: ")
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("place", COLLECTIONS)
+@pytest.mark.parametrize("refusal", INDIVIDUAL)
+def test_what_skips_a_customer_is_fatal_for_a_collection(
+    refusal: str,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """The codes that concern one customer say no more about a list than their status."""
+    answer, _ = INDIVIDUAL[refusal]
+    emulator = broken(Fault(place=place, **answer))
+    result = sync(emulator, page_size=3)
+    assert_told(result, emulator, API[place], status=answer["status"])
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("bom", ["success", "error", "all"])
+def test_a_byte_order_mark_is_no_fault(bom: str, start: Start, sync: Sync) -> None:
+    """In pages, errors and refusals to come back later."""
+    emulator = start(
+        Fault(place="customers", times=1, status=429, headers={"Retry-After": "2"}),
+        Fault(place="resellers", times=1, status=500),
+        Fault(place="relationships", skip=1, times=1, status=403, code=20002),
+        bom=bom,
+        customers=5,
+    )
+    result = sync(emulator, page_size=3)
+    assert result.exit_code == 0
+    assert result.keys("customers", "id") == held(emulator)["customers"]
+    assert [line for line in result.levels("WARNING") if "code 20002" in line]
+
+
+# Skip
+
+
+@pytest.mark.parametrize("refusal", INDIVIDUAL)
+def test_a_lost_customer_is_skipped_and_named(
+    refusal: str,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """One customer that is refused is left out, counted, and named in the summary; asked once."""
+    emulator = broken()
+    lost = held(emulator)["customers"][4][0]
+    answer, reason = INDIVIDUAL[refusal]
+    emulator.faults = [Fault(place="relationships", customer_id=lost, **answer)]
+    result = sync(emulator, page_size=3)
+    assert result.exit_code == 0
+    expected = [key for key in held(emulator)["customer_relationships"] if key[0] != lost]
+    keys = result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert keys == expected
+    assert result.keys("customers", "id") == held(emulator)["customers"]
+    (line,) = result.levels("WARNING")
+    assert line.startswith(
+        f"1 customers skipped, their relationships are missing: {lost} ({reason}",
+    )
+    assert "1 customers skipped" in result.log[-2]
+    assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
+
+
+def test_a_pass_with_a_skip_deletes_nothing_in_its_stream(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """No ACTIVATE_VERSION for the relationships, one for each of the other streams."""
+    emulator = broken(Fault(place="relationships", skip=3, times=1, status=403, code=20002))
+    result = sync(emulator, page_size=3, emit_activate_version_messages=True)
+    assert result.exit_code == 0
+    activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert activated == ["customers", "indirect_resellers", "reseller_customers"]
+
+
+def test_a_skip_is_remembered_when_the_pass_is_resumed(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """The gap belongs to the pass, not to the run: the run that ends it activates nothing."""
+    emulator = broken(
+        Fault(place="relationships", skip=1, times=1, status=403, code=20002),
+        Fault(place="continuation", skip=1, status=503),
+    )
+    deletes: dict[str, Any] = {"emit_activate_version_messages": True, "page_size": 3}
+    broken_off = sync(emulator, **deletes)
+    assert broken_off.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, state=broken_off.state, **deletes)
+    assert result.exit_code == 0
+    activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert activated == ["customers", "indirect_resellers", "reseller_customers"]
+
+
+def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
+    """A provider whose every customer is refused has no right to ask: that is no skip."""
+    emulator = start(Fault(place="relationships", status=403, code=1002), customers=30)
+    result = sync(emulator, page_size=20, max_concurrent_requests=1)
+    assert_told(result, emulator, "customer_relationships", status=403)
+    assert "the service refused each of the first 10 customers" in result.error
+    assert "neither indirect provider nor direct partner" in result.error
+    assert emulator.stats().by_place["relationships"] == {"403": 10}
+
+
+def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> None:
+    """Once the service has answered for somebody, refusals are individual."""
+    emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=30)
+    result = sync(emulator, page_size=20, max_concurrent_requests=1)
+    assert result.exit_code == 0
+    (line,) = result.levels("WARNING")
+    assert line.startswith("29 customers skipped")
+    assert line.count("20002") == 10
+    assert line.endswith(", …")
+
+
+def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None:
+    """Three of three customers: the run must not end as if it were complete."""
+    emulator = start(Fault(place="relationships", status=403, code=1002), customers=3)
+    result = sync(emulator)
+    assert result.exit_code == 1
+    assert "the service refused every customer" in result.error
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_refusals_of_an_earlier_run_are_no_system(
+    resume: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+) -> None:
+    """After a resume, one more refusal is not the tenth of the first ten."""
+    emulator = start(
+        Fault(place="relationships", skip=1, times=11, status=403, code=20002),
+        *([Fault(place="continuation", skip=3, status=503)] if resume else []),
+        customers=20,
+    )
+    result = sync(emulator, page_size=4, max_concurrent_requests=1)
+    if resume:
+        assert result.exit_code == 1
+        emulator.faults = [Fault(place="relationships", times=1, status=403, code=20002)]
+        result = sync(emulator, page_size=4, max_concurrent_requests=1, state=result.state)
+    assert result.exit_code == 0, result.error
+
+
+def test_a_resumed_pass_without_further_customers_is_no_system(start: Start, sync: Sync) -> None:
+    """Skips of the earlier run alone do not mean that everybody was refused."""
+    emulator = start(
+        Fault(place="relationships", skip=1, times=2, status=403, code=20002),
+        Fault(place="continuation", skip=1, status=503),
+        customers=6,
+        ending="empty",
+    )
+    broken_off = sync(emulator, page_size=3)
+    assert broken_off.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=3, state=broken_off.state)
+    assert result.exit_code == 0, result.error
+
+
+@pytest.mark.parametrize(("most", "refused", "exit_code"), [(0, 1, 1), (2, 2, 0), (2, 3, 1)])
+def test_the_operator_draws_the_line(
+    most: int,
+    refused: int,
+    exit_code: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """max_skipped_customers is the last number that is still accepted."""
+    emulator = start(
+        Fault(place="relationships", skip=1, times=refused, status=403, code=20002),
+        customers=8,
+    )
+    result = sync(emulator, max_skipped_customers=most)
+    assert result.exit_code == exit_code
+    if exit_code:
+        assert f"{refused} customers refused, max_skipped_customers allows {most}" in result.error
+        assert "code 20002" in result.error
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("place", API)
+def test_a_redirect_is_not_followed(
+    place: Place,
+    broken: Callable[..., Emulator],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Not to another origin, nor within our own; the line says so."""
+    other = start()
+    for status, address in itertools.product(
+        [301, 302, 307, 308],
+        [f"{other.url}/v1/customers", "/v1/customers?size=3"],
+    ):
+        emulator = broken(Fault(place=place, redirect=address, status=status))
+        result = sync(emulator, page_size=3)
+        assert_told(result, emulator, API[place], status=status)
+        assert "redirects to another address, which the tap does not follow" in result.error
+        assert address not in result.stderr
+    assert other.stats().requests == 0
+
+
+def test_a_redirect_of_the_token_endpoint_is_not_followed(
+    broken: Callable[..., Emulator],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Credentials go to auth_url and nowhere else."""
+    other = start()
+    emulator = broken(Fault(place="token", redirect=f"{other.url}/steal", status=307))
+    result = sync(emulator)
+    assert result.exit_code == 1
+    assert "sign-in: the token endpoint answered HTTP 307" in result.error
+    assert other.stats().requests == 0
+
+
+# The summary
+
+
+def test_a_failed_run_says_so_and_how_far_it_came(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """The last two lines: the totals, and the reason."""
+    emulator = broken(Fault(place="continuation", status=403, code=900150))
+    result = sync(emulator, page_size=3)
+    relationships = len(result.records("customer_relationships"))
+    assert result.log[-2].startswith(f"failed: {3 + relationships} records, ")
+    assert result.log[-1] == result.error
+
+
+def test_deselecting_the_refused_stream_is_a_remedy(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """What the line advises works."""
+    emulator = broken(Fault(place="relationships", status=403, code=900150))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert result.keys("customers", "id") == held(emulator)["customers"]

@@ -1,0 +1,279 @@
+"""Passing faults, throttling and outages: asked again, within bounds, and nothing is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault, Options
+from tests.command_line import QuickClock, run_tap
+from tests.failures import (
+    API,
+    NO_REQUEST,
+    PLACES,
+    assert_ids,
+    assert_resumable,
+    assert_told,
+    at,
+    attempts,
+)
+from tests.truth import assert_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Sync
+
+PASSING: dict[str, dict[str, Any]] = {
+    "reset": {"reset": True},
+    "truncated body": {"truncate": True},
+    "no JSON": {"not_json": True},
+    "empty body": {"empty_body": True},
+    "no object": {"json": ["a", "list"]},
+    "another object": {"json": {"value": []}},
+    "deep JSON": {"deep_json": 100_000},
+    "no content": {"status": 204, "empty_body": True},
+    "408": {"status": 408, "shape": "D"},
+    "500": {"status": 500, "shape": "A", "code": 900192},
+    "500 as text": {"status": 500, "shape": "A", "code": "900192"},
+    "502": {"status": 502, "shape": "html"},
+    "503": {"status": 503, "shape": "D"},
+    "504": {"status": 504, "shape": "B"},
+    "503 with Retry-After": {"status": 503, "shape": "D", "headers": {"Retry-After": "7"}},
+    "429 without Retry-After": {"status": 429},
+    "429 with seconds": {"status": 429, "headers": {"Retry-After": "57"}},
+    "429 with nonsense": {"status": 429, "headers": {"Retry-After": "soon"}},
+}
+
+
+# Retry
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_passing_fault_leaves_no_trace_in_the_messages(
+    fault: str,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Whatever fails once is asked again, under the same request id, until it is there."""
+    emulator = broken(Fault(place=place, times=1, **PASSING[fault]))
+    result = sync(emulator, page_size=3)
+    assert_complete(result, emulator)
+    assert_ids(emulator)
+    assert result.levels("WARNING") == []
+    assert "1 retries" in result.log[-1]
+    if place != "token":
+        times = Counter(request.request_id for request in at(emulator, place))
+        (asked_again,) = [request_id for request_id, count in times.items() if count == 2]
+        tries = [r for r in emulator.requests if r.request_id == asked_again]
+        assert len({request.path for request in tries}) == 1
+
+
+@pytest.mark.parametrize("place", ["token", "continuation", "relationships"])
+def test_a_request_without_an_answer_is_given_up_and_asked_again(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """An answer that does not come within request_timeout counts as none."""
+    emulator = broken(Fault(place=place, times=1, hang=30))
+    result = sync(emulator, page_size=3, request_timeout=1)
+    assert_complete(result, emulator)
+    assert "1 retries" in result.log[-1]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_outage_ends_the_run_after_bounded_retries(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Twelve attempts with growing, jittered pauses; then one line, and a state to go on from."""
+    emulator = broken(Fault(place=place, status=503, shape="D"))
+    result = sync(emulator, page_size=3)
+    if place == "token":
+        assert len(at(emulator, place)) == 12
+        assert result.exit_code == 1
+        assert result.error == (
+            "sign-in: the token endpoint answered HTTP 503, after all retries. Try again later; "
+            "the setting max_retry_seconds gives it more time."
+        )
+    else:
+        # Others may be under way meanwhile, and end with the run.
+        told = NO_REQUEST.search(result.error)
+        assert told is not None
+        assert [r.status for r in emulator.requests if r.request_id == told[2]] == [503] * 12
+        assert_told(result, emulator, API[place], status=503)
+        assert "Retried until patience ended." in result.error
+        assert "the setting max_retry_seconds gives it more time" in result.error
+    pauses = result.waits
+    assert len(pauses) >= 11
+    assert max(pauses) <= 60
+    assert len(set(pauses)) > 5
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_patience_is_bounded_in_time_as_well(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """With max_retry_seconds 0 nothing is asked twice."""
+    emulator = broken(Fault(place=place, status=500))
+    result = sync(emulator, page_size=3, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert len(
+        {request.request_id for request in at(emulator, place) if request.status == 500}
+    ) == len([request for request in at(emulator, place) if request.status == 500])
+    assert result.waits == []
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", API)
+def test_an_unreachable_service_is_told_without_ids_of_an_answer(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Without any answer the line still names the request, and what to look at."""
+    emulator = broken(Fault(place=place, reset=True))
+    result = sync(emulator, page_size=3)
+    assert result.exit_code == 1
+    assert result.error.startswith(f"{API[place]}: no answer (ConnectionError)")
+    assert "Check the network, proxy and api_url" in result.error
+    told = result.error.partition("MS-RequestId ")[2][:36]
+    assert [r.status for r in emulator.requests if r.request_id == told] == [0] * 12
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("fault", ["not_json", "truncate", "empty_body"])
+def test_an_answer_that_stays_unreadable_is_an_error(
+    fault: str,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A 200 is no success by itself."""
+    action: dict[str, Any] = {fault: True}
+    emulator = broken(Fault(place="continuation", **action))
+    result = sync(emulator, page_size=3)
+    assert result.exit_code == 1
+    assert result.error.startswith("customers: ")
+    assert len(attempts(emulator, "continuation", 200)) == 12
+    assert_resumable(result, emulator, sync)
+
+
+# Wait
+
+
+@pytest.mark.parametrize("place", API)
+def test_the_service_names_the_wait_in_seconds(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """429 twice in a row: each time the tap waits as long as the service says."""
+    emulator = broken(Fault(place=place, times=2, status=429, headers={"Retry-After": "57"}))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert_complete(result, emulator)
+    assert_ids(emulator)
+    assert [request.status for request in attempts(emulator, place, 429)] == [429, 429, 200]
+    assert sum(result.waits) >= 2 * 56
+
+
+def test_the_service_names_the_wait_as_a_date(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """An HTTP date is understood in all three forms of RFC 9110."""
+    then = time.time() + 600
+    moment = time.gmtime(then)
+    forms = [
+        formatdate(then, usegmt=True),
+        time.strftime("%A, %d-%b-%y %H:%M:%S GMT", moment),
+        time.strftime("%a %b %d %H:%M:%S %Y", moment),
+    ]
+    for form in forms:
+        emulator = broken(
+            Fault(place="customers", times=1, status=429, headers={"Retry-After": form}),
+        )
+        result = sync(emulator, page_size=3)
+        assert_complete(result, emulator)
+        assert 500 < sum(result.waits) < 650, form
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize("model", ["fixed_window", "sliding_window", "token_bucket"])
+def test_no_request_comes_before_the_time_that_the_service_named(form: str, model: str) -> None:
+    """Under a quota each refusal is followed by quiet, for as long as was asked."""
+    ahead = 0.0
+
+    class SharedClock(QuickClock):
+        def wait(self, seconds: float) -> None:
+            nonlocal ahead
+            super().wait(seconds)
+            ahead += max(0.0, seconds)
+
+    options = Options(
+        customers=8,
+        resellers=1,
+        requests_per_minute=6,
+        retry_after=form,  # type: ignore[arg-type]
+        quota_model=model,  # type: ignore[arg-type]
+    )
+    with Emulator(options, clock=lambda: time.time() + ahead) as emulator:
+        config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+        result = run_tap(config=config, clock=SharedClock)
+        assert_complete(result, emulator)
+        assert emulator.stats().refused > 0
+        assert emulator.stats().inside_retry_after == 0
+
+
+@pytest.mark.parametrize("place", API)
+def test_a_wait_beyond_all_patience_ends_the_run_at_once(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Nobody sleeps for a year: the run says what the service wants, and ends."""
+    emulator = broken(Fault(place=place, status=429, headers={"Retry-After": "31536000"}))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert len(attempts(emulator, place, 429)) == 1
+    assert_told(result, emulator, API[place], status=429)
+    assert "the service is throttling this tenant" in result.error
+    assert "max_requests_per_minute" in result.error
+    assert sum(result.waits) < 900
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("retry_after", ["0", None, "57", "Thu, 01 Jan 1970 00:00:00 GMT"])
+def test_throttling_without_end_is_bounded(
+    retry_after: str | None,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Even a service that says "at once" is not asked in a hot loop."""
+    headers = {"Retry-After": retry_after} if retry_after else None
+    emulator = broken(Fault(place="customers", status=429, headers=headers))
+    result = sync(emulator, page_size=3, max_retry_seconds=120)
+    assert_told(result, emulator, "customers", status=429)
+    assert 2 <= len(at(emulator, "customers")) <= 130
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_throttling_of_one_place_is_borne(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Every third request refused, and nothing is lost."""
+    emulator = broken(Fault(place=place, every=3, status=429, headers={"Retry-After": "3"}))
+    assert_complete(sync(emulator, page_size=3), emulator)
+    assert_ids(emulator)

@@ -1,0 +1,361 @@
+"""Tokens: refused, replaced, rotated, kept; and what the operator is told."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault, Options
+from tests.command_line import catalog_of, run_tap
+from tests.failures import API, assert_resumable, assert_told, attempts
+from tests.truth import assert_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Start, Sync
+
+SIGN_IN: dict[int, tuple[int, str, str]] = {
+    700082: (400, "invalid_grant", "unused for 90 days. Consent again, with MFA"),
+    70008: (400, "invalid_grant", "The refresh token expired. Consent again"),
+    50173: (400, "invalid_grant", "was revoked"),
+    50076: (400, "invalid_grant", "needs MFA"),
+    50078: (400, "invalid_grant", "MFA of the sign-in is too old"),
+    50079: (400, "invalid_grant", "register for MFA"),
+    700007: (400, "invalid_grant", "belongs to another app"),
+    70000: (400, "invalid_grant", "malformed"),
+    65001: (400, "invalid_grant", "Nobody consented to this app"),
+    53003: (400, "invalid_grant", "Conditional access blocks"),
+    7000215: (401, "invalid_client", "set its value, not its id"),
+    7000222: (401, "invalid_client", "client secret has expired"),
+    7000218: (401, "invalid_client", "client secret is missing"),
+    700016: (400, "unauthorized_client", "Check client_id and tenant_id"),
+    90002: (400, "invalid_request", "no such tenant"),
+    9002327: (400, "invalid_request", "single-page app"),
+    500011: (400, "invalid_resource", "Check cloud"),
+}
+
+
+# Refresh
+
+
+@pytest.mark.parametrize("place", API)
+def test_a_token_that_is_over_is_replaced_in_the_middle(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """401: a new token, and the same request once more with the same id and continuation."""
+    emulator = broken(Fault(place=place, times=1, expire_token=True))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert_complete(result, emulator)
+    assert [request.status for request in attempts(emulator, place, 401)] == [401, 200]
+    assert emulator.stats().tokens_issued == 2
+    assert result.waits == []
+
+
+REJECTED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "audience": ({"code": 900420}, "code 900420: the token was issued for the retired", "Consent"),
+    "audience as text": ({"code": "900420"}, "code 900420: the token was", "Consent again for"),
+    "MFA": ({"code": "900421"}, "code 900421: the token holds no proof of MFA", "with MFA"),
+    "MFA without JSON": (
+        {"shape": "D", "headers": {"WWW-Authenticate": 'Bearer error="invalid_token"'}},
+        "HTTP 401: the service does not accept the token",
+        "consent again",
+    ),
+    "denied": ({"code": 400}, "HTTP 401, code 400: the service does not accept", "tenant_id"),
+}
+
+
+@pytest.mark.parametrize("place", API)
+@pytest.mark.parametrize("reason", REJECTED)
+def test_a_second_401_is_fatal(
+    reason: str,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A new token that is refused too is no question of time; the line says what it is."""
+    answer, meaning, remedy = REJECTED[reason]
+    emulator = broken(Fault(place=place, status=401, **answer))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert [request.status for request in attempts(emulator, place, 401)] == [401, 401]
+    assert emulator.stats().tokens_issued == 2
+    assert_told(result, emulator, API[place], status=401)
+    assert meaning in result.error
+    assert remedy in result.error
+    assert "Refused again with a new token." in result.error
+    assert_resumable(result, emulator, sync)
+
+
+@pytest.mark.parametrize("form", ["header", "code"])
+def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync: Sync) -> None:
+    """One morning the service demands MFA."""
+    result = sync(start(mfa=form))
+    assert result.exit_code == 1
+    assert "onsent again" in result.error
+    assert result.records("customers") == []
+
+
+def test_tokens_that_die_early_are_survived() -> None:
+    """A token may end long before its stated time: each request gets a second chance."""
+    ticks = itertools.count()
+    options = Options(customers=8, resellers=1, token_lifetime=3599, early_expiry=3000)
+    with Emulator(options, clock=lambda: time.time() + 50 * next(ticks)) as emulator:
+        config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+        result = run_tap(config=config)
+        assert_complete(result, emulator)
+        refused = [request for request in emulator.requests if request.status == 401]
+        assert refused
+        assert emulator.stats().tokens_issued == len(refused) + 1
+
+
+# Sign-in
+
+
+@pytest.mark.parametrize("number", SIGN_IN)
+def test_a_refused_sign_in_says_what_to_do(
+    number: int,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Each error of the token endpoint that the reference names has its remedy, and no retry."""
+    status, error, remedy = SIGN_IN[number]
+    emulator = broken(Fault(place="token", status=status, code=number))
+    result = sync(emulator)
+    assert result.exit_code == 1
+    assert result.error.startswith(
+        f"sign-in: the token endpoint answered HTTP {status} {error} AADSTS{number}. ",
+    )
+    assert remedy in result.error
+    assert f"https://login.microsoftonline.com/error?code={number}" in result.error
+    assert emulator.stats().by_place == {"token": {str(status): 1}}
+    assert result.counts["RECORD"] == 0
+    assert result.counts["STATE"] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        ("invalid_grant", "The refresh token is not accepted"),
+        ("interaction_required", "needs a person"),
+        ("invalid_client", "credentials are not accepted"),
+        ("unauthorized_client", "may not sign in this way"),
+        ("invalid_request", "Check tenant_id, client_id and refresh_token"),
+        ("invalid_resource", "Check cloud"),
+        ("something_new", "Check tenant_id, client_id, client_secret and auth_url"),
+    ],
+)
+def test_an_error_without_a_known_number_has_a_remedy_too(
+    error: str,
+    remedy: str,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Where the number is missing, new or no number, the error's name decides."""
+    for numbers in ([999999], [], "7000215", ["abc"], None):
+        document = {"error": error, "error_codes": numbers}
+        emulator = broken(Fault(place="token", status=400, json=document))
+        result = sync(emulator)
+        assert result.exit_code == 1
+        assert remedy in result.error
+
+
+def test_a_sign_in_refused_without_json_has_one_line(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A proxy that answers in place of the token endpoint: the line says where to look."""
+    emulator = broken(Fault(place="token", status=403, shape="html"))
+    result = sync(emulator)
+    assert result.error == (
+        "sign-in: the token endpoint answered HTTP 403. Check tenant_id, client_id, client_secret "
+        "and auth_url. Not retried."
+    )
+
+
+@pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
+def test_a_busy_token_endpoint_is_asked_again(
+    error: str,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """The last row of the reference: the only errors of sign-in that pass by themselves."""
+    emulator = broken(Fault(place="token", times=2, status=400, json={"error": error}))
+    assert_complete(sync(emulator), emulator)
+    assert emulator.stats().by_place["token"] == {"200": 1, "400": 2}
+
+
+def test_the_token_endpoint_names_the_wait(broken: Callable[..., Emulator], sync: Sync) -> None:
+    """Retry-After holds for sign-in too."""
+    headers = {"Retry-After": "33"}
+    emulator = broken(Fault(place="token", times=2, status=429, headers=headers))
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert sum(result.waits) >= 66
+
+
+@pytest.mark.parametrize("lifetime", ["3599", 3599, None, "soon", -5, 0, 1e400, [1]])
+def test_the_life_of_a_token_is_read_from_numbers_and_strings(
+    lifetime: object,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """The v1 endpoint sends strings; what cannot be read is taken for a short life."""
+    emulator = broken()
+    plain = sync(emulator, page_size=3)
+    issued = {"token_type": "Bearer", "expires_in": lifetime, "access_token": "no-such-token"}
+    # The first token is refused as unknown, the second one is the emulator's.
+    emulator = broken(Fault(place="token", times=1, json=issued))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert_complete(result, emulator)
+    assert len(result.messages) == len(plain.messages)
+    assert emulator.stats().by_place["token"] == {"200": 2}
+
+
+@pytest.mark.parametrize("token", [None, "", 5, "new\nline", "naïve"])
+def test_an_answer_without_a_usable_token_is_asked_again(
+    token: object,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A 200 of the token endpoint without a token is a passing fault."""
+    emulator = broken(Fault(place="token", times=1, json={"access_token": token}))
+    assert_complete(sync(emulator), emulator)
+
+
+def test_a_failed_sign_in_is_asked_once_for_all_threads(start: Start, sync: Sync) -> None:
+    """Whoever waits for the token that one thread asks for shares its failure."""
+    emulator = start(
+        Fault(place="relationships", expire_token=True),
+        Fault(place="token", skip=1, status=400, code=50173),
+        customers=8,
+        token_latency=0.1,
+    )
+    result = sync(emulator)
+    assert "AADSTS50173" in result.error
+    assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
+
+
+# The token cache
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) -> None:
+    """Within a run each redemption uses the newest one: the one before it may be revoked."""
+    emulator = start(
+        *(Fault(place=place, times=1, expire_token=True) for place in ("partition", "resellers")),
+        revoke_old_refresh_tokens=True,
+    )
+    assert_complete(sync(emulator, page_size=3), emulator)
+    assert emulator.stats().by_place["token"] == {"200": 3}
+
+
+def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache: Path) -> None:
+    """With token_cache_path the next run begins with the newest token; only the owner reads it."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    first = cache.read_text()
+    assert cache.stat().st_mode & 0o777 == 0o600
+    assert emulator.credentials.refresh_token not in first
+    assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+    assert cache.read_text() != first
+    assert list(cache.parent.iterdir()) == [cache]
+    # Without the cache the configured one is revoked by now.
+    assert "AADSTS50173" in sync(emulator).error
+
+
+def test_a_newly_configured_token_makes_the_cached_one_obsolete(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """After a new consent the operator sets the new token, and it counts."""
+    before = start()
+    assert sync(before, token_cache_path=str(cache)).exit_code == 0
+    after = start()
+    assert_complete(sync(after, token_cache_path=str(cache)), after)
+
+
+def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Path) -> None:
+    """There is no refresh token to keep."""
+    catalog = catalog_of("customers")
+    result = sync(start(), app_only=True, catalog=catalog, token_cache_path=str(cache))
+    assert result.exit_code == 0
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "5", "{}", '{"origin": 5}', "\udcff", None])
+def test_an_unusable_cache_is_told_in_one_line(
+    content: str | None,
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """A file that holds something else is not overwritten, and nothing of it is told."""
+    if content is None:
+        cache.mkdir(mode=0o700)
+    else:
+        cache.touch(mode=0o600)
+        cache.write_text(content, errors="surrogateescape")
+    emulator = start()
+    result = sync(emulator, token_cache_path=str(cache))
+    if content == '{"origin": 5}':
+        assert_complete(result, emulator)
+        return
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: {cache} cannot be used (")
+    assert "Delete the file, or set another path." in result.error
+    assert "Traceback" not in result.stderr
+    assert emulator.stats().requests == 0
+
+
+def test_a_cache_that_others_may_read_is_refused(start: Start, sync: Sync, cache: Path) -> None:
+    """A secret in the open is not used in silence."""
+    cache.touch(mode=0o644)
+    result = sync(start(), token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: others may read {cache}. Run chmod 600")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, cache: Path) -> None:
+    """The token in hand is good: a warning says what to look after."""
+    emulator = start()
+    result = sync(emulator, token_cache_path=str(cache / "missing" / "file"))
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line.startswith("The new refresh token could not be kept in token_cache_path: No such")
+
+
+def test_a_cache_is_replaced_in_one_step(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the disk fails in the middle, the old token is still there, and no half one beside."""
+    emulator = start()
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    before = cache.read_text()
+
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    result = sync(emulator, token_cache_path=str(cache))
+    assert_complete(result, emulator)
+    assert "No space left on device" in result.levels("WARNING")[0]
+    assert cache.read_text() == before
+    assert list(cache.parent.iterdir()) == [cache]
