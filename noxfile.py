@@ -42,8 +42,10 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the quick tests, and on the oldest Python demand that they cover every branch."""
     _install(session, "test")
+    session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-m", "not e2e", *session.posargs)
     if session.python == PYTHONS[0] and not session.posargs:
+        session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report", "--fail-under=100")
 
 

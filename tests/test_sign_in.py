@@ -231,6 +231,16 @@ def test_an_answer_without_a_usable_token_is_asked_again(
     assert_complete(sync(emulator), emulator)
 
 
+def test_threads_that_need_a_token_at_once_share_one(start: Start, sync: Sync) -> None:
+    """The partitions begin together, before there is a token."""
+    emulator = start(customers=80, resellers=8, token_latency=0.1)
+    resellers = [reseller["id"] for reseller in emulator.resellers()]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"), reseller_ids=resellers)
+    assert result.exit_code == 0
+    assert emulator.stats().tokens_issued == 1
+    assert emulator.stats().by_place["partition"] == {"200": 8}
+
+
 def test_a_failed_sign_in_is_asked_once_for_all_threads(start: Start, sync: Sync) -> None:
     """Whoever waits for the token that one thread asks for shares its failure."""
     emulator = start(
