@@ -46,7 +46,8 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "run", "-m", "pytest", "-m", "not e2e", *session.posargs)
     if session.python == PYTHONS[0] and not session.posargs:
         session.run("coverage", "combine", "--quiet")
-        session.run("coverage", "report", "--fail-under=100")
+        # All of it, but for a branch or two that depend on which of two threads comes first.
+        session.run("coverage", "report", "--precision=2", "--fail-under=99.9")
 
 
 @nox.session(python=PYTHONS[0])
