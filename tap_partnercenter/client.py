@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from functools import cached_property
 from http import HTTPStatus
@@ -13,6 +12,7 @@ import requests
 from singer_sdk.streams.rest import HTTPRequest, PageContext
 from typing_extensions import override
 
+from tap_partnercenter.answers import Answer, code_of, is_collection, support_ids
 from tap_partnercenter.errors import (
     NO_ANSWER,
     NO_COLLECTION,
@@ -29,7 +29,6 @@ from tap_partnercenter.errors import (
 from tap_partnercenter.lookahead import LookAhead, Pool
 from tap_partnercenter.pagination import (
     TOKEN_HEADER,
-    Answer,
     Continuation,
     SeekPaginator,
     UnusableContinuation,
@@ -43,7 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
     from requests.auth import AuthBase
     from singer_sdk.helpers.types import Context, Record
@@ -52,13 +51,6 @@ if TYPE_CHECKING:
     from tap_partnercenter.lookahead import Source
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
-
-
-#: Members by which an envelope without `items` is known.
-_ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
-_CODE = re.compile(r"[0-9]{1,10}")
-#: A base of 16 or 22 characters, then counters.
-_CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
 
 
 class Page(NamedTuple):
@@ -283,12 +275,12 @@ class PartnerCenterStream(PlainStream):
             answer.document = {}
             if answer.status_code == HTTPStatus.OK:
                 reason = f"HTTP 200 with {error}"
-                raise TryAgain(NO_COLLECTION, reason, told=_ids(answer)) from None
+                raise TryAgain(NO_COLLECTION, reason, told=support_ids(answer)) from None
         if answer.status_code != HTTPStatus.OK:
             self._judge(answer, request, place, passage.pause)
-        elif not _is_collection(answer.document):
+        elif not is_collection(answer.document):
             reason = "HTTP 200 with JSON that is no collection of records"
-            raise TryAgain(NO_COLLECTION, reason, told=_ids(answer))
+            raise TryAgain(NO_COLLECTION, reason, told=support_ids(answer))
         return answer
 
     def _retry_after(self, answer: requests.Response) -> float | None:
@@ -306,7 +298,7 @@ class PartnerCenterStream(PlainStream):
         Returns:
             Nothing, if the answer is the end of the data: then the page is an empty one.
         """
-        code = _code(answer.document)
+        code = code_of(answer.document)
         rule = rule_for(answer.status_code, code, place)
         reason = f"HTTP {answer.status_code}" + (f", code {code}" if code else "")
         if rule.outcome is Outcome.END:
@@ -321,14 +313,14 @@ class PartnerCenterStream(PlainStream):
                 rule,
                 f"{reason}: {rule.meaning}",
                 retry_after=pause,
-                told=_ids(answer),
+                told=support_ids(answer),
             )
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
         }.get(rule.outcome, Refused)
         what = f"{reason}: {rule.meaning}"
-        line = self._line(request, what, _ids(answer) + "Not retried.", rule.remedy)
+        line = self._line(request, what, support_ids(answer) + "Not retried.", rule.remedy)
         raise kind(line, rule, what)
 
     def _give_up(
@@ -426,29 +418,3 @@ class PartnerCenterStream(PlainStream):
         self.log_metrics()
         if self.selected:
             self.run.report.stream_ended(self.name)
-
-
-def _is_collection(document: Mapping[str, Any]) -> bool:
-    items = document.get("items")
-    if items is None:
-        # An envelope may lack its items; anything else without items would end the data silently.
-        return not _ENVELOPE.isdisjoint(document)
-    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
-
-
-def _code(document: Mapping[str, Any]) -> str | None:
-    """Read `code`: the service sends it as a number and as a string."""
-    code = document.get("code")
-    text = str(code)
-    # All known codes are numbers; other text could be anything, names too.
-    return text if isinstance(code, int | str) and _CODE.fullmatch(text) else None
-
-
-def _ids(answer: requests.Response) -> str:
-    """The ids by which Microsoft support finds a request, as a sentence."""
-    request = answer.request.headers
-    sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
-    cv = answer.headers.get("MS-CV", "")
-    if _CORRELATION_VECTOR.fullmatch(cv):
-        sent["MS-CV"] = cv
-    return ", ".join(f"{name} {value}" for name, value in sent.items()) + ". "

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-import requests
 from singer_sdk.pagination import BaseAPIPaginator
 from typing_extensions import override
 
@@ -20,6 +19,10 @@ from tap_partnercenter.errors import PartnerCenterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import requests
+
+    from tap_partnercenter.answers import Answer
 
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
 
@@ -31,21 +34,6 @@ _OWN_HEADERS = frozenset(
     {"authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"},
 )
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class Answer(requests.Response):
-    """A response whose body was read and decoded once, inside the retried call.
-
-    Attributes:
-        document: The collection envelope: `items`, `links`, `continuationToken`, …
-    """
-
-    document: Mapping[str, Any]
-
-    @property
-    def items(self) -> list[dict[str, Any]]:
-        """The records of the page, perhaps none."""
-        return self.document.get("items") or []
 
 
 @dataclass(frozen=True, slots=True)

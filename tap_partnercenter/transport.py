@@ -11,8 +11,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from typing_extensions import override
 
+from tap_partnercenter.answers import Answer
 from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.pagination import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,0 +1,59 @@
+"""What an answer of the service holds, and what of it may be repeated to an operator."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Members by which an envelope without `items` is known.
+_ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
+_CODE = re.compile(r"[0-9]{1,10}")
+#: A base of 16 or 22 characters, then counters.
+_CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
+
+
+class Answer(requests.Response):
+    """A response whose body was read and decoded once, inside the retried call.
+
+    Attributes:
+        document: The collection envelope: `items`, `links`, `continuationToken`, …
+    """
+
+    document: Mapping[str, Any]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The records of the page, perhaps none."""
+        return self.document.get("items") or []
+
+
+def is_collection(document: Mapping[str, Any]) -> bool:
+    """Tell whether a document is a page of records."""
+    items = document.get("items")
+    if items is None:
+        # An envelope may lack its items; anything else without items would end the data silently.
+        return not _ENVELOPE.isdisjoint(document)
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
+
+
+def code_of(document: Mapping[str, Any]) -> str | None:
+    """Read `code`: the service sends it as a number and as a string."""
+    code = document.get("code")
+    text = str(code)
+    # All known codes are numbers; other text could be anything, names too.
+    return text if isinstance(code, int | str) and _CODE.fullmatch(text) else None
+
+
+def support_ids(answer: requests.Response) -> str:
+    """The ids by which Microsoft support finds a request, as a sentence."""
+    request = answer.request.headers
+    sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
+    cv = answer.headers.get("MS-CV", "")
+    if _CORRELATION_VECTOR.fullmatch(cv):
+        sent["MS-CV"] = cv
+    return ", ".join(f"{name} {value}" for name, value in sent.items()) + ". "
