@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from contextlib import contextmanager
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
@@ -27,6 +28,7 @@ from tap_partnercenter.errors import (
     rule_for,
 )
 from tap_partnercenter.lookahead import LookAhead, Pool
+from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import (
     TOKEN_HEADER,
     Continuation,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from singer_sdk.pagination import BaseAPIPaginator
 
     from tap_partnercenter.lookahead import Source
+    from tap_partnercenter.pacing import Passage
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -257,7 +260,7 @@ class PartnerCenterStream(PlainStream):
         """
         run = self.run
         signed = self.authenticator(request)
-        with run.gate.passage() as passage:
+        with self._passage() as passage:
             run.report.requested()
             try:
                 answer = run.transport.send(signed)
@@ -282,6 +285,16 @@ class PartnerCenterStream(PlainStream):
             reason = "HTTP 200 with JSON that is no collection of records"
             raise TryAgain(NO_COLLECTION, reason, told=support_ids(answer))
         return answer
+
+    @contextmanager
+    def _passage(self) -> Iterator[Passage]:
+        try:
+            with self.run.gate.passage() as passage:
+                yield passage
+        except PauseTooLong as pause:
+            rule = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)
+            reason = f"HTTP 429 to another request: {rule.meaning}"
+            raise TryAgain(rule, reason, retry_after=pause.seconds) from None
 
     def _retry_after(self, answer: requests.Response) -> float | None:
         return seconds_to_wait(answer.headers.get("Retry-After"), self.run.clock.now())
@@ -409,8 +422,18 @@ class PartnerCenterStream(PlainStream):
     def end_pass(self, version: int) -> None:
         """Close a complete pass over the table: the target may drop what the pass did not hold."""
         self.ensure_schema_sent()
-        if self.run.settings.delete_vanished and not self.skipped:
+        if self.run.settings.delete_vanished and self.may_activate():
             self.activate_version(version)
+
+    def may_activate(self) -> bool:
+        """Tell whether the pass held all that the table should hold."""
+        if self.skipped:
+            self.logger.info(
+                "%s: %d customers were skipped, so no rows vanish",
+                self.name,
+                self.skipped,
+            )
+        return not self.skipped
 
     @override
     def log_sync_costs(self) -> None:

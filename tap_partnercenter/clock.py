@@ -31,7 +31,7 @@ class Clock:
         Raises:
             Cancelled: If the run was cancelled before or meanwhile.
         """
-        if self._cancelled.wait(max(0.0, seconds)):
+        if self._cancelled.wait(min(max(0.0, seconds), threading.TIMEOUT_MAX)):
             raise Cancelled
 
     def cancel(self) -> None:

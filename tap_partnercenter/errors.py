@@ -98,7 +98,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         Outcome.RESTART,
-        {400},
+        {400, 404, 410, 412},
         places={Place.RESUMED},
         meaning="the stored continuation has expired",
         remedy="Nothing to do: the stream is read from its start.",

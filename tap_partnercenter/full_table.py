@@ -10,6 +10,7 @@ from typing_extensions import override
 from tap_partnercenter.checkpoint import Checkpoint, Position
 from tap_partnercenter.client import PartnerCenterStream
 from tap_partnercenter.errors import ExpiredCheckpoint
+from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from tap_partnercenter.lookahead import LookAhead
     from tap_partnercenter.pagination import Continuation
     from tap_partnercenter.tap import TapPartnerCenter
-
-
-#: Settings of the SDK that change what a record looks like.
-_SHAPING = ("stream_maps", "flattening_enabled", "flattening_max_depth")
 
 
 #: Records of later partitions that may wait for the earlier ones, some 15 to 30 MB.
@@ -107,8 +104,9 @@ class FullTable(PartnerCenterStream):
         scope = [
             settings.tenant_id,
             settings.delete_vanished,
-            [self.config.get(name) for name in _SHAPING],
-            [stream.name for stream in self._pass_streams],
+            # Settings of the SDK change what a record looks like, and which records there are.
+            {k: v for k, v in self.config.items() if k not in CONFIG_JSONSCHEMA["properties"]},
+            {stream.name: _selection(stream) for stream in self._pass_streams},
         ]
         partitions = [_partition(context) for context in self._contexts]
         return Checkpoint(self.stream_state, settings.api_url, partitions, [*scope, partitions])
@@ -141,6 +139,12 @@ class FullTable(PartnerCenterStream):
             # Only children are skipped; the table of the parent is whole.
             stream.skipped = position.skipped if position and stream is not self else 0
             stream.resumed = position is not None
+            if stream.skipped:
+                self.logger.warning(
+                    "%s: the interrupted run skipped %d customers, whose rows are missing too",
+                    stream.name,
+                    stream.skipped,
+                )
             if self.run.settings.delete_vanished:
                 stream.use_version(version)
         return version
@@ -158,6 +162,11 @@ class FullTable(PartnerCenterStream):
         assert self._version is not None  # noqa: S101 - `_walk` runs within a pass
         self._checkpoint.save(Position(self._version, _partition(context), following, skipped))
         self.write_state()
+
+
+def _selection(stream: PartnerCenterStream) -> list[str]:
+    """List the fields of a stream that are selected."""
+    return sorted(".".join(field) for field, selected in stream.mask.items() if selected)
 
 
 def _partition(context: Context | None) -> str | None:

@@ -170,12 +170,40 @@ class Pace:
         return float("inf")
 
 
+class PauseTooLong(Exception):
+    """The service wants to be left alone for longer than the run may wait.
+
+    Attributes:
+        seconds: Until the gate opens.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Keep the time."""
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class Gate:
     """The one gate of a run: holds threads back until their request may go."""
 
-    def __init__(self, *, clock: Clock, report: Report, max_per_minute: int | None = None) -> None:
-        """Start open; `max_per_minute` is a ceiling, None for none."""
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        report: Report,
+        max_seconds: float,
+        max_per_minute: int | None = None,
+    ) -> None:
+        """Start open.
+
+        Args:
+            clock: Tells the time, and waits.
+            report: Is told of waits.
+            max_seconds: Longest pause to wait for.
+            max_per_minute: A ceiling, None for none.
+        """
         self._clock = clock
+        self._max_seconds = max_seconds
         self._report = report
         # With what may be caught up, no minute has more requests than the ceiling allows.
         ceiling = max_per_minute / (_MINUTE + _CREDIT) if max_per_minute else None
@@ -190,6 +218,7 @@ class Gate:
 
         Raises:
             Cancelled: If the run ends meanwhile.
+            PauseTooLong: If the service wants to be left alone for longer than that.
         """
         passage = Passage(self._enter())
         try:
@@ -210,6 +239,8 @@ class Gate:
                     answer = self._pace.ask(self._clock.monotonic())
                 if isinstance(answer, Ticket):
                     return answer
+                if answer > max(self._max_seconds, _MINUTE + _CREDIT):
+                    raise PauseTooLong(answer)
                 self._report.waited(answer)
                 self._clock.wait(answer)
 

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines of progress.
 INTERVAL = 30.0
-#: Skipped customers and unknown fields that are named; beyond it they are only counted.
+#: Unknown fields that are named; beyond it they are only counted.
 MOST_NAMED = 10
+#: Skipped customers that the summary names.
+MOST_CUSTOMERS_NAMED = 100
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 
@@ -90,7 +92,8 @@ class Report:
         """Count a customer that was left out, and return how many the stream has now."""
         with self._lock:
             self._skipped[stream] += 1
-            if len(self._skipped_named) < MOST_NAMED:
+            self._logger.debug("%s: skipped %s: %s", stream, customer, reason)
+            if len(self._skipped_named) < MOST_CUSTOMERS_NAMED:
                 self._skipped_named.append(f"{customer} ({reason})")
             return self._skipped[stream]
 

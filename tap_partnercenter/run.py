@@ -44,6 +44,7 @@ class Run:
         self.gate = Gate(
             clock=clock,
             report=self.report,
+            max_seconds=settings.max_retry_seconds,
             max_per_minute=settings.max_requests_per_minute,
         )
         self.transport = Transport(

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedException
-from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
 from tap_partnercenter.client import Page, PartnerCenterStream
@@ -79,8 +79,9 @@ class Customers(FullTable):
     ) -> Iterable[Context]:
         # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
         # lines and a growing STATE for each customer. A customer that a stream map filters out
-        # has no children.
-        if self.stream_maps[0].get_filter_result(record):
+        # has no children; where a map drops the whole table, they are wanted without it.
+        stream_map = self.stream_maps[0]
+        if isinstance(stream_map, RemoveRecordTransform) or stream_map.get_filter_result(record):
             self._ids.append(record["id"])
         return ()
 
@@ -253,6 +254,14 @@ class ResellerCustomers(FullTable):
         if not ids:
             self.logger.info("%s: the service names no indirect resellers", self.name)
         return ids
+
+    @override
+    def may_activate(self) -> bool:
+        # Rows of other resellers are there still: they were not asked for, or not named.
+        if self.run.settings.reseller_ids or not self._reseller_ids:
+            self.logger.info("%s: not all resellers were read, so no rows vanish", self.name)
+            return False
+        return super().may_activate()
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:

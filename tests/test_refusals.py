@@ -285,12 +285,12 @@ def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
 
 def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> None:
     """Once the service has answered for somebody, refusals are individual."""
-    emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=30)
-    result = sync(emulator, page_size=20, max_concurrent_requests=1)
+    emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=130)
+    result = sync(emulator, max_skipped_customers=200, max_concurrent_requests=1)
     assert result.exit_code == 0
     (line,) = result.levels("WARNING")
-    assert line.startswith("29 customers skipped")
-    assert line.count("20002") == 10
+    assert line.startswith("129 customers skipped")
+    assert line.count("20002") == 100
     assert line.endswith(", …")
 
 

@@ -13,7 +13,7 @@ from .admin import PREFIX, create_admin
 from .answers import Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
-from .connection import cut, finish
+from .connection import cut, finish, is_gone
 from .faults import huge_body, tampered
 from .listing import read_listing
 
@@ -143,6 +143,8 @@ class Application:
         if fault is not None and fault.huge_body:
             await send(start)
             for piece in huge_body(fault.huge_body):
+                if is_gone(scope):
+                    return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return

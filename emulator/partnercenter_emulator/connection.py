@@ -60,6 +60,12 @@ async def finish(
         await _until_gone(receive)
 
 
+def is_gone(scope: dict[str, Any]) -> bool:
+    """Tell whether the client has left."""
+    transport = _transport(scope)
+    return transport is not None and transport.is_closing()
+
+
 def _transport(scope: dict[str, Any]) -> asyncio.Transport | None:
     transport: asyncio.Transport | None = scope.get("state", {}).get(_KEY)
     return transport

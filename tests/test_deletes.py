@@ -1,0 +1,118 @@
+"""ACTIVATE_VERSION removes rows: it must never remove what the service still has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Fault
+from tests.command_line import catalog_of
+from tests.truth import held
+
+if TYPE_CHECKING:
+    from tests.command_line import Result
+    from tests.conftest import Start, Sync
+
+DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
+
+
+def activated(result: Result) -> set[str]:
+    return {m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"}
+
+
+def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
+    """Rows of resellers that were not asked for stay."""
+    emulator = start(customers=20, resellers=3)
+    first, *_ = emulator.resellers()
+    result = sync(emulator, reseller_ids=[first["id"]], **DELETES)
+    assert activated(result) == {"customers", "customer_relationships", "indirect_resellers"}
+    assert "reseller_customers: not all resellers were read, so no rows vanish" in result.log
+
+
+def test_no_resellers_are_no_reason_to_empty_a_table(start: Start, sync: Sync) -> None:
+    """An empty answer may be a lost role of the user."""
+    empty = {"totalCount": 0, "items": [], "attributes": {"objectType": "Collection"}}
+    result = sync(start(Fault(place="resellers", json=empty), customers=5), **DELETES)
+    assert result.exit_code == 0
+    assert "reseller_customers" not in activated(result)
+
+
+def test_skips_of_an_interrupted_run_are_told_again(start: Start, sync: Sync) -> None:
+    """The run that completes the pass says what is missing, and why nothing is removed."""
+    emulator = start(customers=9)
+    first, *_ = emulator.customers()
+    emulator.faults = [
+        Fault(place="relationships", customer_id=first["id"], status=404, code=1000),
+        Fault(place="continuation", skip=1, times=1, status=400),
+    ]
+    interrupted = sync(emulator, page_size=3, **DELETES)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, page_size=3, state=interrupted.state, **DELETES)
+    assert resumed.exit_code == 0
+    assert "customer_relationships" not in activated(resumed)
+    told = "the interrupted run skipped 1 customers, whose rows are missing too"
+    assert f"customer_relationships: {told}" in resumed.levels("WARNING")
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 412])
+def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sync: Sync) -> None:
+    """However the service says that it knows a continuation no more."""
+    emulator = start(Fault(place="continuation", skip=1, times=2, status=status), customers=9)
+    interrupted = sync(emulator, page_size=3)
+    assert interrupted.exit_code == 1
+    again = sync(emulator, page_size=3, state=interrupted.state)
+    assert again.exit_code == 0
+    assert again.keys("customers", "id") == held(emulator)["customers"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stream_map_config": {"least": 1}},
+        {"flattening_enabled": True, "flattening_max_depth": 1},
+        {"emit_activate_version_messages": True},
+    ],
+)
+def test_other_settings_need_another_pass(
+    changed: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """What an interrupted run emitted counts only if it would be emitted so again."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=400), customers=9)
+    interrupted = sync(emulator, page_size=3)
+    again = sync(emulator, page_size=3, state=interrupted.state, **changed)
+    assert again.exit_code == 0
+    assert again.keys("customers", "id") == held(emulator)["customers"]
+
+
+def test_another_selection_needs_another_pass(start: Start, sync: Sync) -> None:
+    """A field that is selected later must not be missing in the first half of the table."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=400), customers=9)
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
+    (field,) = (m for m in stream["metadata"] if m["breadcrumb"] == ["properties", "tags"])
+    field["metadata"]["selected"] = False
+    interrupted = sync(emulator, page_size=3, catalog=catalog)
+    again = sync(emulator, page_size=3, catalog=catalog_of("customers"), state=interrupted.state)
+    assert again.keys("customers", "id") == held(emulator)["customers"]
+
+
+def test_a_table_that_a_map_drops_keeps_its_children(start: Start, sync: Sync) -> None:
+    """`customers: null` drops the customers, not their relationships."""
+    emulator = start(customers=9)
+    result = sync(emulator, page_size=3, stream_maps={"customers": None}, **DELETES)
+    assert result.exit_code == 0
+    assert result.records("customers") == []
+    found = result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert found == held(emulator)["customer_relationships"]
+
+
+def test_a_pause_of_a_day_fails_everybody_at_once(start: Start, sync: Sync) -> None:
+    """Nobody waits at the gate for longer than `max_retry_seconds` allows."""
+    long = Fault(place="relationships", status=429, headers={"Retry-After": "999999999999"})
+    result = sync(start(long, customers=40, latency=0.01))
+    assert result.exit_code == 1
+    assert "max_retry_seconds allows 900" in result.error
+    assert sum(result.waits) < 100
