@@ -144,7 +144,7 @@ class Application:
             await send(start)
             for piece in huge_body(fault.huge_body):
                 if is_gone(scope):
-                    return
+                    break
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return
