@@ -72,28 +72,29 @@ class Result:
         return states[-1]
 
     @property
+    def lines(self) -> list[tuple[str, str, str]]:
+        """The log: level, logger and message of each line.
+
+        Lines of the emulator's server are left out: it runs in the same process.
+        """
+        parts = [line.split(" | ", 3) for line in self.stderr.splitlines()]
+        found = [(p[1].strip(), p[2].strip(), p[3]) for p in parts if len(p) == 4]
+        return [line for line in found if not line[1].startswith(("asyncio", "uvicorn"))]
+
+    @property
     def log(self) -> list[str]:
-        """The lines of the log that the tap itself wrote, without time and level."""
-        return [
-            line.split(" | ", 3)[3]
-            for line in self.stderr.splitlines()
-            if line.count(" | ") >= 3
-            and line.split(" | ")[2].strip().startswith("tap-partnercenter")
-        ]
+        """The messages that the tap itself wrote."""
+        return [text for _, logger, text in self.lines if logger.startswith("tap-partnercenter")]
 
     def levels(self, level: str) -> list[str]:
         """The messages of one level, of any logger."""
-        return [
-            line.split(" | ", 3)[3]
-            for line in self.stderr.splitlines()
-            if line.count(" | ") >= 3 and line.split(" | ")[1].strip() == level
-        ]
+        return [text for found, _, text in self.lines if found == level]
 
     @property
     def error(self) -> str:
         """The one line at level ERROR, which is the last of the log."""
         (line,) = self.levels("ERROR")
-        assert self.stderr.splitlines()[-1].endswith(line)
+        assert self.lines[-1][2] == line
         return line
 
 
