@@ -64,3 +64,8 @@ class Run:
             clock=clock,
             logger=logger,
         )
+
+    def close(self) -> None:
+        """End the threads and the connections."""
+        self.pool.close()
+        self.transport.close()

@@ -198,7 +198,8 @@ class TapPartnerCenter(PlainTap):
             tap.stop("failed")
             cls._fail(error)
         finally:
-            tap.run.pool.close()
+            tap.run.close()
+            gc.unfreeze()
         tap.run.report.summary("complete")
 
     @classmethod

@@ -92,6 +92,10 @@ class Transport:
         assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
         return answer
 
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._session.close()
+
 
 def read_body(response: requests.Response) -> bytes:
     """Read a body whole, but no more than :data:`LARGEST_BODY` of it.

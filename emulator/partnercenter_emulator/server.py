@@ -64,6 +64,8 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        # A connection is closed when the loop comes round to it.
+        await asyncio.sleep(0)
         # Requests that wait see their client leave.
         tasks = list(self.server_state.tasks)
         if tasks:
