@@ -88,14 +88,13 @@ class Report:
             self._spoke = now
             self._logger.info("%s: %s", f"{stream} {share}".strip(), self._totals())
 
-    def skipped(self, stream: str, customer: str, reason: str) -> int:
-        """Count a customer that was left out, and return how many the stream has now."""
+    def skipped(self, stream: str, customer: str, reason: str) -> None:
+        """Count a customer that was left out."""
         with self._lock:
             self._skipped[stream] += 1
             self._logger.debug("%s: skipped %s: %s", stream, customer, reason)
             if len(self._skipped_named) < MOST_CUSTOMERS_NAMED:
                 self._skipped_named.append(f"{customer} ({reason})")
-            return self._skipped[stream]
 
     def unknown_field(self, stream: str, path: str) -> None:
         """Count a field that no schema has. Its name is the service's: it may be anything."""
