@@ -110,7 +110,7 @@ class TapPartnerCenter(PlainTap):
     @override
     def end_by_signal(self, number: int) -> None:
         """End the run with the exit code that a shell gives to a signal."""
-        self.clock.cancel()
+        # Nothing here takes a lock: what the signal interrupted may hold it. `stop` follows.
         ending = SystemExit(128 + number)
         # The writer comes last when a tap is made; before that nothing was written.
         if (writer := vars(self).get("message_writer")) is None:

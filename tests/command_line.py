@@ -104,15 +104,19 @@ def run_tap(
     state: dict[str, Any] | None = None,
     catalog: dict[str, Any] | None = None,
     clock: type[Clock] = QuickClock,
+    target: io.BytesIO | None = None,
 ) -> Result:
-    """Run `tap-partnercenter` with arguments and files, as a shell would."""
+    """Run `tap-partnercenter` with arguments and files, as a shell would.
+
+    A target stands at the other end of its output; without one, all output is kept.
+    """
     clocks: list[Clock] = []
 
     def make_clock() -> Clock:
         clocks.append(clock())
         return clocks[-1]
 
-    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stdout = io.TextIOWrapper(target or io.BytesIO(), encoding="utf-8")
     stderr = io.StringIO()
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level

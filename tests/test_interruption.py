@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import random
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,6 +27,8 @@ from tests.truth import KEYS, assert_whole, held, last_state, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from typing_extensions import Buffer
 
     from partnercenter_demo.postgres import Server
     from tests.conftest import Start
@@ -62,6 +66,14 @@ class Tap:
         return self.process.returncode, whole_lines(text), stderr.decode()
 
 
+def untraced() -> dict[str, str]:
+    """The environment, without what makes coverage measure a process that is to be told to stop.
+
+    Now and then it takes a lock, and deadlocks when a signal's handler runs meanwhile.
+    """
+    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
+
+
 @contextmanager
 def started(
     emulator: Emulator,
@@ -81,7 +93,7 @@ def started(
                 arguments += [f"--{name}", str(path)]
         process = subprocess.Popen(
             [sys.executable, "-m", "tap_partnercenter", *arguments],
-            env={**os.environ, "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+            env={**untraced(), "PYTHONUNBUFFERED": "1" if unbuffered else ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -90,6 +102,17 @@ def started(
         finally:
             process.kill()
             process.communicate()
+
+
+@contextmanager
+def own_handlers() -> Iterator[None]:
+    """A tap in this process takes the signals for itself; here they are given back."""
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def assert_resumable(lines: list[str], emulator: Emulator) -> None:
@@ -233,16 +256,104 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
             super().wait(seconds)
 
     emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
-    before = {each: signal.getsignal(each) for each in EXIT_CODES}
-    try:
-        config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+    config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+    with own_handlers():
         result = run_tap(config=config, clock=StruckClock)
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
     assert result.exit_code == EXIT_CODES[number]
     assert result.log[-1].startswith("interrupted: ")
     assert_resumable(result.stdout.splitlines(), emulator)
+
+
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_a_signal_while_a_block_is_written_comes_after_it(
+    number: signal.Signals,
+    start: Start,
+) -> None:
+    """The target gets the whole block, and nothing after it but what ends the run."""
+
+    class StruckTarget(io.BytesIO):
+        def write(self, block: Buffer) -> int:
+            written = super().write(block)
+            if b'"type":"STATE"' in self.getvalue():
+                signal.raise_signal(number)
+            return written
+
+    emulator = start(customers=8, resellers=1)
+    with own_handlers():
+        config = {**emulator.tap_config(), "page_size": 3}
+        result = run_tap(config=config, target=StruckTarget())
+    assert result.exit_code == EXIT_CODES[number]
+    assert result.messages[-1]["type"] == "STATE"
+    assert result.counts["STATE"] == 1
+    assert result.log[-1].startswith("interrupted: ")
+    assert_resumable(result.stdout.splitlines(), emulator)
+
+
+#: Ends the tap by a signal as soon as it holds the lock of the event that it waits for.
+STRUCK_IN_A_LOCK = """
+import signal, sys, threading
+
+def strike(frame, event, argument):
+    if frame.f_code is threading.Condition.wait.__code__ and event == "call":
+        if threading.current_thread() is threading.main_thread():
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGTERM)
+
+sys.argv[0] = "tap-partnercenter"
+from tap_partnercenter.clock import Clock
+from tap_partnercenter.tap import TapPartnerCenter
+
+class StruckClock(Clock):
+    def wait(self, seconds):
+        sys.setprofile(strike)
+        super().wait(seconds)
+
+TapPartnerCenter.clock_class = StruckClock
+TapPartnerCenter.cli()
+"""
+
+
+def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) -> None:
+    """Within the first lines of a wait, too, the tap ends rather than waits for itself."""
+    emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
+    ended = subprocess.run(
+        [sys.executable, "-c", STRUCK_IN_A_LOCK, "--config=ENV"],
+        env={
+            **untraced(),
+            **emulator.environment(),
+            "TAP_PARTNERCENTER_PAGE_SIZE": "3",
+            "TAP_PARTNERCENTER_MAX_CONCURRENT_REQUESTS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == EXIT_CODES[signal.SIGTERM]
+    assert "interrupted: " in ended.stderr.splitlines()[-1]
+
+
+def test_a_dead_target_leaves_nothing_to_be_flushed(start: Start) -> None:
+    """What is left in the buffers goes nowhere, quietly, when the interpreter ends."""
+
+    class DeadTarget(io.BytesIO):
+        def __init__(self, file: IO[bytes]) -> None:
+            super().__init__()
+            self.file = file
+
+        def flush(self) -> None:
+            if stat.S_ISREG(os.fstat(self.fileno()).st_mode):
+                raise BrokenPipeError
+
+        def fileno(self) -> int:
+            return self.file.fileno()
+
+    emulator = start(customers=3)
+    with tempfile.TemporaryFile() as file:
+        result = run_tap(config=emulator.tap_config(), target=DeadTarget(file))
+        assert stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+    assert result.exit_code == 1
+    assert result.error == "The target stopped reading: look for the reason in its own log."
 
 
 def test_nothing_is_asked_after_the_end(start: Start) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 START_TIMEOUT = 10.0
+SHUTDOWN_TIMEOUT = 1.0
 KEEP_ALIVE = 75
 
 
@@ -62,14 +63,16 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        for connection in list(self.server_state.connections):
-            connection.transport.abort()
-        # A connection is closed when the loop comes round to it.
-        await asyncio.sleep(0)
-        # Requests that wait see their client leave.
-        tasks = list(self.server_state.tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)
+        # A connection closes when the loop comes round to it, and only then do requests that wait
+        # see their client leave. One that is just being accepted is a task, and no connection yet.
+        ends = asyncio.get_running_loop().time() + SHUTDOWN_TIMEOUT
+        this = asyncio.current_task()
+        while self.server_state.connections or asyncio.all_tasks() - {this}:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            if asyncio.get_running_loop().time() > ends:
+                return
+            await asyncio.sleep(0.001)
 
     def stop(self) -> None:
         self._stop.set()
