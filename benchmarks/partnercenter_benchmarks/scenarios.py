@@ -116,7 +116,7 @@ def _children(*, quick: bool) -> tuple[Case, ...]:
             partitions=slice(0, 20),
             latency=latency / 1000,
             # The aims speak of the others.
-            most_rounds=3 if latency in {50, 150} else 100,
+            most_rounds=2 if latency in {50, 150} else 100,
         )
         for latency in latencies
     )
