@@ -60,7 +60,7 @@ class Page(NamedTuple):
     """A page that was read.
 
     Attributes:
-        records: As the service sent them, perhaps none.
+        records: As the service sent them, those of this shard, perhaps none.
         following: Where the next page is, None after the last.
     """
 
@@ -109,6 +109,8 @@ class PartnerCenterStream(PlainStream):
     schema = SCHEMAS
     #: One bookmark for the whole stream, so that STATE does not grow with partitions or customers.
     state_partitioning_keys = ()
+    #: The field by which shards divide the records, None where they divide what comes before.
+    shard_key: str | None = None
     #: Customers that the pass had to leave out. A pass with gaps must not delete rows.
     skipped = 0
     #: Whether an earlier run read the first pages of the pass.
@@ -231,7 +233,14 @@ class PartnerCenterStream(PlainStream):
         except UnusableContinuation as error:
             message = self._line(request, str(error), "Not retried.", "Try again later.")
             raise UnusableContinuation(message) from None
-        return answer.items
+        return self._own(answer.items)
+
+    def _own(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Keep the records that belong to this process."""
+        shard = self.run.settings.shard
+        if self.shard_key is None or shard.count == 1:
+            return records
+        return [record for record in records if shard.takes(str(record.get(self.shard_key)))]
 
     def look_ahead(self, sources: Callable[[], Source[T] | None], *, held: int) -> LookAhead[T]:
         """Read ahead on the threads of the run; a connection test asks for nothing in advance."""

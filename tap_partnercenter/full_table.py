@@ -104,6 +104,7 @@ class FullTable(PartnerCenterStream):
         scope = [
             settings.tenant_id,
             settings.delete_vanished,
+            [settings.shard.count, settings.shard.index],
             # Settings of the SDK change what a record looks like, and which records there are.
             {k: v for k, v in self.config.items() if k not in CONFIG_JSONSCHEMA["properties"]},
             {stream.name: _selection(stream) for stream in self._pass_streams},

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from singer_sdk import typing as th
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
+from tap_partnercenter.shard import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -149,6 +150,23 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         description="Seconds of patience with one request, all its retries and waits together.",
     ),
     th.Property(
+        "shard_count",
+        th.IntegerType(minimum=1),
+        default=1,
+        title="Shards",
+        description=(
+            "Processes that share the work: each takes the customers, with their relationships, "
+            "and the resellers whose id falls to it."
+        ),
+    ),
+    th.Property(
+        "shard_index",
+        th.IntegerType(minimum=0),
+        default=0,
+        title="Shard",
+        description="Which of the shard_count shards this process is, from 0.",
+    ),
+    th.Property(
         "user_agent",
         th.StringType,
         default=f"tap-partnercenter/{TAP_VERSION}",
@@ -187,20 +205,14 @@ class Settings:
     max_skipped_customers: int
     request_timeout: int
     max_retry_seconds: int
+    shard: Shard
     user_agent: str
     delete_vanished: bool
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
         """Read a configuration in which :func:`problems` found nothing."""
-        properties = CONFIG_JSONSCHEMA["properties"]
-        defaults = {
-            name: field["default"] for name, field in properties.items() if "default" in field
-        }
-        # Null and empty mean the same as missing: they come from templates and blank variables.
-        given = defaults | {
-            name: value for name, value in config.items() if value not in (None, "")
-        }
+        given = _given(config)
         cloud = CLOUDS[given["cloud"]]
         return cls(
             tenant_id=given["tenant_id"],
@@ -221,6 +233,7 @@ class Settings:
             max_skipped_customers=given["max_skipped_customers"],
             request_timeout=given["request_timeout"],
             max_retry_seconds=given["max_retry_seconds"],
+            shard=Shard(given["shard_count"], given["shard_index"]),
             user_agent=given["user_agent"],
             delete_vanished=given["emit_activate_version_messages"],
         )
@@ -236,7 +249,7 @@ def problems(config: Mapping[str, Any]) -> list[str]:
 
     No line repeats the value of a secret.
     """
-    found = []
+    found = {}
     for name, schema in CONFIG_JSONSCHEMA["properties"].items():
         value = config.get(name)
         # What the SDK accepts as not set: no choice is null, and only text may be empty.
@@ -247,10 +260,33 @@ def problems(config: Mapping[str, Any]) -> list[str]:
             or (value == "" and free and "string" in schema["type"])
         ):
             if name in CONFIG_JSONSCHEMA["required"]:
-                found.append(f"{name} is missing. {schema['description']}")
+                found[name] = f"{name} is missing. {schema['description']}"
         elif reason := _mismatch(name, value, schema):
-            found.append(f"{name} {reason}. {schema['description']}")
-    return found
+            found[name] = f"{name} {reason}. {schema['description']}"
+    together = {"shard_count", "shard_index", "emit_activate_version_messages"}
+    contradictions = () if together & found.keys() else _contradictions(_given(config))
+    return [*found.values(), *contradictions]
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the defaults of those that are not set."""
+    properties = CONFIG_JSONSCHEMA["properties"]
+    defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
+    # Null and empty mean the same as missing: they come from templates and blank variables.
+    return defaults | {name: value for name, value in config.items() if value not in (None, "")}
+
+
+def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
+    """Name the settings that do not go together."""
+    count, index = given["shard_count"], given["shard_index"]
+    if index >= count:
+        yield f"shard_index must be less than shard_count, which is {count}, not {index}."
+    if count > 1 and given["emit_activate_version_messages"]:
+        yield (
+            "emit_activate_version_messages must be false where shard_count is more than 1: each "
+            "shard would have the target drop the rows of the others. docs/warehouse.md shows how "
+            "to see the rows of the latest load alone."
+        )
 
 
 def environment_problems(schema: Mapping[str, Any]) -> list[str]:

@@ -55,6 +55,7 @@ class Customers(FullTable):
     name = "customers"
     path = "/customers"
     primary_keys = ("id",)
+    shard_key = "id"
 
     def __init__(self, tap: TapPartnerCenter) -> None:
         """Make the stream of a tap."""
@@ -211,6 +212,7 @@ class IndirectResellers(FullTable):
     name = "indirect_resellers"
     path = "/relationships"
     primary_keys = ("id",)
+    shard_key = "id"
 
     @override
     def get_url_params(
@@ -240,11 +242,12 @@ class ResellerCustomers(FullTable):
 
     @cached_property
     def _reseller_ids(self) -> tuple[str, ...]:
-        """The configured ids, or those of all resellers the API names."""
-        if self.run.settings.reseller_ids:
-            return self.run.settings.reseller_ids
-        resellers = self.sibling(IndirectResellers.name).request_records(None)
-        ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
+        """The configured ids, or those of all resellers the API names: this shard's of them."""
+        settings = self.run.settings
+        ids = tuple(filter(settings.shard.takes, settings.reseller_ids))
+        if not settings.reseller_ids:
+            resellers = self.sibling(IndirectResellers.name).request_records(None)
+            ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
         if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
             # The filter matches beginnings: anything but a whole id would match other resellers.
             message = (
@@ -252,7 +255,7 @@ class ResellerCustomers(FullTable):
             )
             raise PartnerCenterError(message)
         if not ids:
-            self.logger.info("%s: the service names no indirect resellers", self.name)
+            self.logger.info("%s: there is no indirect reseller to read", self.name)
         return ids
 
     @override

@@ -235,12 +235,14 @@ class TapPartnerCenter(PlainTap):
         for name in unknown_settings(self.config, self.config_jsonschema["properties"]):
             self.logger.warning("There is no setting %s: it has no effect.", name)
         run = self.run
+        shard = run.settings.shard
         self.logger.info(
-            "%s %s: cloud %s, %s credentials, streams %s, MS-CorrelationId %s",
+            "%s %s: cloud %s, %s credentials, %sstreams %s, MS-CorrelationId %s",
             self.name,
             TAP_VERSION,
             self.config["cloud"],
             "app-only" if run.settings.app_only else "App+User",
+            f"shard_index {shard.index} of {shard.count}, " if shard.count > 1 else "",
             ", ".join(stream.name for stream in self.streams.values() if stream.selected),
             run.correlation_id,
         )

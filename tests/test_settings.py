@@ -27,6 +27,8 @@ DEFAULTS = {
     "max_skipped_customers": 100,
     "request_timeout": 60,
     "max_retry_seconds": 900,
+    "shard_count": 1,
+    "shard_index": 0,
     "user_agent": "test",
     "emit_activate_version_messages": False,
 }
@@ -46,6 +48,30 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         "page_size",
     ]
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (
+            {"shard_count": 4, "shard_index": 4},
+            "shard_index must be less than shard_count, which is 4, not 4.",
+        ),
+        ({"shard_index": 1}, "shard_index must be less than shard_count, which is 1, not 1."),
+        (
+            {"shard_count": 2, "emit_activate_version_messages": True},
+            "emit_activate_version_messages must be false where shard_count is more than 1: ",
+        ),
+        ({"shard_count": 0, "shard_index": 3}, "shard_count must be a whole number of 1 or more"),
+    ],
+)
+def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
+    """Told beside what is wrong elsewhere, and before anything is asked."""
+    result = run_tap(config={**GOOD, **settings, "page_size": 0})
+    assert result.exit_code == 1
+    (told,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]
+    assert told.startswith(reason)
+    assert len(result.levels("ERROR")) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,28 @@
+"""Which customers and resellers belong to this process, where several share the work."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several equal parts of all ids.
+
+    Attributes:
+        count: Parts in all.
+        index: Which of them, from 0.
+    """
+
+    count: int
+    index: int
+
+    def takes(self, identity: str) -> bool:
+        """Tell whether an id belongs to this part: each id does to just one, on any machine.
+
+        It is the remainder of the first four bytes of the MD5 of the id in lower case, which most
+        databases can compute as well.
+        """
+        digest = hashlib.md5(identity.lower().encode(), usedforsecurity=False).digest()
+        return int.from_bytes(digest[:4], "big") % self.count == self.index

@@ -1,0 +1,114 @@
+"""Several processes share the work: together everything, none of it twice, each its own part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from partnercenter_emulator import Emulator, Fault, Options
+from tap_partnercenter.shard import Shard
+from tests.command_line import run_tap
+from tests.truth import KEYS, held
+
+if TYPE_CHECKING:
+    from tests.conftest import Start, Sync
+
+FOUR = range(4)
+IDS = st.uuids().map(str) | st.text(min_size=1, max_size=40)
+
+
+@given(identity=IDS, count=st.integers(1, 64))
+def test_each_id_belongs_to_one_shard(identity: str, count: int) -> None:
+    """However many there are, and in whatever case an answer writes the id."""
+    takers = [index for index in range(count) if Shard(count, index).takes(identity)]
+    assert len(takers) == 1
+    if identity.isascii():
+        assert Shard(count, takers[0]).takes(identity.upper())
+
+
+def test_an_id_belongs_to_the_same_shard_for_ever() -> None:
+    """Another machine, another release: its MD5 begins with 459c7999, which is 1,167,882,649."""
+    customer = "00000000-0000-4000-8000-000000000001"
+    assert [index for index in FOUR if Shard(4, index).takes(customer)] == [1]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    count=st.integers(1, 9),
+    customers=st.integers(0, 30),
+    resellers=st.integers(0, 5),
+    page_size=st.integers(1, 12),
+    chosen=st.booleans(),
+)
+def test_the_shards_together_read_everything_once(
+    count: int,
+    customers: int,
+    resellers: int,
+    page_size: int,
+    chosen: bool,  # noqa: FBT001
+) -> None:
+    """Complete and disjoint, in every stream, each in the order of an undivided run."""
+    options = Options(customers=customers, resellers=resellers)
+    with Emulator(options) as emulator:
+        config: dict[str, Any] = {**emulator.tap_config(), "page_size": page_size}
+        if chosen:
+            config["reseller_ids"] = [reseller["id"] for reseller in emulator.resellers()]
+        whole = run_tap(config=config)
+        parts = [
+            run_tap(config={**config, "shard_count": count, "shard_index": index})
+            for index in range(count)
+        ]
+        everything = held(emulator)
+    assert {part.exit_code for part in parts} == {0}
+    for stream, names in KEYS.items():
+        read = [part.keys(stream, *names) for part in parts]
+        assert sorted(key for keys in read for key in keys) == sorted(everything[stream])
+        order = {key: place for place, key in enumerate(whole.keys(stream, *names))}
+        assert all(keys == sorted(keys, key=order.__getitem__) for keys in read)
+
+
+def test_a_shard_asks_for_its_own_children_only(start: Start, sync: Sync) -> None:
+    """The list is cheap and read by all; a request for each customer is made by one of them."""
+    emulator = start(customers=40, resellers=3)
+    lists = 0
+    for index in FOUR:
+        before = emulator.stats().by_place
+        result = sync(emulator, page_size=10, shard_count=4, shard_index=index)
+        after = emulator.stats().by_place
+        asked = after["relationships"]["200"] - before.get("relationships", {}).get("200", 0)
+        assert asked == len(result.records("customers"))
+        assert any(f"shard_index {index} of 4" in line for line in result.log)
+        lists += len(result.records("customers"))
+    assert lists == 40
+
+
+def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
+    """Not the customers of all, which is what the API answers to a request without a filter."""
+    emulator = start(customers=10, resellers=1)
+    parts = [sync(emulator, shard_count=2, shard_index=index) for index in range(2)]
+    counts = sorted(len(part.records("reseller_customers")) for part in parts)
+    assert counts == [0, len(held(emulator)["reseller_customers"])]
+    (idle,) = [part for part in parts if not part.records("reseller_customers")]
+    assert "reseller_customers: there is no indirect reseller to read" in idle.log
+
+
+@pytest.mark.parametrize("other", [{"shard_index": 1}, {"shard_count": 3}, {"shard_count": 1}])
+def test_a_shard_does_not_go_on_where_another_stopped(
+    other: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A state that was mixed up costs a full read, and no rows."""
+    emulator = start(Fault(place="continuation", status=500, skip=1), customers=12, resellers=1)
+    shard: dict[str, Any] = {"page_size": 3, "shard_count": 2, "max_retry_seconds": 0}
+    interrupted = sync(emulator, **shard)
+    assert interrupted.exit_code == 1
+    emulator.faults = ()
+    mixed_up = sync(emulator, state=interrupted.state, **{**shard, **other})
+    alone = sync(emulator, **{**shard, **other})
+    assert mixed_up.keys("customers", "id") == alone.keys("customers", "id")
+    resumed = sync(emulator, state=interrupted.state, **shard)
+    assert len(resumed.records("customers")) < len(sync(emulator, **shard).records("customers"))
