@@ -36,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = Path(".benchmark")
     folder.mkdir(exist_ok=True)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
-    chosen = [each for each in scenarios(quick=given.quick) if each.name in given.only]
+    narrowed = [each.only(given.only) for each in scenarios(quick=given.quick)]
+    chosen = [each for each in narrowed if each.cases]
     if given.from_file is not None:
         results = load(given.from_file)
         if chosen and results.quick != given.quick:
@@ -63,12 +64,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Measure tap-partnercenter beside a stock SDK tap, dlt and bare threads.",
         epilog="The figures are also left in .benchmark/results.json.",
     )
-    names = [each.name for each in scenarios(quick=True)]
+    every = [*scenarios(quick=True), *scenarios(quick=False)]
+    names = [name for one in every for name in (one.name, *(case.name for case in one.cases))]
     parser.add_argument(
         "--quick", action="store_true", help="small sizes, for a look: some three minutes"
     )
     parser.add_argument(
-        "--only", nargs="+", default=[], choices=names, help="these scenarios and no others"
+        "--only",
+        nargs="+",
+        default=[],
+        choices=names,
+        metavar="NAME",
+        help="these scenarios or cases and no others: " + ", ".join(dict.fromkeys(names)),
     )
     parser.add_argument(
         "--repeat",

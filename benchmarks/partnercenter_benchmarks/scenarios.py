@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Name: TypeAlias = Literal["tap", "stock", "dlt", "floor"]
 TITLES: dict[Name, str] = {
@@ -76,6 +79,11 @@ class Scenario:
     name: str
     title: str
     cases: tuple[Case, ...]
+
+    def only(self, names: Sequence[str]) -> Scenario:
+        """Return it with the cases that are named, by their own names or the scenario's."""
+        wanted = tuple(case for case in self.cases if {self.name, case.name} & {*names})
+        return replace(self, cases=wanted)
 
 
 def scenarios(*, quick: bool) -> list[Scenario]:
