@@ -42,7 +42,8 @@ class _Adapter(HTTPAdapter):
         req: requests.PreparedRequest,
         resp: urllib3.BaseHTTPResponse,
     ) -> Answer:
-        answer = Answer()
+        # `__init__` would only set what is then replaced.
+        answer = Answer.__new__(Answer)
         answer.__dict__.update(super().build_response(req, resp).__dict__)
         return answer
 

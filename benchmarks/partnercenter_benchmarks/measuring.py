@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20
 _LAUNCHER = Path(__file__).with_name("launch.py")
-#: Variables of the user's that would change what a contestant does.
-_OURS = ("TAP_PARTNERCENTER_", "STOCK_", "SINGER_SDK_", "DLT_")
+#: Variables of the user's that would change what a contestant does, or how fast it starts.
+_OURS = ("TAP_PARTNERCENTER_", "STOCK_", "SINGER_SDK_", "DLT_", "PYTHON")
 
 
 class _Figures(msgspec.Struct):
