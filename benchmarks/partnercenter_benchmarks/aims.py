@@ -100,11 +100,13 @@ def _quota(results: Results) -> Iterator[Aim]:
         for concurrency in (8, 32):
             runs = _good(results.of(facts.name, "tap", concurrency))
             used = [run.quota_used for run in runs if run.quota_used is not None]
-            where = f"Quota of {facts.quota} a window, {concurrency} at once"
+            where = f"Quota of {facts.quota:,} a minute, {concurrency} at once"
             if used:
                 share = spread(used)
                 enough = share.middle >= 0.95  # noqa: PLR2004
-                yield Aim(f"{where}: used after the first", "at least 95 %", share, ".1%", enough)
+                yield Aim(
+                    f"{where}: used after the first minute", "at least 95 %", share, ".1%", enough
+                )
             if runs:
                 share = spread(run.refused / run.requests for run in runs)
                 few = share.middle <= 0.01  # noqa: PLR2004

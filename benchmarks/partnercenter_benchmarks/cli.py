@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     every = [*scenarios(quick=True), *scenarios(quick=False)]
     names = [name for one in every for name in (one.name, *(case.name for case in one.cases))]
     parser.add_argument(
-        "--quick", action="store_true", help="small sizes, for a look: some three minutes"
+        "--quick", action="store_true", help="small sizes, for a look: some six minutes"
     )
     parser.add_argument(
         "--only",

@@ -65,7 +65,7 @@ def test_aims_are_judged() -> None:
     case = "The case children-100ms: speed at 8 at once, times that of"
     assert met[f"{case} the stock tap"] == ("18.00 (16.00 to 20.00)", True)
     assert met[f"{case} bare threads"] == ("0.93 (0.90 to 0.95)", True)
-    assert met["Quota of 100 a window, 8 at once: refused"] == ("1.00%", True)
+    assert met["Quota of 100 a minute, 8 at once: refused"] == ("1.00%", True)
     assert met["Peak memory with most customers, times that with fewest"] == ("1.02", True)
     assert met["Requests under way beyond the setting, in any run"] == ("0", True)
 
