@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import RESTStream, Tap, metrics
+from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import SameRecordTransform
 from typing_extensions import override
@@ -165,7 +166,16 @@ class PlainStream(RESTStream[Any]):
         # The SDK walks through each record to look for deselected fields, copies it for its maps
         # and makes an object of it, which takes longer than all the rest.
         if not self._untouched:
-            super()._write_record_message(record)
+            try:
+                super()._write_record_message(record)
+            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+                # What went wrong within an expression comes out as it is.
+                message = (
+                    f"{self.name}: stream_maps: an expression failed on a record "
+                    f"({type(error).__name__}). A member may be missing or null: ask for it with "
+                    "get() or test it first."
+                )
+                raise MapExpressionError(message) from error
             return
         self._writer.write_record(self.stream_maps[0].stream_alias, record, self._stream_version)
         self.state_manager.is_flushed = False

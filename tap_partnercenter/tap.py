@@ -215,6 +215,8 @@ class TapPartnerCenter(PlainTap):
         """
         try:
             if config.parse_env:
+                # The SDK adds its own settings only when it makes a tap.
+                cls.append_builtin_config(cls.config_jsonschema)
                 _check_environment(cls.config_jsonschema)
             return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
         except ConfigValidationError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tap_partnercenter.clouds import CLOUDS
-from tap_partnercenter.settings import Settings, problems
+from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
+from tap_partnercenter.tap import TapPartnerCenter
 from tests.command_line import run_tap
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ def test_a_wrong_variable_is_told_by_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With `--config ENV` the line names the variable."""
+    # As in a new process: the SDK adds its own settings to it when the first tap is made.
+    monkeypatch.setattr(TapPartnerCenter, "config_jsonschema", copy.deepcopy(CONFIG_JSONSCHEMA))
     monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", value)
     result = run_tap("--config", "ENV")
     assert result.exit_code == 1
@@ -208,6 +212,30 @@ def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
     assert result.exit_code == 1
     assert result.error
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("expression", "failure"),
+    [
+        ("companyProfile['nickname']", "KeyError"),
+        ("sha256(1)", "AttributeError"),
+        ("1 / 0", "ZeroDivisionError"),
+    ],
+)
+def test_a_stream_map_that_does_not_fit_a_record(
+    expression: str,
+    failure: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """It shows only on the record: the line names stream and setting, and holds nothing of it."""
+    emulator = start(customers=3)
+    result = sync(emulator, stream_maps={"customers": {"short": expression}})
+    assert result.exit_code == 1
+    assert result.error == (
+        f"customers: stream_maps: an expression failed on a record ({failure}). A member may be "
+        "missing or null: ask for it with get() or test it first."
+    )
 
 
 @pytest.mark.parametrize("content", [None, "no json", "[1]"])
