@@ -1,0 +1,121 @@
+"""Two ways into a warehouse: through Meltano, and straight into the target, which is quicker."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.command_line import Result, run_tap
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from partnercenter_demo.meltano import Meltano
+    from partnercenter_demo.postgres import Server
+    from partnercenter_emulator import Emulator
+
+DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
+
+
+@dataclass(frozen=True)
+class Project:
+    """The project's own meltano.yml, with plugins, state and logs in a folder of the tests."""
+
+    meltano: Meltano
+    server: Server
+
+    def run(
+        self,
+        emulator: Emulator,
+        loader: str,
+        name: str,
+        *options: str,
+        select: Sequence[str] | None = None,
+        target: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> str:
+        """Run `meltano run` and return what was said meanwhile.
+
+        Args:
+            emulator: What to read.
+            loader: The target.
+            name: The schema to load, and what keeps this state apart from those of other tests.
+            options: Of `meltano run`.
+            select: What to read, if not all.
+            target: Variables of the target, beside address and schema.
+            settings: Of the tap.
+
+        Raises:
+            DemoError: It failed.
+        """
+        variables = {
+            **emulator.environment(),
+            "TARGET_POSTGRES_SQLALCHEMY_URL": self.server.sqlalchemy_url,
+            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": name,
+            **(target or {}),
+        }
+        for setting, value in settings.items():
+            variables[f"TAP_PARTNERCENTER_{setting.upper()}"] = json.dumps(value)
+        if select is not None:
+            variables["TAP_PARTNERCENTER__SELECT"] = json.dumps(select)
+        arguments = ("run", "--no-install", f"--state-id-suffix={name}", *options)
+        plugins = ("tap-partnercenter", loader)
+        log = self.meltano.workspace.meltano_log
+        start = log.stat().st_size
+        with self.meltano.command(
+            "--environment=dev", *arguments, *plugins, variables=variables
+        ) as job:
+            job.finish()
+        return log.read_bytes()[start:].decode(errors="replace")
+
+    def program(self, loader: str, name: str) -> str:
+        """A program of a loader's environment."""
+        path = self.meltano.workspace.meltano / "loaders" / loader / "venv" / "bin" / name
+        assert path.exists()
+        return str(path)
+
+
+@dataclass(frozen=True)
+class Pipe:
+    """Tap and target-postgres without Meltano; the tap runs in the process of the test."""
+
+    server: Server
+    target: str
+
+    def load(
+        self,
+        emulator: Emulator,
+        schema: str,
+        *,
+        hard_delete: bool = False,
+        catalog: dict[str, Any] | None = None,
+        state: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Result:
+        """Load a schema with the target's settings of meltano.yml."""
+        began = int(time.time())
+        config = {**emulator.tap_config(), **settings}
+        result = run_tap(config=config, catalog=catalog, state=state)
+        assert result.exit_code == 0, result.stderr
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "config.json")
+            own = {"default_target_schema": schema, "hard_delete": hard_delete, "use_copy": True}
+            path.write_text(json.dumps({"sqlalchemy_url": self.server.sqlalchemy_url, **own}))
+            ended = subprocess.run(
+                [self.target, "--config", str(path)],
+                input=result.stdout,
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                check=False,
+            )
+        assert ended.returncode == 0, ended.stderr
+        # A pass has its start for a version, in whole seconds: the next one needs another.
+        while int(time.time()) == began:
+            time.sleep(0.02)
+        return result

@@ -1,0 +1,146 @@
+"""docs/warehouse.md shows the tables as they are, and its SQL does what it says.
+
+`pytest tests/targets/test_warehouse_page.py --update-golden` writes the tables anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Options
+from tests.command_line import catalog_of
+from tests.targets.page import PAGE, sql_block, with_part
+from tests.targets.rows import column_types, loaded_rows
+from tests.truth import KEYS, held
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.conftest import Start
+    from tests.targets.chain import Pipe
+
+QUESTIONS = Path(__file__).parents[2] / "docs" / "sql"
+SCHEMA = "tap_partnercenter"
+FLAT: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 1}
+
+
+@pytest.fixture
+def assert_shown(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Compare a generated part of the page, or write it."""
+
+    def compare(name: str, content: str) -> None:
+        wanted = with_part(name, content)
+        if request.config.getoption("--update-golden"):
+            PAGE.write_text(wanted, encoding="utf-8")
+        assert PAGE.read_text(encoding="utf-8") == wanted
+
+    return compare
+
+
+@pytest.fixture
+def described(pipe: Pipe, capfd: pytest.CaptureFixture[str]) -> Callable[[str, str], str]:
+    """What psql says of a table."""
+
+    def describe(schema: str, table: str) -> str:
+        capfd.readouterr()
+        command = f"--command=\\d {table}"
+        assert pipe.server.psql(schema, "--pset=pager=off", command) == 0
+        lines = capfd.readouterr().out.strip("\n").splitlines()
+        return "\n".join(["```text", *(line.rstrip() for line in lines), "```"])
+
+    return describe
+
+
+@pytest.fixture(scope="module")
+def customers(pipe: Pipe) -> list[dict[str, Any]]:
+    """The customers in the tables of the schema that the project's meltano.yml names."""
+    with Emulator(Options(customers=30, resellers=2)) as emulator:
+        pipe.load(emulator, SCHEMA)
+        return list(emulator.customers())
+
+
+@pytest.mark.e2e
+def test_the_tables_are_shown_as_they_are(
+    customers: list[dict[str, Any]],
+    start: Start,
+    pipe: Pipe,
+    described: Callable[[str, str], str],
+    assert_shown: Callable[[str, str], None],
+) -> None:
+    """`\\d` of each table; flattened, of those two that the others follow from."""
+    assert customers
+    blocks = [described(SCHEMA, table) for table in KEYS]
+    assert_shown("tables", "\n\n".join(blocks))
+
+    pipe.load(start(customers=10, resellers=2), "flattened", **FLAT)
+    shown = ("customers", "customer_relationships")
+    blocks = [described("flattened", table) for table in shown]
+    assert_shown("flattened", "\n\n".join(blocks))
+    types = {table: column_types(pipe.server, "flattened", table) for table in KEYS}
+    assert types["reseller_customers"].pop("reseller_id") == "text"
+    assert types["reseller_customers"] == types["customers"]
+    assert types["customer_relationships"].pop("customer_id") == "text"
+    assert types["indirect_resellers"] == types["customer_relationships"]
+
+
+def test_the_questions_are_listed(assert_shown: Callable[[str, str], None]) -> None:
+    """Each file of docs/sql with the question in its first line."""
+    lines = ["| question | file |", "|---|---|"]
+    for path in sorted(QUESTIONS.iterdir()):
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        assert first.startswith("-- ")
+        assert first.endswith("?")
+        lines.append(f"| {first[3:]} | [`{path.name}`](sql/{path.name}) |")
+    assert_shown("questions", "\n".join(lines))
+
+
+@pytest.mark.e2e
+def test_the_first_query(customers: list[dict[str, Any]], pipe: Pipe) -> None:
+    """Quoted names and members of an object."""
+    with pipe.server.connect() as connection:
+        connection.execute(f"set search_path to {SCHEMA}".encode())
+        found = connection.execute(sql_block("like '%").encode()).fetchall()
+    assert found == [
+        (one["id"], one["companyProfile"]["companyName"], one["relationshipToPartner"])
+        for one in sorted(customers, key=lambda customer: str(customer["id"]))[:10]
+    ]
+
+
+@pytest.mark.e2e
+def test_the_view_over_tenants(start: Start, pipe: Pipe) -> None:
+    """The customers of each tenant, with its name."""
+    tenants = {
+        name: start(customers=10 + seed, seed=seed) for seed, name in enumerate(["se", "de"])
+    }
+    for name, emulator in tenants.items():
+        pipe.load(emulator, f"partner_center_{name}", catalog=catalog_of("customers"))
+    with pipe.server.connect() as connection:
+        connection.execute(sql_block("partner_center").encode())
+        found = connection.execute("select tenant, id from partner_center.customers").fetchall()
+    assert sorted(found) == sorted(
+        (name, key) for name, emulator in tenants.items() for (key,) in held(emulator)["customers"]
+    )
+
+
+@pytest.mark.e2e
+def test_the_view_over_shards(start: Start, pipe: Pipe) -> None:
+    """What the last load of all shards has seen, without what has vanished since the one before."""
+    emulator = start(customers=30, resellers=3)
+    catalog = catalog_of("customers")
+    pipe.load(emulator, "sharded", catalog=catalog)
+    vanished, *_ = emulator.customers()
+    emulator.remove_customer(str(vanished["id"]))
+    emulator.create_customer("Brand New, Inc.")
+    with pipe.server.connect() as connection:
+        connection.execute("set search_path to sharded")
+        yesterday = "_sdc_extracted_at = _sdc_extracted_at - interval '1 day'"
+        connection.execute(f"update customers set {yesterday}")  # noqa: S608 - no input
+        for index in range(2):
+            pipe.load(emulator, "sharded", catalog=catalog, shard_count=2, shard_index=index)
+        connection.execute(sql_block("materialized").encode())
+        found = connection.execute("select id from customers_now").fetchall()
+    assert sorted(found) == sorted(held(emulator)["customers"])
+    assert len(loaded_rows(pipe.server, "sharded", "customers")) == len(found) + 1
