@@ -68,8 +68,20 @@ class FullTable(PartnerCenterStream):
             stream.end_pass(version)
         super().finalize_state_progress_markers(state)
 
+    def begin_early(self) -> None:
+        """Begin to read ahead while an earlier stream comes to its end.
+
+        What cannot be read is told when this stream's turn comes.
+        """
+        if self._version is None and self.ABORT_AT_RECORD_COUNT is None:
+            self._begin(self._checkpoint.position(self.run.clock.now()))
+            self._ahead.begin()
+
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
         for records, following in self._ahead.take():
+            if following is None and context == self._contexts[-1]:
+                # Behind the last page the threads run out of work for this stream.
+                self._begin_next()
             # A test ends the stream after a few records; what follows those must be tried too.
             size = self.ABORT_AT_RECORD_COUNT or len(records) or 1
             for first in range(0, len(records), size):
@@ -79,6 +91,15 @@ class FullTable(PartnerCenterStream):
                 for stream in self._pass_streams:
                     self.run.report.emitted(stream.name, stream.records_written, share)
             self._save(context, following)
+
+    def _begin_next(self) -> None:
+        streams = iter(self._partner_tap.streams.values())
+        # Up to this one; what is left comes after it.
+        any(stream is self for stream in streams)
+        for stream in streams:
+            if isinstance(stream, FullTable) and stream.selected:
+                stream.begin_early()
+                return
 
     def _share(self, context: Context | None) -> str:
         """Tell how much of the stream is read: known are the partitions, but not their sizes."""

@@ -99,7 +99,7 @@ class LookAhead(Generic[T]):
         held: int,
         on_idle: Callable[[], None],
     ) -> None:
-        """Prepare; reading begins with the first :meth:`take`.
+        """Prepare; reading begins with :meth:`begin` or the first :meth:`take`.
 
         Args:
             pool: Threads to read with; a serial one reads in the consumer's thread instead.
@@ -121,6 +121,11 @@ class LookAhead(Generic[T]):
         self._done: queue.SimpleQueue[tuple[_Reading[T], T | None, Exception | None]] = (
             queue.SimpleQueue()
         )
+
+    def begin(self) -> None:
+        """Read ahead before the first :meth:`take`."""
+        if not self._pool.serial:
+            self._submit()
 
     def take(self) -> Iterator[T]:
         """Yield the pieces of the next source, reading others meanwhile.

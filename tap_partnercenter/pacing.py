@@ -14,6 +14,7 @@ answers 429 with `Retry-After`. So all requests of a run pass one gate:
 
 from __future__ import annotations
 
+import random
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,14 +62,22 @@ class Ticket:
 class Pace:
     """Decides when the next request may go. Knows no clock and no thread: times are told to it."""
 
-    def __init__(self, now: float, ceiling: float | None = None) -> None:
+    def __init__(
+        self,
+        now: float,
+        ceiling: float | None = None,
+        chance: random.Random | None = None,
+    ) -> None:
         """Begin without a limit.
 
         Args:
             now: Seconds on any clock.
             ceiling: Requests a second that are never exceeded, None for none.
+            chance: By which processes that share a quota get out of step; a simulation gives its
+                own.
         """
         self._ceiling = ceiling
+        self._chance = chance or random.Random()  # noqa: S311
         self._rate: float | None = None
         self._opens_at = now
         self._next_slot = now
@@ -76,7 +85,7 @@ class Pace:
         self._epoch_began = now
         self._accepted = 0
         self._under_way = 0
-        self._unnamed_pauses = 0
+        self._refusals = 0
         self._last_growth = now
         self._growth = _GROWTH
 
@@ -111,7 +120,7 @@ class Pace:
         self._under_way -= 1
         if ticket.epoch == self._epoch:
             self._accepted += 1
-            self._unnamed_pauses = 0
+            self._refusals = 0
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> float:
         """Take note of a refusal.
@@ -125,9 +134,13 @@ class Pace:
             Seconds until the gate opens.
         """
         self._under_way -= 1
+        doubled = 2.0 ** min(self._refusals, 10)
         if retry_after is None:
-            doubled = UNNAMED_PAUSE * 2.0 ** min(self._unnamed_pauses, 10)
-            retry_after = min(doubled, LONGEST_UNNAMED_PAUSE)
+            retry_after = min(UNNAMED_PAUSE * doubled, LONGEST_UNNAMED_PAUSE)
+        elif self._epoch and not self._accepted and ticket.epoch == self._epoch:
+            # Refused as soon as it came back: others who share the quota came back at the same
+            # moment. Where refusals count too, all of them would be refused for ever.
+            retry_after += self._chance.uniform(0, min(doubled, _MINUTE))
         self._opens_at = max(self._opens_at, now + retry_after)
         # What was under way at a refusal is refused as well, and only prolongs the pause: nothing
         # new is sent before the last of it was answered.
@@ -145,7 +158,7 @@ class Pace:
             else:
                 borne = self._accepted / max(lasted, 1e-3) * _CAUTION
                 self._rate = max(borne, self._rate * _DEEPEST_FALL)
-        self._unnamed_pauses += 1
+        self._refusals += 1
         self._epoch += 1
         self._accepted = 0
         self._growth = _GROWTH

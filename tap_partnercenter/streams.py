@@ -259,6 +259,12 @@ class ResellerCustomers(FullTable):
         return ids
 
     @override
+    def begin_early(self) -> None:
+        # To find out which partitions there are is a request of its own, and fails in its own turn.
+        if self.run.settings.reseller_ids:
+            super().begin_early()
+
+    @override
     def may_activate(self) -> bool:
         # Rows of other resellers are there still: they were not asked for, or not named.
         if self.run.settings.reseller_ids or not self._reseller_ids:

@@ -151,7 +151,10 @@ class TapPartnerCenter(PlainTap):
         try:
             return super().cb_config(ctx, param, value)
         except (OSError, ValueError, TypeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it holds no JSON object"
+            reason = "it holds no JSON object"
+            if isinstance(error, OSError):
+                # The SDK's own error has no number.
+                reason = error.strerror or "there is no such file"
             message = f"{', '.join(value)}: {reason}"
             raise click.BadParameter(message, ctx, param) from None
 

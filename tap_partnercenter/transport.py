@@ -48,6 +48,18 @@ class _Adapter(HTTPAdapter):
         return answer
 
 
+class _Session(requests.Session):
+    """A session for which there are no redirects.
+
+    It would carry the token to an address that nobody configured, and even when told not to follow,
+    it reads the whole body and prepares the next request.
+    """
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class Transport:
     """Sends prepared requests over a pool that fits the concurrency."""
 
@@ -55,7 +67,7 @@ class Transport:
         """Open nothing yet; `read_timeout` is in seconds."""
         # It would quote addresses, and header lines that it cannot read.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-        self._session = requests.Session()
+        self._session = _Session()
         adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
@@ -77,13 +89,7 @@ class Transport:
             environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
             self._environments[origin] = environment
         try:
-            answer = self._session.send(
-                request,
-                **environment,
-                timeout=self._timeout,
-                # A redirect would carry the token to an address that nobody configured.
-                allow_redirects=False,
-            )
+            answer = self._session.send(request, **environment, timeout=self._timeout)
         except requests.RequestException:
             raise
         except OSError as error:

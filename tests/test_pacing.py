@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 from collections import deque
 from dataclasses import dataclass, field
 from math import ceil
@@ -114,7 +115,7 @@ def simulate(
     ceiling: float | None = None,
 ) -> Outcome:
     """Let workers send requests through a gate, each as soon as it has its last answer."""
-    pace = Pace(0.0, ceiling)
+    pace = Pace(0.0, ceiling, random.Random(1))  # noqa: S311
     outcome = Outcome()
     quiet_until = asks_at = 0.0
     idle = workers

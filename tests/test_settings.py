@@ -247,6 +247,7 @@ def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path:
     result = run_tap("--config", str(path))
     assert result.exit_code == 2
     assert str(path) in result.stderr.splitlines()[-1]
+    assert "None" not in result.stderr
     assert "Traceback" not in result.stderr
 
 
