@@ -1,0 +1,40 @@
+# Two images:
+#   docker build --tag tap-partnercenter .                        the tap alone
+#   docker build --tag partnercenter-meltano --target meltano .   Meltano, the tap, target-postgres
+
+FROM python:3.13-slim-bookworm AS build
+ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /source
+COPY pyproject.toml README.md CHANGELOG.md LICENSE constraints.txt ./
+COPY schemas ./schemas
+COPY tap_partnercenter ./tap_partnercenter
+# The constraints hold a hash of each file that may be installed.
+RUN uv build --wheel --out-dir /wheels \
+ && uv venv /opt/tap \
+ && uv pip install --python /opt/tap --constraint constraints.txt /wheels/*.whl
+
+FROM build AS project
+RUN uv venv /opt/meltano \
+ && uv pip install --python /opt/meltano 'meltano[postgres]==4.4.1'
+WORKDIR /project
+COPY meltano.yml ./
+# Without an address to install it from, Meltano takes the tap that is on the PATH. The folders are
+# those that Meltano would make when it starts, which the user below may not.
+RUN sed -i '/pip_url: -e \./d' meltano.yml \
+ && /opt/meltano/bin/meltano install loader target-postgres \
+ && rm -rf .meltano/meltano.db* .meltano/run \
+ && mkdir -p .meltano/run .meltano/extractors/tap-partnercenter
+
+FROM python:3.13-slim-bookworm AS meltano
+ENV PATH=/opt/meltano/bin:/opt/tap/bin:$PATH MELTANO_PROJECT_ROOT=/project HOME=/tmp
+COPY --from=project /opt /opt
+COPY --from=project /project /project
+WORKDIR /project
+USER 10001:10001
+ENTRYPOINT ["meltano"]
+
+FROM python:3.13-slim-bookworm AS tap
+COPY --from=build /opt/tap /opt/tap
+USER 10001:10001
+ENTRYPOINT ["/opt/tap/bin/tap-partnercenter"]

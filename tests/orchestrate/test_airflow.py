@@ -1,0 +1,179 @@
+"""The DAG in a real Airflow: it loads, it fans out, and its check finds what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from partnercenter_demo.meltano import EXTRACTOR, LOADER
+from tests.orchestrate.conftest import ORCHESTRATE
+from tests.truth import KEYS, held
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.orchestrate.conftest import Airflow, Chain, Partners
+
+pytestmark = pytest.mark.e2e
+
+#: Prints what Airflow makes of the DAG folder.
+LOOK = """
+import json
+from airflow.dag_processing.dagbag import DagBag
+
+bag = DagBag()
+(dag,) = bag.dags.values()
+print(json.dumps({
+    "errors": bag.import_errors,
+    "id": dag.dag_id,
+    "tasks": {
+        task.task_id: {
+            "pool": task.pool,
+            "retries": task.retries,
+            "upstream": sorted(task.upstream_task_ids),
+            "mapped": task.is_mapped,
+        }
+        for task in dag.tasks
+    },
+}))
+"""
+
+#: Runs a shard whose Meltano does not end by itself, and stops it.
+STOP = """
+import signal
+import partnercenter
+
+shard = partnercenter.LoadShard(
+    task_id="one", tenant=partnercenter.PLAN.tenants[1].as_dict(), index=0
+)
+signal.signal(signal.SIGUSR1, lambda *_: shard.on_kill())
+try:
+    partnercenter.LoadShard.execute.__wrapped__(shard, {})
+except partnercenter.AirflowException as error:
+    print("refused:", error)
+"""
+
+
+@pytest.fixture(scope="module")
+def fan_out(airflow: Airflow) -> str:
+    """The log of a run of the whole DAG, which went well."""
+    run = airflow.run("airflow", "dags", "test", "partnercenter", "2026-01-02")
+    assert run.returncode == 0, run.stdout[-5000:]
+    return run.stdout
+
+
+def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
+    """First one shard, then the others, then the check; in the pool of the tenant."""
+    looked = airflow.python(LOOK)
+    assert looked.returncode == 0, looked.stdout
+    found = json.loads(looked.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    assert found["id"] == "partnercenter"
+    tasks = found["tasks"]
+    assert {name: task["upstream"] for name, task in tasks.items()} == {
+        "prepare": [],
+        "de.first": ["prepare"],
+        "de.rest": ["de.first"],
+        "de.check": ["de.first", "de.rest"],
+        "fr.first": ["prepare"],
+        "fr.check": ["fr.first"],
+    }
+    assert [name for name, task in tasks.items() if task["mapped"]] == ["de.rest"]
+    for name, task in tasks.items():
+        tenant, _, part = name.partition(".")
+        loads = part in {"first", "rest"}
+        assert task["pool"] == (f"partnercenter_{tenant}" if loads else "default_pool"), name
+        assert task["retries"] == 3, name
+
+
+def test_a_task_that_is_stopped_stops_meltano(airflow: Airflow, tmp_path: Path) -> None:
+    """And all that Meltano started."""
+    meltano = tmp_path / "meltano"
+    meltano.write_text("#!/bin/sh\n(kill -USR1 $PPID; sleep 20; echo survived)\nexit 0\n")
+    meltano.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), airflow.variables["PATH"]])
+    stopped = replace(airflow, variables={**airflow.variables, "PATH": path}).python(STOP)
+    assert "refused: meltano ended with -15" in stopped.stdout
+    assert "survived" not in stopped.stdout
+
+
+def test_the_pools_can_be_imported(airflow: Airflow) -> None:
+    """As the README says."""
+    path = str(ORCHESTRATE / "pools.example.json")
+    imported = airflow.run("airflow", "pools", "import", path)
+    assert imported.returncode == 0, imported.stdout
+    assert "Uploaded 3 pool(s)" in imported.stdout
+
+
+def test_four_shards_are_the_unsharded_load(fan_out: str, chain: Chain, partners: Partners) -> None:
+    """Row for row, whole rows; and both are what the emulator holds."""
+    del fan_out
+    emulator = partners.emulators["de"]
+    variables = {
+        **emulator.environment(),
+        "TARGET_POSTGRES_SQLALCHEMY_URL": chain.server.sqlalchemy_url,
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "unsharded",
+    }
+    arguments = ("el", "--no-install", "--state-id=dev:unsharded", EXTRACTOR, LOADER)
+    with chain.meltano.command(*arguments, variables=variables) as load:
+        load.finish()
+    whole = chain.rows("unsharded")
+    assert {table: len(rows) for table, rows in whole.items()} == {
+        stream: len(keys) for stream, keys in held(emulator).items()
+    }
+    assert chain.rows("partnercenter_de") == whole
+
+
+@pytest.mark.parametrize("tenant", ["de", "fr"])
+def test_each_tenant_is_whole_in_its_own_schema(
+    fan_out: str, chain: Chain, partners: Partners, tenant: str
+) -> None:
+    """Shards and tenants side by side, and nothing of one among the rows of another."""
+    del fan_out
+    tables = chain.rows(f"partnercenter_{tenant}")
+    for stream, keys in held(partners.emulators[tenant]).items():
+        rows = [tuple(row[name] for name in KEYS[stream]) for row in tables[stream]]
+        assert sorted(rows) == sorted(keys), stream
+
+
+def test_every_shard_did_a_part(fan_out: str) -> None:
+    """None was idle, and no two did the same."""
+    counts = re.findall(r"tap-partnercenter: customers: (\d+) records\b(?!,)", fan_out)
+    assert len(counts) == 5
+    assert "0" not in counts
+
+
+def test_no_secret_is_in_the_log(fan_out: str, partners: Partners) -> None:
+    """Nor in the tasks' arguments, which Airflow shows."""
+    for emulator in partners.emulators.values():
+        assert emulator.credentials.client_secret not in fan_out
+        assert emulator.credentials.refresh_token not in fan_out
+
+
+def test_the_check_finds_rows_that_are_missing(
+    fan_out: str, airflow: Airflow, chain: Chain
+) -> None:
+    """As many as were sent, or the task fails and says what differs."""
+    del fan_out
+    records = {table: len(rows) for table, rows in chain.rows("partnercenter_fr").items()}
+    script = f"""
+import partnercenter
+
+report = {{"index": 0, "attempt": 1, "started": 0.0, "records": {records!r}}}
+partnercenter.check.function(partnercenter.PLAN.tenants[1].as_dict(), [report])
+"""
+    whole = airflow.python(script)
+    assert whole.returncode == 0, whole.stdout
+    with chain.server.connect() as connection:
+        connection.execute(
+            """delete from partnercenter_fr.customers
+            where id in (select id from partnercenter_fr.customers limit 3)"""
+        )
+    short = airflow.python(script)
+    assert short.returncode != 0
+    assert "customers: 20 records sent, but 17 rows written" in short.stdout

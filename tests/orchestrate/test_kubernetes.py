@@ -1,0 +1,90 @@
+"""The manifests: valid, and of one mind about what a shard is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrate.dags.partnercenter_shards import Tenant
+from partnercenter_demo.meltano import find_uv
+from tests.orchestrate.conftest import ORCHESTRATE
+
+FOLDER = ORCHESTRATE / "kubernetes"
+MANIFESTS = sorted(FOLDER.glob("*.yaml"))
+VALIDATOR = "kubernetes-validate==1.37.0"
+KUBERNETES = "1.29"
+"""The oldest version that the manifests are for: the first with a backoff limit for each index."""
+
+
+def manifest(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((FOLDER / name).read_text())
+    return found
+
+
+def container() -> dict[str, Any]:
+    (found,) = manifest("job.yaml")["spec"]["template"]["spec"]["containers"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_cron_job_is_the_job_at_night() -> None:
+    """One is a copy of the other, inside a schedule."""
+    job, cron = manifest("job.yaml"), manifest("cronjob.yaml")
+    assert cron["spec"]["jobTemplate"]["spec"] == job["spec"]
+    assert cron["metadata"]["labels"] == job["metadata"]["labels"]
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+
+
+def test_each_index_is_a_shard() -> None:
+    """As many completions as shards, the index from where Kubernetes writes it."""
+    spec = manifest("job.yaml")["spec"]
+    variables = {one["name"]: one for one in container()["env"]}
+    assert spec["completionMode"] == "Indexed"
+    assert variables["TAP_PARTNERCENTER_SHARD_COUNT"]["value"] == str(spec["completions"])
+    index = variables["TAP_PARTNERCENTER_SHARD_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert index == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    # A limit for each index is allowed with this policy alone.
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_pods_run_what_airflow_runs() -> None:
+    """With the same state ids, so that one can take over from the other."""
+    spec = manifest("job.yaml")["spec"]
+    tenant = Tenant("de", "partnercenter_de", shards=spec["completions"])
+    values = {"SHARD_INDEX": "3", "SHARD_COUNT": str(spec["completions"])}
+    arguments = [
+        re.sub(r"\$\(TAP_PARTNERCENTER_(\w+)\)", lambda name: values[name[1]], argument)
+        for argument in container()["args"]
+    ]
+    command = tenant.command("prod", 3)
+    assert arguments == [one for one in command[1:] if "log-format" not in one]
+    schema = tenant.variables(3)["TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA"]
+    assert {"name": "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA", "value": schema} in container()["env"]
+
+
+#: Its command does not know manifests with `generateName`, its library does.
+VALIDATE = """
+import sys
+import kubernetes_validate, yaml
+
+version, *paths = sys.argv[1:]
+for path in paths:
+    with open(path) as file:
+        print(kubernetes_validate.validate(yaml.safe_load(file), version, strict=True))
+"""
+
+
+@pytest.mark.e2e
+def test_the_manifests_follow_the_schemas_of_kubernetes() -> None:
+    """Strictly: no field that is not there."""
+    command = [find_uv(), "tool", "run", "--quiet", "--from", VALIDATOR, "python", "-c", VALIDATE]
+    assert MANIFESTS
+    checked = subprocess.run(
+        [*command, KUBERNETES, *MANIFESTS], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.split() == [KUBERNETES] * len(MANIFESTS)
