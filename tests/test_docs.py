@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -110,3 +111,58 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert script[-1] == "uvx nox"
     assert "```sh\nuvx nox\n```" in README.read_text(encoding="utf-8")
+
+
+PAGES = [
+    path
+    for pattern in ("*.md", "docs/*.md", "*/README.md")
+    for path in sorted(ROOT.glob(pattern))
+    if not path.parent.name.startswith(".")
+]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names under which the headings of a page can be linked to, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """To a file of the repository, and to a heading in it."""
+    for address in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", address):
+            continue
+        name, _, anchor = address.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), address
+        assert not anchor or anchor in anchors(target), address
+
+
+def test_the_operators_page_quotes_what_the_tap_says() -> None:
+    """Each message in its tables, as far as it is fixed, stands in the code."""
+    code = [
+        node.value
+        for path in (ROOT / "tap_partnercenter").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+    tables = [
+        page.split(start, 1)[1].split("\n\n", 1)[0]
+        for start in ("| WARNING | meaning |", "| the line begins with |")
+    ]
+    quoted = [
+        fixed.removeprefix("STREAM: ").strip()
+        for table in tables
+        for row in table.splitlines()[2:]
+        for message in re.findall(r"`([^`]+)`", row.split(" | ", 1)[0])
+        for fixed in message.split("…")
+    ]
+    sentences = [fixed for fixed in quoted if fixed.count(" ") > 2]
+    assert len(sentences) >= 10
+    for sentence in sentences:
+        assert any(sentence in said for said in code), sentence
