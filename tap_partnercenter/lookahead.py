@@ -36,7 +36,7 @@ class Source(Protocol[T_co]):
 
 
 class Pool:
-    """Threads that do what they are given, in its order.
+    """Threads that do what they are given, the earliest place first.
 
     They are daemons: when the run ends, nobody waits for a request that hangs.
     """
@@ -44,7 +44,12 @@ class Pool:
     def __init__(self, workers: int) -> None:
         """Start no thread yet."""
         self._workers = workers
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        #: By place, then in the order of submission, which is never equal.
+        self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = (
+            queue.PriorityQueue()
+        )
+        self._submitted = itertools.count()
+        self._places = itertools.count()
         self._started = False
 
     @property
@@ -52,13 +57,21 @@ class Pool:
         """Whether there is nothing to gain from a thread."""
         return self._workers == 1
 
-    def submit(self, task: Callable[[], None]) -> None:
-        """Have a task done when a thread is free."""
+    def next_place(self) -> int:
+        """Return the place behind all that were given out."""
+        return next(self._places)
+
+    def submit(self, place: int, task: Callable[[], None]) -> None:
+        """Have a task done when a thread is free, before those with a later place.
+
+        A long source must not wait, piece after piece, behind the short ones that come after it:
+        in the end it would be read alone.
+        """
         if not self._started:
             self._started = True
             for number in range(self._workers):
                 threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True).start()
-        self._tasks.put(task)
+        self._put(place, task)
 
     def close(self) -> None:
         """End the threads, each after what it is doing; what waits is not begun."""
@@ -66,10 +79,13 @@ class Pool:
             while True:
                 self._tasks.get_nowait()
         for _ in range(self._workers):
-            self._tasks.put(None)
+            self._put(0, None)
+
+    def _put(self, place: int, task: Callable[[], None] | None) -> None:
+        self._tasks.put((place, next(self._submitted), task))
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._tasks.get()[-1]) is not None:
             task()
 
 
@@ -112,7 +128,6 @@ class LookAhead(Generic[T]):
         self._sources = sources
         self._held = held
         self._on_idle = on_idle
-        self._places = itertools.count()
         #: Readings in order, the first is the one that is taken next.
         self._readings: deque[_Reading[T]] = deque()
         #: Those of them that wait for a thread.
@@ -123,7 +138,7 @@ class LookAhead(Generic[T]):
         )
 
     def begin(self) -> None:
-        """Read ahead before the first :meth:`take`."""
+        """Read ahead before the first :meth:`take`; called again, go on with what is there."""
         if not self._pool.serial:
             self._submit()
 
@@ -196,10 +211,10 @@ class LookAhead(Generic[T]):
                 source = self._sources() if self._ahead < self._held else None
                 if source is None:
                     return
-                first = _Reading(source, next(self._places))
+                first = _Reading(source, self._pool.next_place())
                 self._readings.append(first)
             self._ahead += 1
-            self._pool.submit(lambda reading=first: self._read(reading))  # type: ignore[misc]
+            self._pool.submit(first.place, lambda reading=first: self._read(reading))  # type: ignore[misc]
 
     def _read(self, reading: _Reading[T]) -> None:
         try:

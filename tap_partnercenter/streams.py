@@ -155,11 +155,13 @@ class CustomerRelationships(PartnerCenterStream):
 
     def _next_pages(self) -> Source[Page] | None:
         """Begin with the next customer: of this page, or of the one that is read ahead."""
+        customers = cast("Customers", self.sibling(Customers.name))
         if not self._waiting and not self._early:
-            coming = cast("Customers", self.sibling(Customers.name)).coming_ids()
+            coming = customers.coming_ids()
             self._waiting.extend(coming)
             self._early = len(coming)
         if not self._waiting:
+            customers.begin_next()
             return None
         customer_id = self._waiting.popleft()
         if not _SAFE_ID.fullmatch(customer_id):
