@@ -45,20 +45,23 @@ class Checkpoint:
 
     def __init__(
         self,
-        bookmark: MutableMapping[str, Any],
+        bookmarks: MutableMapping[str, Any],
+        stream: str,
         api_url: str,
         partitions: Sequence[str | None],
         scope: Sequence[Any],
     ) -> None:
-        """Use the bookmark of a stream.
+        """Use the bookmark of a stream. It is not touched before there is something to keep.
 
         Args:
-            bookmark: The stream's part of the state.
+            bookmarks: Those of all streams, in the state.
+            stream: Its name.
             api_url: Origin below which a continuation must lie.
             partitions: Those of the stream, None for a stream that has no such thing.
             scope: What the pass covers; a position of another scope is of no use.
         """
-        self._bookmark = bookmark
+        self._bookmarks = bookmarks
+        self._stream = stream
         self._api_url = api_url
         self._partitions = partitions
         self._scope = hashlib.sha256(json.dumps(scope).encode()).hexdigest()[:16]
@@ -69,7 +72,7 @@ class Checkpoint:
         Args:
             now: Seconds since the epoch.
         """
-        stored: Any = self._bookmark.get(_KEY)
+        stored: Any = self._bookmarks.get(self._stream, {}).get(_KEY)
         try:
             if (
                 stored["scope"] != self._scope
@@ -120,3 +123,8 @@ class Checkpoint:
     def clear(self) -> None:
         """Forget the position: the stream is complete, or begins again."""
         self._bookmark.pop(_KEY, None)
+
+    @property
+    def _bookmark(self) -> MutableMapping[str, Any]:
+        bookmark: MutableMapping[str, Any] = self._bookmarks.setdefault(self._stream, {})
+        return bookmark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 
@@ -15,7 +16,9 @@ class Clock:
 
     def __init__(self) -> None:
         """Start with nothing cancelled."""
-        self._cancelled = threading.Event()
+        #: Holds something from the end of the run on. No `threading.Event`: a signal that comes
+        #: within one of its methods leaves it locked.
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def monotonic(self) -> float:
         """Return a time that never goes back, for measuring spans."""
@@ -31,9 +34,13 @@ class Clock:
         Raises:
             Cancelled: If the run was cancelled before or meanwhile.
         """
-        if self._cancelled.wait(min(max(0.0, seconds), threading.TIMEOUT_MAX)):
-            raise Cancelled
+        try:
+            self._ended.get(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+        except queue.Empty:
+            return
+        self.cancel()  # for the others who wait
+        raise Cancelled
 
     def cancel(self) -> None:
         """End all waits, now and later."""
-        self._cancelled.set()
+        self._ended.put(None)

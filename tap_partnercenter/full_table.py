@@ -45,6 +45,7 @@ class FullTable(PartnerCenterStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the table, or one partition of it, from where an earlier run was interrupted."""
+        self.stream_state  # noqa: B018 - makes the bookmark: the stream's turn has come
         if self._version is None:
             self._begin(self._checkpoint.position(self.run.clock.now()))
         if self._contexts.index(context) < self._first:
@@ -83,7 +84,9 @@ class FullTable(PartnerCenterStream):
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
         for records, following in self._ahead.take():
             self._on_last_page = following is None and context == self._contexts[-1]
-            self.begin_next()
+            # Children come first: they begin the next stream when all of them are begun.
+            if not any(child.selected for child in self.child_streams):
+                self.begin_next()
             # A test ends the stream after a few records; what follows those must be tried too.
             size = self.ABORT_AT_RECORD_COUNT or len(records) or 1
             for first in range(0, len(records), size):
@@ -136,7 +139,10 @@ class FullTable(PartnerCenterStream):
             {stream.name: _selection(stream) for stream in self._pass_streams},
         ]
         partitions = [_partition(context) for context in self._contexts]
-        return Checkpoint(self.stream_state, settings.api_url, partitions, [*scope, partitions])
+        # Not `stream_state`: a stream that is begun early has no bookmark before its turn.
+        bookmarks = self.tap_state.setdefault("bookmarks", {})
+        scope = [*scope, partitions]
+        return Checkpoint(bookmarks, self.name, settings.api_url, partitions, scope)
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
         """Return what names the next partition to read, lazily: there may be thousands."""

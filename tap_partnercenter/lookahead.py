@@ -11,7 +11,6 @@ import itertools
 import queue
 import threading
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -44,10 +43,12 @@ class Pool:
     def __init__(self, workers: int) -> None:
         """Start no thread yet."""
         self._workers = workers
-        #: By place, then in the order of submission, which is never equal.
-        self._tasks: queue.PriorityQueue[tuple[int, int, Callable[[], None] | None]] = (
-            queue.PriorityQueue()
-        )
+        #: What waits: by place, then in the order of submission, so that no two are equal.
+        self._tasks: list[tuple[int, int, Callable[[], None]]] = []
+        #: A token for each task, and at the end one for each thread. With `heapq` it is a priority
+        #: queue that a signal cannot leave locked, as it can those that are written in Python.
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._closed = False
         self._submitted = itertools.count()
         self._places = itertools.count()
         self._started = False
@@ -71,21 +72,21 @@ class Pool:
             self._started = True
             for number in range(self._workers):
                 threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True).start()
-        self._put(place, task)
+        heapq.heappush(self._tasks, (place, next(self._submitted), task))
+        self._tokens.put(None)
 
     def close(self) -> None:
         """End the threads, each after what it is doing; what waits is not begun."""
-        with suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
+        self._closed = True
         for _ in range(self._workers):
-            self._put(0, None)
-
-    def _put(self, place: int, task: Callable[[], None] | None) -> None:
-        self._tasks.put((place, next(self._submitted), task))
+            self._tokens.put(None)
 
     def _work(self) -> None:
-        while (task := self._tasks.get()[-1]) is not None:
+        while True:
+            self._tokens.get()
+            if self._closed:
+                return
+            *_, task = heapq.heappop(self._tasks)
             task()
 
 
@@ -133,6 +134,7 @@ class LookAhead(Generic[T]):
         #: Those of them that wait for a thread.
         self._resting: list[_Reading[T]] = []
         self._ahead = 0
+        self._taking = False
         self._done: queue.SimpleQueue[tuple[_Reading[T], T | None, Exception | None]] = (
             queue.SimpleQueue()
         )
@@ -154,6 +156,7 @@ class LookAhead(Generic[T]):
             while not source.finished:
                 yield source.read()
             return
+        self._taking = True
         self._submit()
         reading = self._readings[0]
         try:
@@ -202,9 +205,10 @@ class LookAhead(Generic[T]):
         while True:
             first = self._resting[0] if self._resting else None
             if first is not None:
-                # What is taken next may always go on, since all others wait for it; what was begun
+                # What is being taken may always go on, since all others wait for it; what was begun
                 # may fill twice the room, for a source that stops half-way is read alone later.
-                if self._ahead >= 2 * self._held and first is not self._readings[0]:
+                taken = self._taking and first is self._readings[0]
+                if self._ahead >= 2 * self._held and not taken:
                     return
                 heapq.heappop(self._resting)
             else:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import SameRecordTransform
+from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType, TracebackType
 
     from tap_partnercenter.output import BlockWriter
@@ -151,7 +153,7 @@ class PlainStream(RESTStream[Any]):
         self._write_schema_message()
 
     @cached_property
-    def _untouched(self) -> bool:
+    def untouched(self) -> bool:
         """Whether no setting changes records on their way out: no field deselected, no map."""
         (stream_map, *more) = self.stream_maps
         return (
@@ -161,21 +163,38 @@ class PlainStream(RESTStream[Any]):
             and not stream_map.flattening_enabled
         )
 
+    def passes_map(self, record: dict[str, Any]) -> bool:
+        """Tell whether the stream map lets a record through.
+
+        Raises:
+            MapExpressionError: If its filter stumbles over the record.
+        """
+        with self._mapping():
+            return self.stream_maps[0].get_filter_result(record)
+
+    @contextmanager
+    def _mapping(self) -> Iterator[None]:
+        """Tell stream and setting when an expression stumbles over a record."""
+        try:
+            yield
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if not isinstance(self.stream_maps[0], CustomStreamMap):
+                raise
+            # The SDK catches what is wrong with an expression, not what goes wrong within it.
+            message = (
+                f"{self.name}: stream_maps: an expression failed on a record "
+                f"({type(error).__name__}). A member may be missing or null: ask for it with "
+                "get() or test it first."
+            )
+            raise MapExpressionError(message) from error
+
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
         # The SDK walks through each record to look for deselected fields, copies it for its maps
         # and makes an object of it, which takes longer than all the rest.
-        if not self._untouched:
-            try:
+        if not self.untouched:
+            with self._mapping():
                 super()._write_record_message(record)
-            except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-                # What went wrong within an expression comes out as it is.
-                message = (
-                    f"{self.name}: stream_maps: an expression failed on a record "
-                    f"({type(error).__name__}). A member may be missing or null: ask for it with "
-                    "get() or test it first."
-                )
-                raise MapExpressionError(message) from error
             return
         self._writer.write_record(self.stream_maps[0].stream_alias, record, self._stream_version)
         self.state_manager.is_flushed = False

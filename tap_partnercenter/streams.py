@@ -81,8 +81,8 @@ class Customers(FullTable):
         # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
         # lines and a growing STATE for each customer. A customer that a stream map filters out
         # has no children; where a map drops the whole table, they are wanted without it.
-        stream_map = self.stream_maps[0]
-        if isinstance(stream_map, RemoveRecordTransform) or stream_map.get_filter_result(record):
+        dropped = isinstance(self.stream_maps[0], RemoveRecordTransform)
+        if self.untouched or dropped or self.passes_map(record):
             self._ids.append(record["id"])
         return ()
 
@@ -263,7 +263,7 @@ class ResellerCustomers(FullTable):
     @override
     def begin_early(self) -> None:
         # To find out which partitions there are is a request of its own, and fails in its own turn.
-        if self.run.settings.reseller_ids:
+        if self.run.settings.reseller_ids and self.partitions:
             super().begin_early()
 
     @override

@@ -34,7 +34,7 @@ class QuickClock(Clock):
         return super().now() + self._ahead
 
     def wait(self, seconds: float) -> None:
-        if self._cancelled.is_set():
+        if not self._ended.empty():
             raise Cancelled
         self.waits.append(seconds)
         self._ahead += max(0.0, seconds)

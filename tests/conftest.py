@@ -10,11 +10,13 @@ import pytest
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import Result, run_tap
+from tests.warehouse import Pipe, installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from partnercenter_emulator import Fault, Fixture
+    from tests.warehouse import Project
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,3 +101,16 @@ def broken(start: Start) -> Callable[..., Emulator]:
         return start(*faults, customers=8, resellers=1)
 
     return breaks
+
+
+@pytest.fixture(scope="session")
+def project() -> Iterator[Project]:
+    """One PostgreSQL server and one installation of the plugins for all tests that need them."""
+    with installed() as project:
+        yield project
+
+
+@pytest.fixture(scope="session")
+def pipe(project: Project) -> Pipe:
+    """The target of the project's environment, fed by the tap of the test process."""
+    return Pipe(project.server, project.program("target-postgres", "target-postgres"))

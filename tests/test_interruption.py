@@ -30,15 +30,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from partnercenter_demo.postgres import Server
     from tests.conftest import Start
+    from tests.warehouse import Pipe
 
 #: Seconds after which a test gives up on a process; nothing takes anywhere near as long.
 PATIENCE = 60
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 #: The fourth customer of the emulator, first of the second page.
 FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
-TARGET = "meltanolabs-target-postgres==0.8.1"
 
 
 @dataclass
@@ -289,12 +288,13 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
     assert_resumable(result.stdout.splitlines(), emulator)
 
 
-#: Ends the tap by a signal as soon as it holds the lock of the event that it waits for.
+#: Ends the tap by a signal as soon as it holds whatever lock its waiting takes.
 STRUCK_IN_A_LOCK = """
 import signal, sys, threading
 
 def strike(frame, event, argument):
-    if frame.f_code is threading.Condition.wait.__code__ and event == "call":
+    waits = event == "call" and frame.f_code is threading.Condition.wait.__code__
+    if waits or event == "c_call" and argument.__name__ == "get":
         if threading.current_thread() is threading.main_thread():
             sys.setprofile(None)
             signal.raise_signal(signal.SIGTERM)
@@ -389,43 +389,12 @@ def test_a_killed_tap_goes_on_from_the_last_whole_state(seed: int, start: Start)
 # With a real target
 
 
-@pytest.fixture(scope="session")
-def target() -> Iterator[str]:
-    """The program target-postgres, in an environment of its own."""
-    from partnercenter_demo.meltano import find_uv  # noqa: PLC0415 - of the demo's environment
-
-    with tempfile.TemporaryDirectory() as folder:
-        for arguments in (
-            ["venv", "--quiet", "--python", sys.executable, folder],
-            ["pip", "install", "--quiet", "--python", folder, TARGET],
-        ):
-            subprocess.run([find_uv(), *arguments], check=True)
-        yield str(Path(folder, "bin", "target-postgres"))
-
-
-@pytest.fixture(scope="session")
-def database() -> Iterator[Server]:
-    """A PostgreSQL server of our own."""
-    from partnercenter_demo.postgres import create, running  # noqa: PLC0415 - of the demo
-    from partnercenter_demo.workspace import Workspace  # noqa: PLC0415 - of the demo
-
-    with tempfile.TemporaryDirectory() as folder:
-        # Not tmp_path: under root the server is another user, who has to pass through here.
-        Path(folder).chmod(0o711)
-        workspace = Workspace(Path(folder))
-        with workspace.opened() as lock:
-            create(workspace)
-            with running(workspace, lock) as server:
-                yield server
-
-
 @dataclass
 class Loading:
     """An emulated partner and its schema in the warehouse; what the target confirmed is kept."""
 
     emulator: Emulator
-    server: Server
-    target: str
+    pipe: Pipe
     schema: str
     chance: random.Random
     state: dict[str, Any] | None = None
@@ -444,7 +413,7 @@ class Loading:
         ):
             json.dump(
                 {
-                    "sqlalchemy_url": self.server.sqlalchemy_url,
+                    "sqlalchemy_url": self.pipe.server.sqlalchemy_url,
                     "default_target_schema": self.schema,
                     "hard_delete": True,
                 },
@@ -452,7 +421,7 @@ class Loading:
             )
             config.flush()
             with subprocess.Popen(
-                [self.target, "--config", config.name],
+                [self.pipe.target, "--config", config.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -504,7 +473,7 @@ class Loading:
 
     def assert_equal(self) -> None:
         """The tables hold the rows of the API, and no others."""
-        with self.server.connect() as connection:
+        with self.pipe.server.connect() as connection:
             for stream, keys in held(self.emulator).items():
                 columns = ", ".join(f'"{name}"' for name in KEYS[stream])
                 rows = connection.execute(
@@ -528,11 +497,11 @@ ENDINGS = ["SIGKILL", "SIGTERM", "pipe closed", "target killed"]
 WORLDS, PASSES, KILLS = 5, 4, 5
 
 
-def interrupted_passes(number: int, server: Server, target: str) -> int:
+def interrupted_passes(number: int, pipe: Pipe) -> int:
     """Passes over a changing source, each interrupted often; returns how often."""
     options = Options(customers=30, resellers=2, seed=number + 1, latency=0.002)
     with Emulator(options) as emulator:
-        loading = Loading(emulator, server, target, f"world{number}", random.Random(number))  # noqa: S311
+        loading = Loading(emulator, pipe, f"world{number}", random.Random(number))  # noqa: S311
         killed = 0
         for _ in range(PASSES):
             for _ in range(KILLS):
@@ -548,10 +517,8 @@ def interrupted_passes(number: int, server: Server, target: str) -> int:
 
 
 @pytest.mark.e2e
-def test_a_hundred_killed_runs_leave_the_tables_of_the_api(database: Server, target: str) -> None:
+def test_a_hundred_killed_runs_leave_the_tables_of_the_api(pipe: Pipe) -> None:
     """Loaded with deletes on, interrupted anywhere, resumed: equal after every complete pass."""
     with ThreadPoolExecutor(WORLDS) as pool:
-        worlds = pool.map(
-            lambda number: interrupted_passes(number, database, target), range(WORLDS)
-        )
+        worlds = pool.map(lambda number: interrupted_passes(number, pipe), range(WORLDS))
         assert sum(worlds) == 100

@@ -215,22 +215,23 @@ def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "failure"),
+    ("changes", "failure"),
     [
-        ("companyProfile['nickname']", "KeyError"),
-        ("sha256(1)", "AttributeError"),
-        ("1 / 0", "ZeroDivisionError"),
+        ({"short": "companyProfile['nickname']"}, "KeyError"),
+        ({"__filter__": "companyProfile['nickname'] == 'x'"}, "KeyError"),
+        ({"short": "sha256(1)"}, "AttributeError"),
+        ({"short": "1 / 0"}, "ZeroDivisionError"),
     ],
 )
 def test_a_stream_map_that_does_not_fit_a_record(
-    expression: str,
+    changes: dict[str, str],
     failure: str,
     start: Start,
     sync: Sync,
 ) -> None:
     """It shows only on the record: the line names stream and setting, and holds nothing of it."""
     emulator = start(customers=3)
-    result = sync(emulator, stream_maps={"customers": {"short": expression}})
+    result = sync(emulator, stream_maps={"customers": changes})
     assert result.exit_code == 1
     assert result.error == (
         f"customers: stream_maps: an expression failed on a record ({failure}). A member may be "

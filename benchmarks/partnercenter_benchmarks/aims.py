@@ -111,10 +111,12 @@ def _quota(results: Results) -> Iterator[Aim]:
                 share = spread(run.refused / run.requests for run in runs)
                 few = share.middle <= 0.01  # noqa: PLR2004
                 yield Aim(f"{where}: refused", "at most 1 %", share, ".2%", few)
-                early = spread(float(run.inside_retry_after) for run in runs)
-                yield Aim(
-                    f"{where}: too early after a refusal", "none", early, ".0f", not early.most
+                # What is under way when one of them is refused cannot be called back.
+                early = spread(
+                    max(0.0, run.inside_retry_after - (run.concurrency - 1)) for run in runs
                 )
+                what = f"{where}: too early after a refusal, beyond those then under way"
+                yield Aim(what, "none", early, ".0f", not early.most)
 
 
 def _memory(results: Results) -> Iterator[Aim]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import Start
-    from tests.targets.chain import Project
     from tests.targets.rows import Row
+    from tests.warehouse import Project
 
 pytestmark = pytest.mark.e2e
 

@@ -16,7 +16,7 @@ from tests.truth import KEYS
 if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
     from tests.conftest import Start, Sync
-    from tests.targets.chain import Pipe, Project
+    from tests.warehouse import Pipe, Project
 
 SALT = "sea"
 CUSTOMERS = ("customers", "reseller_customers")

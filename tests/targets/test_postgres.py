@@ -10,7 +10,6 @@ from psycopg import sql
 from partnercenter_demo.failure import DemoError
 from partnercenter_emulator import Fault
 from tests.command_line import catalog_of
-from tests.targets.chain import DELETES
 from tests.targets.page import PAGE
 from tests.targets.rows import (
     assert_equal,
@@ -21,12 +20,13 @@ from tests.targets.rows import (
     tables,
 )
 from tests.truth import KEYS
+from tests.warehouse import DELETES
 
 if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
     from tests.conftest import Start
-    from tests.targets.chain import Pipe, Project
     from tests.targets.rows import Row
+    from tests.warehouse import Pipe, Project
 
 pytestmark = pytest.mark.e2e
 

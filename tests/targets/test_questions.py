@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
-from tests.targets.chain import DELETES
 from tests.targets.rows import assert_equal
+from tests.warehouse import DELETES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.targets.chain import Pipe
+    from tests.warehouse import Pipe
 
 pytestmark = pytest.mark.e2e
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Start
-    from tests.targets.chain import Pipe
+    from tests.warehouse import Pipe
 
 QUESTIONS = Path(__file__).parents[2] / "docs" / "sql"
 SCHEMA = "tap_partnercenter"

@@ -6,19 +6,23 @@ import json
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from partnercenter_demo import postgres
+from partnercenter_demo.meltano import Meltano
+from partnercenter_demo.workspace import Workspace
 from tests.command_line import Result, run_tap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from partnercenter_demo.meltano import Meltano
     from partnercenter_demo.postgres import Server
     from partnercenter_emulator import Emulator
 
+PLUGINS = ("tap-partnercenter", "target-postgres", "target-jsonl", "target-duckdb")
 DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
 
 
@@ -78,6 +82,21 @@ class Project:
         path = self.meltano.workspace.meltano / "loaders" / loader / "venv" / "bin" / name
         assert path.exists()
         return str(path)
+
+
+@contextmanager
+def installed() -> Iterator[Project]:
+    """Meltano with its plugins, and an empty PostgreSQL, both gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder))
+        with workspace.opened() as lock:
+            meltano = Meltano(workspace)
+            meltano.prepare()
+            with meltano.command("install", *PLUGINS, variables={}) as installation:
+                postgres.create(workspace)
+                with postgres.running(workspace, lock) as server:
+                    installation.finish()
+                    yield Project(meltano, server)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""Reading ahead: what is asked when, and that a failure comes out at its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from partnercenter_emulator import Fault
+from tests.truth import KEYS, assert_whole, held
+
+if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator
+    from tests.conftest import Start, Sync
+
+
+def places(emulator: Emulator) -> list[str]:
+    """Where the requests stood, in the order in which they were answered."""
+    return [request.place for request in emulator.requests]
+
+
+def test_a_long_partition_is_not_read_alone_in_the_end(start: Start, sync: Sync) -> None:
+    """Its next page goes before the first pages of the short ones behind it."""
+    emulator = start(customers=60, resellers=12, latency=0.05)
+    sizes = Counter(reseller_id for reseller_id, _ in held(emulator)["reseller_customers"])
+    (longest, _), (_, page_size), *_ = sizes.most_common()
+    others = [reseller_id for reseller_id in sizes if reseller_id != longest]
+    assert sizes[longest] > page_size
+    result = sync(
+        emulator,
+        reseller_ids=[longest, *others],
+        page_size=page_size,
+        max_concurrent_requests=2,
+    )
+    assert result.exit_code == 0
+    asked = [place for place in places(emulator) if place.startswith("partition")]
+    assert asked.count("partition_continuation") >= 1
+    assert asked[-1] == "partition"
+
+
+def test_the_next_stream_begins_while_the_last_child_is_awaited(start: Start, sync: Sync) -> None:
+    """Its records come out in their turn all the same."""
+    emulator = start(customers=6, resellers=2)
+    last = str([*emulator.customers()][-1]["id"])
+    emulator.faults = (Fault(place="relationships", customer_id=last, hang=0.5),)
+    result = sync(emulator)
+    assert result.exit_code == 0
+    asked = places(emulator)
+    assert asked.index("resellers") < len(asked) - 1 - asked[::-1].index("relationships")
+    streams = [m["stream"] for m in result.messages if m["type"] == "RECORD"]
+    assert streams.index("indirect_resellers") > max(
+        place for place, stream in enumerate(streams) if stream == "customer_relationships"
+    )
+
+
+def test_what_was_read_ahead_fails_in_its_turn(start: Start, sync: Sync) -> None:
+    """The stream before it is whole, and done with."""
+    emulator = start(Fault(place="resellers", status=403), customers=8, resellers=1)
+    result = sync(emulator, page_size=3)
+    assert result.exit_code == 1
+    assert result.error.startswith("indirect_resellers: ")
+    for stream in ("customers", "customer_relationships"):
+        assert sorted(result.keys(stream, *KEYS[stream])) == sorted(held(emulator)[stream])
+    assert "resume" not in result.state["bookmarks"]["customers"]
+
+
+def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: Sync) -> None:
+    """Where an earlier run stopped in it is still known, and two more runs complete everything."""
+    emulator = start(customers=8, resellers=1)
+    settings: dict[str, Any] = {
+        "page_size": 3,
+        "reseller_ids": [str(r["id"]) for r in emulator.resellers()],
+    }
+    emulator.faults = (Fault(place="partition_continuation", skip=1, status=400),)
+    first = sync(emulator, **settings)
+    resume = first.state["bookmarks"]["reseller_customers"]["resume"]
+    last = str([*emulator.customers()][-1]["id"])
+    emulator.faults = (Fault(place="relationships", customer_id=last, status=400, hang=0.2),)
+    second = sync(emulator, state=first.state, **settings)
+    assert (first.exit_code, second.exit_code) == (1, 1)
+    assert second.error.startswith("customer_relationships: ")
+    assert second.state["bookmarks"]["reseller_customers"]["resume"] == resume
+    assert "resume" in second.state["bookmarks"]["customers"]
+    emulator.faults = ()
+    third = sync(emulator, state=second.state, **settings)
+    assert third.exit_code == 0
+    runs = (first, second, third)
+    assert_whole([line for run in runs for line in run.stdout.splitlines()], emulator)
