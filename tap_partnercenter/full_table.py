@@ -166,7 +166,7 @@ class FullTable(PartnerCenterStream):
         room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),
-            held=1 if len(partitions) == 1 else room,
+            held=2 if len(partitions) == 1 else room,
         )
         for stream in self._pass_streams:
             # Only children are skipped; the table of the parent is whole.

@@ -11,7 +11,7 @@ import itertools
 import queue
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,6 +75,11 @@ class Pool:
         heapq.heappush(self._tasks, (place, next(self._submitted), task))
         self._tokens.put(None)
 
+    def has_earlier(self, place: int) -> bool:
+        """Tell whether a task before a place waits for a thread."""
+        tasks = self._tasks[:1]
+        return bool(tasks) and tasks[0][0] < place
+
     def close(self) -> None:
         """End the threads, each after what it is doing; what waits is not begun."""
         self._closed = True
@@ -88,6 +93,18 @@ class Pool:
                 return
             *_, task = heapq.heappop(self._tasks)
             task()
+
+
+class _Done(NamedTuple, Generic[T]):
+    """What a thread read: a piece or an error, and how it goes on with the source."""
+
+    reading: _Reading[T]
+    piece: T | None
+    error: Exception | None
+    #: Whether nothing follows.
+    last: bool
+    #: Whether the same thread reads the next piece already.
+    goes_on: bool
 
 
 class _Reading(Generic[T]):
@@ -133,11 +150,10 @@ class LookAhead(Generic[T]):
         self._readings: deque[_Reading[T]] = deque()
         #: Those of them that wait for a thread.
         self._resting: list[_Reading[T]] = []
-        self._ahead = 0
+        #: One for each piece, read or being read, that nobody has taken: any thread may add one.
+        self._ahead: deque[None] = deque()
         self._taking = False
-        self._done: queue.SimpleQueue[tuple[_Reading[T], T | None, Exception | None]] = (
-            queue.SimpleQueue()
-        )
+        self._done: queue.SimpleQueue[_Done[T]] = queue.SimpleQueue()
 
     def begin(self) -> None:
         """Read ahead before the first :meth:`take`; called again, go on with what is there."""
@@ -163,7 +179,7 @@ class LookAhead(Generic[T]):
             while not (reading.last and not reading.pieces):
                 self._wait_for(reading)
                 piece, error = reading.pieces.popleft()
-                self._ahead -= 1
+                self._ahead.pop()
                 if error is not None:
                     raise error
                 self._submit()
@@ -182,7 +198,7 @@ class LookAhead(Generic[T]):
         while not reading.pieces:
             try:
                 # Never without an end: a signal that comes just before a wait is seen after it.
-                self._put(*self._done.get(timeout=IDLE_AFTER))
+                self._put(self._done.get(timeout=IDLE_AFTER))
             except queue.Empty:
                 self._on_idle()
             else:
@@ -190,14 +206,14 @@ class LookAhead(Generic[T]):
 
     def _collect(self) -> None:
         while not self._done.empty():
-            self._put(*self._done.get())
+            self._put(self._done.get())
 
-    def _put(self, reading: _Reading[T], piece: T | None, error: Exception | None) -> None:
-        reading.pieces.append((piece, error))
-        if error is not None or reading.source.finished:
-            reading.last = True
-        else:
-            heapq.heappush(self._resting, reading)
+    def _put(self, done: _Done[T]) -> None:
+        done.reading.pieces.append((done.piece, done.error))
+        if done.last:
+            done.reading.last = True
+        elif not done.goes_on:
+            heapq.heappush(self._resting, done.reading)
 
     def _submit(self) -> None:
         """Have more read, the earliest sources first, as far as there is room."""
@@ -208,22 +224,34 @@ class LookAhead(Generic[T]):
                 # What is being taken may always go on, since all others wait for it; what was begun
                 # may fill twice the room, for a source that stops half-way is read alone later.
                 taken = self._taking and first is self._readings[0]
-                if self._ahead >= 2 * self._held and not taken:
+                if len(self._ahead) >= 2 * self._held and not taken:
                     return
                 heapq.heappop(self._resting)
             else:
-                source = self._sources() if self._ahead < self._held else None
+                source = self._sources() if len(self._ahead) < self._held else None
                 if source is None:
                     return
                 first = _Reading(source, self._pool.next_place())
                 self._readings.append(first)
-            self._ahead += 1
+            self._ahead.append(None)
             self._pool.submit(first.place, lambda reading=first: self._read(reading))  # type: ignore[misc]
 
     def _read(self, reading: _Reading[T]) -> None:
-        try:
-            piece = reading.source.read()
-        except Exception as error:  # noqa: BLE001 - raised again at its place
-            self._done.put((reading, None, error))
-        else:
-            self._done.put((reading, piece, None))
+        """Read a piece, and the next ones as long as there is room and nobody comes first.
+
+        The main thread is at work meanwhile: to wait for its word would cost time at each piece.
+        """
+        goes_on = True
+        while goes_on:
+            try:
+                piece = reading.source.read()
+            except Exception as error:  # noqa: BLE001 - raised again at its place
+                self._done.put(_Done(reading, None, error, last=True, goes_on=False))
+                return
+            last = reading.source.finished
+            goes_on = not (
+                last or len(self._ahead) >= self._held or self._pool.has_earlier(reading.place)
+            )
+            if goes_on:
+                self._ahead.append(None)
+            self._done.put(_Done(reading, piece, None, last, goes_on))

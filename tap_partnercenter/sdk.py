@@ -163,6 +163,10 @@ class PlainStream(RESTStream[Any]):
             and not stream_map.flattening_enabled
         )
 
+    @cached_property
+    def _alias(self) -> str:
+        return self.stream_maps[0].stream_alias
+
     def passes_map(self, record: dict[str, Any]) -> bool:
         """Tell whether the stream map lets a record through.
 
@@ -196,7 +200,7 @@ class PlainStream(RESTStream[Any]):
             with self._mapping():
                 super()._write_record_message(record)
             return
-        self._writer.write_record(self.stream_maps[0].stream_alias, record, self._stream_version)
+        self._writer.write_record(self._alias, record, self._stream_version)
         self.state_manager.is_flushed = False
 
     @override

@@ -81,8 +81,11 @@ class Customers(FullTable):
         # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
         # lines and a growing STATE for each customer. A customer that a stream map filters out
         # has no children; where a map drops the whole table, they are wanted without it.
-        dropped = isinstance(self.stream_maps[0], RemoveRecordTransform)
-        if self.untouched or dropped or self.passes_map(record):
+        if (
+            self.untouched
+            or isinstance(self.stream_maps[0], RemoveRecordTransform)
+            or self.passes_map(record)
+        ):
             self._ids.append(record["id"])
         return ()
 
