@@ -20,14 +20,17 @@ RUN uv venv /opt/meltano \
 WORKDIR /project
 COPY meltano.yml ./
 # Without an address to install it from, Meltano takes the tap that is on the PATH. The folders are
-# those that Meltano would make when it starts, which the user below may not.
+# those that Meltano would make when it starts, which the user below may not; into run it writes.
 RUN sed -i '/pip_url: -e \./d' meltano.yml \
  && /opt/meltano/bin/meltano install loader target-postgres \
  && rm -rf .meltano/meltano.db* .meltano/run \
- && mkdir -p .meltano/run .meltano/extractors/tap-partnercenter
+ && mkdir -p .meltano/run .meltano/extractors/tap-partnercenter \
+ && chmod 1777 .meltano/run
 
 FROM python:3.13-slim-bookworm AS meltano
-ENV PATH=/opt/meltano/bin:/opt/tap/bin:$PATH MELTANO_PROJECT_ROOT=/project HOME=/tmp
+# The database is a default that lasts as long as the container.
+ENV PATH=/opt/meltano/bin:/opt/tap/bin:$PATH MELTANO_PROJECT_ROOT=/project HOME=/tmp \
+    MELTANO_DATABASE_URI=sqlite:////tmp/meltano.db
 COPY --from=project /opt /opt
 COPY --from=project /project /project
 WORKDIR /project

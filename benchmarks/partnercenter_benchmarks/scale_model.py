@@ -6,7 +6,10 @@ emulator's :class:`Quota` refuses them. Around them stands what a run does with 
 - A shard is one process of the tap. It reads the whole list of customers, page after page, and the
   relationships of its own customers; then the list of resellers, and the customers of its own
   resellers. It knows nothing of the other shards.
-- Pages and children are read ahead by the rules of `tap_partnercenter.lookahead`.
+- Pages and children are read ahead by the rules of `tap_partnercenter.lookahead`, but a free thread
+  takes what has waited longest, where the tap's takes the earliest source; and a stream begins when
+  the one before is over, where the tap's begins while threads are idle. That makes seconds at the
+  end of a stream.
 - An answer takes between half and one and a half times the mean latency. A refusal takes as long,
   although a gateway may be quicker: meanwhile more requests run into it.
 - The service counts a request when it is sent, and names whole seconds with a refusal, rounded up.

@@ -2,7 +2,7 @@
 with pairs as (
   select m.id,
          r.name,
-         rank() over (partition by m.id order by m._sdc_table_version desc) as age
+         rank() over (partition by m.id order by m._sdc_table_version desc nulls last) as age
   from reseller_customers m
   left join indirect_resellers r on r.id = m.reseller_id
 )

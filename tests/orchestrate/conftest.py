@@ -15,19 +15,18 @@ from urllib.parse import quote
 
 import pytest
 import yaml
-from psycopg import sql
 
 from partnercenter_demo import postgres
-from partnercenter_demo.meltano import EXTRACTOR, LOADER, MELTANO, Meltano, find_uv
-from partnercenter_demo.workspace import PROJECT, Workspace
+from partnercenter_demo.meltano import MELTANO, find_uv
+from partnercenter_demo.workspace import PROJECT
 from partnercenter_emulator import Emulator, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import psycopg
-
+    from partnercenter_demo.meltano import Meltano
     from partnercenter_demo.postgres import Server
+    from tests.warehouse import Project
 
 ORCHESTRATE = PROJECT / "orchestrate"
 
@@ -60,48 +59,16 @@ class Chain:
             "XDG_STATE_HOME": str(system / "logs"),
         }
 
-    def rows(self, schema: str) -> dict[str, list[dict[str, Any]]]:
-        """The tables of a schema, whole rows but for the loader's columns, in a fixed order."""
-        with self.server.connect() as connection:
-            tables = connection.execute(
-                "select table_name from information_schema.tables where table_schema = %s",
-                [schema],
-            )
-            return {table: _rows(connection, schema, table) for (table,) in tables.fetchall()}
-
-
-def _rows(
-    connection: psycopg.Connection[tuple[Any, ...]], schema: str, table: str
-) -> list[dict[str, Any]]:
-    found = connection.execute(sql.SQL("select * from {}").format(sql.Identifier(schema, table)))
-    names = [column.name for column in found.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in found]
-    own = [{name: row[name] for name in row if not name.startswith("_sdc_")} for row in rows]
-    return sorted(own, key=repr)
-
 
 @pytest.fixture(scope="session")
-def chain() -> Iterator[Chain]:
-    """PostgreSQL and Meltano, both of our own."""
-    with tempfile.TemporaryDirectory() as name, ExitStack() as running:
-        folder = Path(name)
-        # Not tmp_path: under root the server is another user, who has to pass through here.
-        folder.chmod(0o711)
-        workspace = Workspace(folder / "workspace")
-        lock = running.enter_context(workspace.opened())
-        meltano = Meltano(workspace)
-        meltano.prepare()
-        install = running.enter_context(meltano.command("install", EXTRACTOR, LOADER, variables={}))
-        postgres.create(workspace)
-        server = running.enter_context(postgres.running(workspace, lock))
-        programs = folder / "bin"
-        programs.mkdir()
-        script = programs / "meltano"
+def chain(project: Project) -> Iterator[Chain]:
+    """The project's Meltano as a program named `meltano`, and its warehouse."""
+    with tempfile.TemporaryDirectory() as name:
+        script = Path(name, "meltano")
         command = f"{find_uv()} tool run --quiet --python {sys.executable} --from {MELTANO}"
         script.write_text(f'#!/bin/sh\nexec {command} meltano "$@"\n')
         script.chmod(0o755)
-        install.finish()
-        yield Chain(server, meltano, programs)
+        yield Chain(project.server, project.meltano, Path(name))
 
 
 @dataclass(frozen=True)

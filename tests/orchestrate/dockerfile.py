@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-FOLDERS = ("opt", "project", "source", "wheels")
+FOLDERS = ("opt", "project", "source", "tmp", "wheels")
 
 
 @dataclass

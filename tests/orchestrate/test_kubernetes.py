@@ -51,6 +51,13 @@ def test_each_index_is_a_shard() -> None:
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 
+def test_the_retries_outlast_the_lock_of_a_pod_that_was_killed() -> None:
+    """Meltano keeps the state id of a process that says nothing any more for five minutes."""
+    retries = manifest("job.yaml")["spec"]["backoffLimitPerIndex"]
+    # Kubernetes doubles the pause from ten seconds on, up to six minutes.
+    assert sum(min(10 * 2**retry, 360) for retry in range(retries - 1)) > 300
+
+
 def test_the_pods_run_what_airflow_runs() -> None:
     """With the same state ids, so that one can take over from the other."""
     spec = manifest("job.yaml")["spec"]
