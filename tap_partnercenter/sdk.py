@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
@@ -81,6 +81,20 @@ class PlainTap(Tap):
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         # Setting other handlers after the SDK's would leave a gap while the tap is made.
         self.end_by_signal(signum)
+
+
+@contextmanager
+def _told_by_name(stream: str) -> Iterator[None]:
+    """Tell stream and setting when an expression stumbles over a record."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The SDK catches what is wrong with an expression, not what goes wrong within it.
+        message = (
+            f"{stream}: stream_maps: an expression failed on a record ({type(error).__name__}). "
+            "A member may be missing or null: ask for it with get() or test it first."
+        )
+        raise MapExpressionError(message) from error
 
 
 class PlainStream(RESTStream[Any]):
@@ -173,31 +187,20 @@ class PlainStream(RESTStream[Any]):
         Raises:
             MapExpressionError: If its filter stumbles over the record.
         """
-        with self._mapping():
+        with self._mapping:
             return self.stream_maps[0].get_filter_result(record)
 
-    @contextmanager
-    def _mapping(self) -> Iterator[None]:
-        """Tell stream and setting when an expression stumbles over a record."""
-        try:
-            yield
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            if not isinstance(self.stream_maps[0], CustomStreamMap):
-                raise
-            # The SDK catches what is wrong with an expression, not what goes wrong within it.
-            message = (
-                f"{self.name}: stream_maps: an expression failed on a record "
-                f"({type(error).__name__}). A member may be missing or null: ask for it with "
-                "get() or test it first."
-            )
-            raise MapExpressionError(message) from error
+    @property
+    def _mapping(self) -> AbstractContextManager[None]:
+        mapped = isinstance(self.stream_maps[0], CustomStreamMap)
+        return _told_by_name(self.name) if mapped else nullcontext()
 
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
         # The SDK walks through each record to look for deselected fields, copies it for its maps
         # and makes an object of it, which takes longer than all the rest.
         if not self.untouched:
-            with self._mapping():
+            with self._mapping:
                 super()._write_record_message(record)
             return
         self._writer.write_record(self._alias, record, self._stream_version)

@@ -85,3 +85,23 @@ def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: 
     assert third.exit_code == 0
     runs = (first, second, third)
     assert_whole([line for run in runs for line in run.stdout.splitlines()], emulator)
+
+
+def test_one_request_at_once_is_the_plain_order(start: Start, sync: Sync) -> None:
+    """Nothing is read ahead, from no stream."""
+    emulator = start(customers=6, resellers=2)
+    resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
+    result = sync(emulator, reseller_ids=resellers, max_concurrent_requests=1)
+    assert result.exit_code == 0
+    expected = ["token", "customers", *["relationships"] * 6, "resellers", *["partition"] * 2]
+    assert places(emulator) == expected
+
+
+def test_a_connection_test_reads_nothing_ahead(start: Start, sync: Sync) -> None:
+    """One request for each stream."""
+    emulator = start(customers=6, resellers=2)
+    resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
+    result = sync(emulator, "--test", reseller_ids=resellers)
+    assert result.exit_code == 0
+    expected = ["token", "customers", "relationships", "resellers", "partition"]
+    assert places(emulator) == expected

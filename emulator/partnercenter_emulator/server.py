@@ -61,18 +61,25 @@ class _Server(uvicorn.Server):
 
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        loop = asyncio.get_running_loop()
+        # Accept no more, but close later: a server that is closed while a connection is being
+        # accepted loses that one, open (CPython issue 109564).
+        with contextlib.suppress(NotImplementedError):
+            for server in self.servers:
+                for listening in server.sockets:
+                    loop.remove_reader(listening.fileno())
         # A connection closes when the loop comes round to it, and only then do requests that wait
         # see their client leave. One that is just being accepted is a task, and no connection yet.
-        ends = asyncio.get_running_loop().time() + SHUTDOWN_TIMEOUT
+        ends = loop.time() + SHUTDOWN_TIMEOUT
         this = asyncio.current_task()
         while self.server_state.connections or asyncio.all_tasks() - {this}:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
-            if asyncio.get_running_loop().time() > ends:
-                return
+            if loop.time() > ends:
+                break
             await asyncio.sleep(0.001)
+        for server in self.servers:
+            server.close()
 
     def stop(self) -> None:
         self._stop.set()
