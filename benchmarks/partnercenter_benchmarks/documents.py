@@ -11,6 +11,8 @@ from .results import save
 from .tables import sections
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,17 +31,16 @@ def write(results: Results) -> None:
     """Keep the figures, and write page and chart from them."""
     save(results, KEPT)
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(filled(page, results), encoding="utf-8")
+    PAGE.write_text(filled(page, sections(results)), encoding="utf-8")
     CHART.write_text(chart(results), encoding="utf-8")
 
 
-def filled(page: str, results: Results) -> str:
+def filled(page: str, parts: Mapping[str, str]) -> str:
     """Return the page with every part between marks written anew.
 
     Raises:
         ValueError: If the marks and the parts are not the same ones.
     """
-    parts = sections(results)
     named = [match["name"] for match in _PART.finditer(page)]
     if sorted(named) != sorted(parts) or page.count(_END) != len(named):
         message = f"the page has marks for {named}, the figures have {sorted(parts)}"

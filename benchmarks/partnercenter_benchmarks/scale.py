@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from .scale_figures import FULL, QUICK, ScaleFigures, cases, load, run, save
 from .scale_tables import operating_sections, sections, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from .results import Results
     from .scale_figures import Sizes
@@ -23,11 +22,6 @@ if TYPE_CHECKING:
 KEPT = documents.ROOT / "benchmarks" / "scale.json"
 PAGE = documents.ROOT / "docs" / "scale.md"
 OPERATING_PAGE = documents.ROOT / "docs" / "operating.md"
-_END = "<!-- end of figures -->"
-_PART = re.compile(
-    rf"(<!-- figures: (?P<name>\w+) -->\n).*?(?=^{_END})",
-    re.DOTALL | re.MULTILINE,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,20 +66,7 @@ def pages(figures: ScaleFigures, results: Results) -> Iterator[tuple[Path, str]]
         (PAGE, sections(figures, results)),
         (OPERATING_PAGE, operating_sections(figures, results)),
     ):
-        yield path, filled(path.read_text(encoding="utf-8"), parts)
-
-
-def filled(page: str, parts: Mapping[str, str]) -> str:
-    """Return the page with every part between marks written anew.
-
-    Raises:
-        ValueError: If the marks and the parts are not the same ones.
-    """
-    named = [match["name"] for match in _PART.finditer(page)]
-    if sorted(named) != sorted(parts) or page.count(_END) != len(named):
-        message = f"the page has marks for {named}, the figures have {sorted(parts)}"
-        raise ValueError(message)
-    return _PART.sub(lambda match: f"{match[1]}\n{parts[match['name']]}\n\n", page)
+        yield path, documents.filled(path.read_text(encoding="utf-8"), parts)
 
 
 def _simulate(sizes: Sizes) -> ScaleFigures:

@@ -25,7 +25,7 @@ def test_the_page_shows_the_stored_figures() -> None:
     """Nobody has changed the one without the other."""
     stored = load(documents.KEPT)
     page = documents.PAGE.read_text(encoding="utf-8")
-    assert documents.filled(page, stored) == page
+    assert documents.filled(page, sections(stored)) == page
     assert documents.CHART.read_text(encoding="utf-8") == chart(stored)
 
 
@@ -79,7 +79,7 @@ def test_a_session_that_measured_nothing_has_tables_too() -> None:
 def test_marks_and_parts_must_agree() -> None:
     """A part without a place would be lost silently."""
     with pytest.raises(ValueError, match="session"):
-        documents.filled("no marks", session())
+        documents.filled("no marks", sections(session()))
 
 
 def test_measuring_again_replaces_a_case() -> None:

@@ -280,7 +280,7 @@ def test_a_session_without_the_figures_shows_none(quick: ScaleFigures) -> None:
 def test_marks_and_parts_must_agree() -> None:
     """A part without a place would be lost silently."""
     with pytest.raises(ValueError, match="shards"):
-        scale.filled("no marks", {"shards": ""})
+        documents.filled("no marks", {"shards": ""})
 
 
 @pytest.mark.parametrize(
