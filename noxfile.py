@@ -9,6 +9,7 @@ MEMBERS = ["benchmarks", "demo", "emulator"]
 OWN = ["tap-partnercenter", *(f"partnercenter-{member}" for member in MEMBERS)]
 PACKAGES = [option for folder in [".", *MEMBERS] for option in ("-e", folder)]
 PINNED = ["--constraint", "constraints.txt"]
+NEXT_SDK = "singer-sdk[msgspec]>=0.55.0b7"
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv"
@@ -58,6 +59,17 @@ def chains(session: nox.Session) -> None:
     """Run whole chains through Meltano into real targets."""
     _install(session, "test")
     session.run("pytest", "-m", "e2e", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0], default=False)
+def next_sdk(session: nox.Session) -> None:
+    """Run the quick tests on the next version of the SDK, betas too.
+
+    It may fail: what fails here has to be right before the pin in pyproject.toml moves.
+    """
+    _install(session, "test")
+    session.install("--prerelease", "allow", "--upgrade-package", "singer-sdk", NEXT_SDK)
+    session.run("python", "-m", "pytest", "-m", "not e2e", *session.posargs)
 
 
 @nox.session(python=False, default=False)

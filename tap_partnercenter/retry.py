@@ -6,7 +6,7 @@ import datetime as dt
 import email.utils
 import functools
 import random
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import backoff
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.report import Report
+
+    #: A stream's logger is a plain one up to version 0.54 of the SDK.
+    Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +42,7 @@ class Patience:
         self._report = report
         self._max_seconds = max_seconds
 
-    def with_retries(self, call: Callable[P, T], logger: logging.Logger) -> Callable[P, T]:
+    def with_retries(self, call: Callable[P, T], logger: Logger) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and patience lasts.
 
         The caller meets the last :class:`TryAgain` when patience is over.
@@ -72,7 +75,7 @@ class _Retries:
         clock: Clock,
         report: Report,
         max_seconds: float,
-        logger: logging.Logger,
+        logger: Logger,
     ) -> None:
         self._clock = clock
         self._report = report

@@ -64,10 +64,18 @@ class _QuietTimer(metrics.Timer):
 
 
 class PlainTap(Tap):
-    """A tap that a signal ends with an exit code of its own.
+    """A tap that knows all of its settings, and that a signal ends with an exit code of its own.
 
     The SDK's handlers end the process with 0, as if everything had been read.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Add the SDK's own settings to the tap's.
+
+        The SDK adds them to this schema when it makes a tap, and from 0.55 on to a copy of it.
+        """
+        super().__init_subclass__()
+        cls.append_builtin_config(cls.config_jsonschema)
 
     @abstractmethod
     def end_by_signal(self, number: int) -> None:

@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 import click
 from singer_sdk import Tap
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
-from singer_sdk.helpers.capabilities import PluginCapabilities
 from tqdm.contrib.logging import logging_redirect_tqdm
 from typing_extensions import override
 
@@ -50,11 +49,14 @@ class TapPartnerCenter(PlainTap):
     """Singer tap for the Microsoft Partner Center REST API."""
 
     name = "tap-partnercenter"
-    # A copy: the SDK adds its own settings to it.
+    # A copy: `PlainTap` adds the SDK's own settings to it.
     config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(CONFIG_JSONSCHEMA)
-    # BATCH would write one file for each page of the child stream.
+    # BATCH would write one file for each page of the child stream. START_DATE, which the SDK has
+    # from 0.55 on, is for incremental streams.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
-        capability for capability in Tap.capabilities if capability is not PluginCapabilities.BATCH
+        capability
+        for capability in Tap.capabilities
+        if capability.value not in {"batch", "start-date"}
     ]
     message_writer_class = BlockWriter
     message_writer: BlockWriter
@@ -213,8 +215,6 @@ class TapPartnerCenter(PlainTap):
         """
         try:
             if config.parse_env:
-                # The SDK adds its own settings only when it makes a tap.
-                cls.append_builtin_config(cls.config_jsonschema)
                 _check_environment(cls.config_jsonschema)
             return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
         except ConfigValidationError as error:
