@@ -128,20 +128,24 @@ class FullTable(PartnerCenterStream):
 
     @cached_property
     def _checkpoint(self) -> Checkpoint:
-        settings = self.run.settings
+        settings, given = self.run.settings, self._partner_tap.given
+        partitions = [_partition(context) for context in self._contexts]
         # What an earlier run emitted counts only if it emitted the same things.
         scope = [
             settings.tenant_id,
             settings.delete_vanished,
             [settings.shard.count, settings.shard.index],
             # Settings of the SDK change what a record looks like, and which records there are.
-            {k: v for k, v in self.config.items() if k not in CONFIG_JSONSCHEMA["properties"]},
-            {stream.name: _selection(stream) for stream in self._pass_streams},
+            {k: v for k, v in given.items() if k not in CONFIG_JSONSCHEMA["properties"]},
+            # So do the catalog's schema and selection.
+            {
+                stream.name: [stream.effective_schema, _selection(stream)]
+                for stream in self._pass_streams
+            },
+            partitions,
         ]
-        partitions = [_partition(context) for context in self._contexts]
         # Not `stream_state`: a stream that is begun early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
-        scope = [*scope, partitions]
         return Checkpoint(bookmarks, self.name, settings.api_url, partitions, scope)
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:

@@ -96,6 +96,13 @@ class TapPartnerCenter(PlainTap):
             ResellerCustomers(self),
         ]
 
+    @override
+    def setup_mapper(self) -> None:
+        # The SDK's mapper takes `__else__`, `__alias__` and `__source__` out of the maps it reads.
+        #: The settings as they were given.
+        self.given: dict[str, Any] = copy.deepcopy(dict(self.config))
+        super().setup_mapper()
+
     @cached_property
     def run(self) -> Run:
         """The objects that live for one run."""

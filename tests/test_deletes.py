@@ -67,23 +67,43 @@ def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sy
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("before", "changed"),
     [
-        {"stream_map_config": {"least": 1}},
-        {"flattening_enabled": True, "flattening_max_depth": 1},
-        {"emit_activate_version_messages": True},
+        ({}, {"stream_map_config": {"least": 1}}),
+        ({}, {"flattening_enabled": True, "flattening_max_depth": 1}),
+        ({}, {"emit_activate_version_messages": True}),
+        # What the SDK's mapper takes out of the settings it is given.
+        (
+            {"stream_maps": {"customers": {}, "__else__": None}},
+            {"stream_maps": {"customers": {}}},
+        ),
     ],
 )
 def test_other_settings_need_another_pass(
+    before: dict[str, Any],
     changed: dict[str, Any],
     start: Start,
     sync: Sync,
 ) -> None:
     """What an interrupted run emitted counts only if it would be emitted so again."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=400), customers=9)
-    interrupted = sync(emulator, page_size=3)
+    interrupted = sync(emulator, page_size=3, **before)
+    assert interrupted.exit_code == 1
     again = sync(emulator, page_size=3, state=interrupted.state, **changed)
     assert again.exit_code == 0
+    found = [m for m in again.messages if m["type"] == "RECORD" and m["stream"] == "customers"]
+    assert len(found) == 9
+
+
+def test_another_schema_in_the_catalog_needs_another_pass(start: Start, sync: Sync) -> None:
+    """A field must not be a truth value in one half of the table and text in the other."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=400), customers=9)
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
+    stream["schema"]["properties"]["allowDelegatedAccess"] = {"type": ["string", "null"]}
+    interrupted = sync(emulator, page_size=3, catalog=catalog)
+    assert interrupted.exit_code == 1
+    again = sync(emulator, page_size=3, catalog=catalog_of("customers"), state=interrupted.state)
     assert again.keys("customers", "id") == held(emulator)["customers"]
 
 
