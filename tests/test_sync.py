@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
 
-from partnercenter_emulator import Emulator, Options
+from partnercenter_emulator import Emulator, Fixture, Options
 from tests.command_line import catalog_of, run_tap
-from tests.truth import KEYS, held
+from tests.truth import KEYS, assert_complete, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +25,10 @@ def without_times(result: Result) -> list[dict[str, Any]]:
     for message in messages:
         message.pop("time_extracted", None)
     return [message for message in messages if message["type"] != "STATE"]
+
+
+def ids(kind: int, count: int) -> list[str]:
+    return [str(uuid.UUID(int=kind << 64 | number)) for number in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,24 @@ def test_every_record_fits_the_schema_sent_before_it(result: Result) -> None:
         elif message["type"] == "RECORD":
             schemas[message["stream"]].validate(message["record"])
     assert set(schemas) == set(KEYS)
+
+
+def test_full_pages_of_the_default_size_lose_nothing(start: Start, sync: Sync) -> None:
+    """Two full pages of customers, of a reseller's customers, and one of relationships."""
+    customers, resellers = ids(1, 1000), ids(2, 2)
+    fixture = Fixture(
+        customers=[{"id": customer} for customer in customers],
+        resellers=[{"id": reseller} for reseller in resellers],
+        memberships=[(customer, resellers[0]) for customer in customers]
+        + [(customer, resellers[1]) for customer in customers[:500]],
+        relationships={customers[499]: [{"id": partner} for partner in ids(3, 500)]},
+    )
+    emulator = start(fixture=fixture)
+    assert_complete(sync(emulator), emulator)
+    pages = emulator.stats().by_place
+    assert pages["customers"] == pages["continuation"] == {"200": 1}
+    assert pages["partition"] == {"200": 2}
+    assert pages["partition_continuation"] == {"200": 1}
 
 
 def test_two_runs_say_the_same(provider: Emulator, result: Result) -> None:
