@@ -48,14 +48,14 @@ class FullTable(PartnerCenterStream):
         self.stream_state  # noqa: B018 - makes the bookmark: the stream's turn has come
         if self._version is None:
             self._begin(self._checkpoint.position(self.run.clock.now()))
-        if self._contexts.index(context) < self._first:
+        if self._place(context) < self._first:
             return  # the earlier run read it
         try:
             yield from self._walk(context)
         except ExpiredCheckpoint as error:
             self.logger.info("%s: %s; the stream is read from its start", self.name, error.reason)
             self._begin(None)
-            for earlier in self._contexts[: self._contexts.index(context) + 1]:
+            for earlier in self._contexts[: self._place(context) + 1]:
                 yield from self._walk(earlier)
 
     def after_records(self) -> None:
@@ -113,7 +113,15 @@ class FullTable(PartnerCenterStream):
         """Tell how much of the stream is read: known are the partitions, but not their sizes."""
         if context is None:
             return ""
-        return f"({self._contexts.index(context) + 1} of {len(self._contexts)} partitions)"
+        return f"({self._place(context) + 1} of {len(self._contexts)} partitions)"
+
+    def _place(self, context: Context | None) -> int:
+        """Tell which of the partitions a context is, counted from 0."""
+        return self._places[_partition(context)]
+
+    @cached_property
+    def _places(self) -> dict[str | None, int]:
+        return {_partition(context): place for place, context in enumerate(self._contexts)}
 
     @cached_property
     def _pass_streams(self) -> list[PartnerCenterStream]:
@@ -191,10 +199,10 @@ class FullTable(PartnerCenterStream):
         if self.ABORT_AT_RECORD_COUNT is not None:
             return  # a test is no pass
         if following is None:
-            later = self._contexts[self._contexts.index(context) + 1 :]
-            if not later:
+            later = self._place(context) + 1
+            if later == len(self._contexts):
                 return  # the end of the pass clears the checkpoint
-            context = later[0]
+            context = self._contexts[later]
         skipped = sum(stream.skipped for stream in self._pass_streams)
         assert self._version is not None  # noqa: S101 - `_walk` runs within a pass
         self._checkpoint.save(Position(self._version, _partition(context), following, skipped))

@@ -15,6 +15,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from partnercenter_emulator import Emulator, Fault, Fixture
 from tap_partnercenter.records import Shape
 from tap_partnercenter.sdk import PlainStream
+from tap_partnercenter.streams import ResellerCustomers
 from tests.command_line import catalog_of, run_tap
 
 if TYPE_CHECKING:
@@ -88,6 +89,35 @@ def test_messages_and_lines_are_bounded_by_pages(
     assert result.counts["SCHEMA"] == 4
     assert max(map(len, states)) < 1200
     assert len(result.stderr.splitlines()) <= 17
+
+
+@pytest.mark.parametrize("resellers", [20, 200])
+def test_a_page_costs_the_same_with_ten_times_the_resellers(
+    resellers: int,
+    start: Start,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A partition is not looked for among all the others at each page."""
+    compared = 0
+
+    class Counting(dict[str, str]):
+        """A partition that counts how often it is compared."""
+
+        __hash__ = None
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+    named = vars(ResellerCustomers)["partitions"].fget
+    partitions = property(lambda stream: [Counting(context) for context in named(stream)])
+    monkeypatch.setattr(ResellerCustomers, "partitions", partitions)
+    catalog = catalog_of("reseller_customers")
+    result = sync(start(customers=20, resellers=resellers), catalog=catalog)
+    assert result.exit_code == 0
+    assert 0 < compared < 10 * resellers
 
 
 # The stock path: what the SDK would write without the tap's own short cuts.
