@@ -144,7 +144,13 @@ class TapPartnerCenter(PlainTap):
             # If nobody reads it, it is the command line's to say, not the interpreter's at its end.
             sys.stdout.flush()
             return
-        with cls._running(config, state=_json(state), catalog=_json(catalog)) as tap:
+        bookmarks = _json(state, or_empty=True)
+        if state is not None and bookmarks is None:
+            cls.logger.warning(
+                "%s: the state file is empty, so everything is read from the start",
+                state.name,
+            )
+        with cls._running(config, state=bookmarks, catalog=_json(catalog)) as tap:
             tap.sync_all()
 
     @classmethod
@@ -276,8 +282,13 @@ def _check_environment(schema: Mapping[str, Any]) -> None:
         raise ConfigValidationError(message, errors=wrong)
 
 
-def _json(file: IO[str] | None) -> dict[str, Any] | None:
+def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | None:
     """Read a state or catalog file.
+
+    Args:
+        file: To read, if any.
+        or_empty: Whether an empty file counts as none: `… | tail -1 > state.json` leaves one when
+            the target dies before its first STATE.
 
     Raises:
         click.UsageError: If it holds no JSON object.
@@ -285,7 +296,10 @@ def _json(file: IO[str] | None) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        content = json.load(file)
+        text = file.read()
+        if or_empty and not text.strip():
+            return None
+        content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import Settings, problems
 from tests.command_line import run_tap
+from tests.truth import assert_complete
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,8 +257,28 @@ def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("option", ["--state", "--catalog"])
-@pytest.mark.parametrize("content", ["{", "[1]"])
+@pytest.mark.parametrize("content", ["", "\n", " \n\n"])
+def test_an_empty_state_file_is_no_state(
+    content: str,
+    start: Start,
+    sync: Sync,
+    tmp_path: Path,
+) -> None:
+    """`… | tail -1 > state.json` leaves one when the target dies: the next night must go on."""
+    path = tmp_path / "state.json"
+    path.write_text(content, encoding="utf-8")
+    emulator = start()
+    result = sync(emulator, "--state", str(path))
+    assert_complete(result, emulator)
+    assert result.levels("WARNING") == [
+        f"{path}: the state file is empty, so everything is read from the start",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "content"),
+    [*itertools.product(["--state", "--catalog"], ["{", "[1]"]), ("--catalog", "")],
+)
 def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> None:
     """State and catalog are read before anything is sent."""
     path = tmp_path / "broken.json"
