@@ -18,8 +18,10 @@ from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator, Mapping
     from types import FrameType, TracebackType
+
+    from singer_sdk.singerlib import RecordMessage
 
     from tap_partnercenter.output import BlockWriter
 
@@ -103,6 +105,18 @@ def _told_by_name(stream: str) -> Iterator[None]:
             "A member may be missing or null: ask for it with get() or test it first."
         )
         raise MapExpressionError(message) from error
+
+
+def _spread_null_objects(
+    record: dict[str, Any],
+    columns: Mapping[str, Any],
+    separator: str,
+) -> None:
+    """Make what was a null object null in each of its columns."""
+    for name in [name for name, value in record.items() if value is None and name not in columns]:
+        del record[name]
+        inside = f"{name}{separator}"
+        record.update({column: None for column in columns if column.startswith(inside)})
 
 
 class PlainStream(RESTStream[Any]):
@@ -213,6 +227,29 @@ class PlainStream(RESTStream[Any]):
             return
         self._writer.write_record(self._alias, record, self._stream_version)
         self.state_manager.is_flushed = False
+
+    @cached_property
+    def _flat(self) -> dict[str, tuple[Mapping[str, Any], str]]:
+        """The columns of each flattened table, and what stands between the parts of their names."""
+        return {
+            stream_map.stream_alias: (
+                stream_map.transformed_schema["properties"],
+                stream_map.flattening_options.separator,
+            )
+            for stream_map in self.stream_maps
+            if stream_map.flattening_options and stream_map.flattening_enabled
+        }
+
+    @override
+    def _generate_record_messages(
+        self,
+        record: dict[str, Any],
+    ) -> Generator[RecordMessage, None, None]:
+        # The SDK flattens objects only, so a null one keeps a name that the SCHEMA does not have.
+        for message in super()._generate_record_messages(record):
+            if message.stream in self._flat:
+                _spread_null_objects(message.record, *self._flat[message.stream])
+            yield message
 
     @override
     def _write_schema_message(self) -> None:

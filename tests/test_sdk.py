@@ -19,7 +19,10 @@ from tap_partnercenter.tap import TapPartnerCenter
 PACKAGE = Path(tap_partnercenter.__file__).parent
 
 
-@pytest.mark.parametrize("name", ["_write_schema_message", "_write_activate_version_message"])
+@pytest.mark.parametrize(
+    "name",
+    ["_write_schema_message", "_write_activate_version_message", "_generate_record_messages"],
+)
 def test_private_methods_are_where_the_tap_expects_them(name: str) -> None:
     """They are methods of every stream."""
     assert callable(getattr(Stream, name))
@@ -42,6 +45,12 @@ def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:
 def test_sync_sends_schema_through_the_overridden_method() -> None:
     """Otherwise SCHEMA would come once for each page again."""
     assert "self._write_schema_message()" in inspect.getsource(Stream.sync)
+
+
+def test_records_are_written_through_the_overridden_method() -> None:
+    """Otherwise flattened null objects would have columns that the SCHEMA lacks."""
+    written = inspect.getsource(Stream._write_record_message)  # noqa: SLF001
+    assert "self._generate_record_messages(record)" in written
 
 
 def test_records_take_their_version_from_the_attribute_that_the_tap_sets() -> None:

@@ -476,6 +476,38 @@ def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) ->
     assert {r["relationshipType"] for r in result.records("customer_relationships")} == {"2"}
 
 
+@pytest.mark.parametrize("separator", ["__", "_of_"])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
+def test_a_flattened_record_has_no_column_that_the_schema_lacks(
+    maps: dict[str, Any],
+    depth: int,
+    separator: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A null object is null in each of its columns, and the same as one whose fields are null."""
+    fields = {"companyProfile": None, "billingProfile": {"id": "b", "defaultAddress": None}}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=1)
+    result = sync(
+        emulator,
+        catalog=catalog_of("customers"),
+        flattening_enabled=True,
+        flattening_max_depth=depth,
+        flattening_separator=separator,
+        **maps,
+    )
+    assert result.exit_code == 0, result.stderr
+    (schema,) = (m["schema"]["properties"] for m in result.messages if m["type"] == "SCHEMA")
+    (record,) = result.records("customers")
+    assert record.keys() <= schema.keys()
+    assert record[f"billingProfile{separator}id"] == "b"
+    for name in ("companyProfile", f"billingProfile{separator}defaultAddress"):
+        columns = [column for column in schema if column.startswith(name)]
+        assert columns
+        assert {record[column] for column in columns} == {None}
+
+
 def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
     """A field that no schema has is left out, and the summary says so; odd names are not told."""
     fields = {"loyaltyTier": "gold", "x" * 70: 1, "with blank": 2, "ünïcode": 3, "a\nb": 4}
