@@ -1,21 +1,32 @@
-"""The checks: `uvx nox` runs lint, types and tests on every supported Python that is installed."""
+"""The checks: `uv run nox` runs lint, types and tests on every supported Python there is."""
 
 from __future__ import annotations
 
-import nox
+import os
+import sys
 
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+import nox
+from python_discovery import get_interpreter
+
+SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
+# Found as nox itself finds them: on the PATH, under pyenv, mise, asdf and uv.
+PYTHONS = [version for version in SUPPORTED if get_interpreter(version)]
+if not PYTHONS:
+    sys.exit(f"None of the Pythons {', '.join(SUPPORTED)} is there: `uv python install 3.14`.")
+OLDEST = PYTHONS[0]
 MEMBERS = ["benchmarks", "demo", "emulator"]
 OWN = ["tap-partnercenter", *(f"partnercenter-{member}" for member in MEMBERS)]
 PACKAGES = [option for folder in [".", *MEMBERS] for option in ("-e", folder)]
 PINNED = ["--constraint", "constraints.txt"]
 NEXT_SDK = "singer-sdk[msgspec]>=0.55.0b7"
+# What `uv run` says of itself.
+UV = os.environ.get("UV", "uv")
 
-nox.needs_version = ">=2025.2.9"
+nox.needs_version = ">=2026.8.17"
 nox.options.default_venv_backend = "uv"
-# Only what is on the machine is used; a Python that is not there is named and passed over.
+# Only what is on the machine is used, and all of it: nothing is skipped.
 nox.options.download_python = "never"
-nox.options.error_on_missing_interpreters = False
+nox.options.error_on_missing_interpreters = True
 
 
 def _install(session: nox.Session, *groups: str) -> None:
@@ -24,7 +35,7 @@ def _install(session: nox.Session, *groups: str) -> None:
     session.install(*PACKAGES, *(name for name in wanted if name not in OWN), *PINNED)
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=OLDEST)
 def lint(session: nox.Session) -> None:
     """Format and lint."""
     _install(session, "lint")
@@ -41,10 +52,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the quick tests, and on the oldest Python demand that they cover every branch."""
+    """Run the quick tests, and on the oldest one there demand that they cover every branch."""
     _install(session, "test")
     quick = ["-m", "pytest", "-m", "not e2e", *session.posargs]
-    if session.python != PYTHONS[0] or session.posargs:
+    if session.python != OLDEST or session.posargs:
         session.run("python", *quick)
         return
     session.run("coverage", "erase")
@@ -54,14 +65,14 @@ def tests(session: nox.Session) -> None:
     session.run("coverage", "report", "--precision=2", "--fail-under=99.9")
 
 
-@nox.session(python=PYTHONS[0])
+@nox.session(python=OLDEST)
 def chains(session: nox.Session) -> None:
     """Run whole chains through Meltano into real targets."""
     _install(session, "test")
     session.run("pytest", "-m", "e2e", *session.posargs)
 
 
-@nox.session(python=PYTHONS[0], default=False)
+@nox.session(python=OLDEST, default=False)
 def next_sdk(session: nox.Session) -> None:
     """Run the quick tests on the next version of the SDK, betas too.
 
@@ -76,8 +87,8 @@ def next_sdk(session: nox.Session) -> None:
 def pin(session: nox.Session) -> None:
     """Write constraints.txt anew. It holds hashes and no address of a package index."""
     session.run(
-        *("uv", "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
-        *("--python-version", PYTHONS[0], "--output-file", "constraints.txt"),
+        *(UV, "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
+        *("--python-version", SUPPORTED[0], "--output-file", "constraints.txt"),
         *(option for name in OWN for option in ("--no-emit-package", name)),
         *("--group", "test", "--group", "typing", "--group", "lint"),
         *(f"{folder}/pyproject.toml" for folder in [".", *MEMBERS]),

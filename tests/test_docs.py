@@ -106,11 +106,16 @@ def test_settings_have_titles_and_descriptions() -> None:
         assert setting["description"].endswith("."), name
 
 
-def test_ci_runs_the_command_of_the_readme() -> None:
-    """The README's test command and that of the CI are one."""
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    """uv comes as the demo's command brings it, and the tests run as the README says."""
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert script[-1] == "uvx nox"
-    assert "```sh\nuvx nox\n```" in README.read_text(encoding="utf-8")
+    demo, tests, *_ = re.findall(
+        r"```sh\n(.*?)\n```", README.read_text(encoding="utf-8"), re.DOTALL
+    )
+    installation, _, demonstration = demo.partition(" && ")
+    assert installation in [line.replace(" --quiet", "") for line in script]
+    assert demonstration == ".uv/bin/uv run demo"
+    assert script[-1] == tests == ".uv/bin/uv run nox"
 
 
 PAGES = [

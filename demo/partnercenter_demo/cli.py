@@ -14,7 +14,7 @@ from rich.text import Text
 
 from partnercenter_demo import postgres
 from partnercenter_demo.failure import DemoError
-from partnercenter_demo.meltano import SCHEMA, Meltano
+from partnercenter_demo.meltano import SCHEMA, Meltano, demo_command
 from partnercenter_demo.screen import Screen, shown
 from partnercenter_demo.show import show
 from partnercenter_demo.workspace import PROJECT, Workspace
@@ -78,7 +78,7 @@ def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
     # Each page names the next one in another of the ways that the real API is known to use.
     options = Options(customers=given.customers, resellers=given.resellers, link_form="rotate")
     show(screen, workspace, meltano, options)
-    command = "uv run demo"
+    command = demo_command()
     if given.data != PROJECT / ".demo":
         command += f" --data {given.data}"
     screen.say()
@@ -89,7 +89,7 @@ def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
 
 def _look_inside(workspace: Workspace, query: str | None) -> int:
     if not (workspace.database / "PG_VERSION").is_file():
-        message = f"there is no database in {workspace.database} yet: `uv run demo` makes one"
+        message = f"there is no database in {workspace.database} yet: `{demo_command()}` makes one"
         raise DemoError(message)
     arguments = [] if query is None else ["--pset=pager=off", f"--command={query}"]
     with workspace.opened() as lock, postgres.running(workspace, lock) as server:

@@ -11,14 +11,15 @@ import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from partnercenter_demo.failure import DemoError
+from partnercenter_demo.screen import shown
 from partnercenter_demo.workspace import PROJECT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from partnercenter_demo.workspace import Workspace
 
@@ -176,8 +177,17 @@ def find_uv() -> str:
         return found
     with suppress(ImportError, FileNotFoundError):
         return str(import_module("uv").find_uv_bin())
-    message = "uv is needed to run Meltano and is not found: `python3 -m pip install uv` brings it"
+    message = (
+        "uv is needed to run Meltano and is not found: `python3 -m pip install --target .uv uv` "
+        "brings it, and `.uv/bin/uv run demo` uses it"
+    )
     raise DemoError(message)
+
+
+def demo_command() -> str:
+    """Tell how the demo was called: `uv run demo`, or with the path of a uv that is not on PATH."""
+    uv = os.environ.get("UV")
+    return f"{shown(Path(uv)) if uv and not shutil.which('uv') else 'uv'} run demo"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

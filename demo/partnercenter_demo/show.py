@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from partnercenter_demo import postgres, queries
 from partnercenter_demo.comparison import compare
 from partnercenter_demo.failure import DemoError
-from partnercenter_demo.meltano import EXTRACTOR, LOADER
+from partnercenter_demo.meltano import EXTRACTOR, LOADER, demo_command
 from partnercenter_demo.screen import shown
 from partnercenter_emulator import Emulator
 
@@ -89,7 +89,7 @@ def _check(
     if wrong:
         message = (
             f"not what the emulator holds: {', '.join(wrong)}. Look into the log named above and, "
-            "with `uv run demo psql`, into the database"
+            f"with `{demo_command()} psql`, into the database"
         )
         raise DemoError(message)
 

@@ -80,6 +80,18 @@ def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
     assert "40" in asked.stdout
 
 
+@pytest.mark.parametrize("on_path", [True, False])
+def test_the_command_to_look_further_is_one_that_can_be_typed(
+    demo: DemoRunner,
+    on_path: bool,  # noqa: FBT001
+) -> None:
+    """A uv of the checkout, which is not on the PATH, is named by its own."""
+    path = f"{demo.folder}:{os.environ['PATH']}" if on_path else str(demo.data)
+    ended = demo.run("--customers=4", "--resellers=1", PATH=path)
+    uv = "uv" if on_path else str(demo.folder / "uv")
+    assert f"   {uv} run demo --data {demo.data} psql\n" in ended.stdout
+
+
 def test_psql_reads_from_its_input(finished_demo: Finished) -> None:
     runner, _ = finished_demo
     asked = subprocess.run(
@@ -232,7 +244,7 @@ def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:
         text=True,
         check=False,
     )
-    assert "pip install uv" in ended.stderr
+    assert "pip install --target .uv uv" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
