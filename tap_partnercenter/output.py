@@ -1,20 +1,91 @@
-"""Writing messages in blocks: one call of the system for many lines, and never half a line."""
+"""Writing messages: many lines at once, and whole lines only, whatever ends the run.
+
+A pipe takes up to `PIPE_BUF` bytes as a whole or not at all (POSIX, `write`). So lines go into a
+pipe in pieces of that size, each when there is room for it: a signal that comes while the target
+does not read finds the tap waiting between two lines.
+"""
 
 from __future__ import annotations
 
+import os
+import select
+import stat
 import sys
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import StateMessage
 from typing_extensions import override
 
+from tap_partnercenter.errors import PartnerCenterError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import RawIOBase
+
     from singer_sdk.singerlib.encoding.simple import Message
 
 #: Bytes after which a block is written.
 BLOCK = 64 * 1024
+#: Bytes that a pipe with room takes without a wait; Windows cannot wait for a pipe's room.
+PIECE: int = getattr(select, "PIPE_BUF", BLOCK)
+#: Milliseconds for which a target may take the rest of a line longer than that after a signal,
+#: and between two looks whether there was one.
+GRACE, LOOK = 1000, 50
+
+
+class OutputError(PartnerCenterError):
+    """Standard output does not take what is written."""
+
+
+class _NoRoomError(Exception):
+    """The target does not read, and the run is to end."""
+
+
+def check_output() -> None:
+    """Refuse to go on without a standard output.
+
+    Raises:
+        OutputError: If it is closed.
+    """
+    if sys.stdout is None:
+        message = "standard output is closed (`>&-`): pipe it into a target, or into a file."
+        raise OutputError(message)
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Print something that is no message.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    check_output()
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise _refused(error) from error
+
+
+def discard_output() -> None:
+    """Keep what Python flushes at its end from failing again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refused(error: OSError) -> OutputError:
+    return OutputError(
+        f"standard output cannot be written: {error.strerror or type(error).__name__}. See to the "
+        "file, disk or device that it leads to, then run again with the last state."
+    )
 
 
 class BlockWriter(MsgSpecWriter):
@@ -28,6 +99,8 @@ class BlockWriter(MsgSpecWriter):
         super().__init__()
         self._block = bytearray()
         self._writing = False
+        self._waiting = False
+        self._ending = False
         self._interruption: BaseException | None = None
 
     @override
@@ -49,33 +122,102 @@ class BlockWriter(MsgSpecWriter):
             self.flush()
 
     def flush(self) -> None:
-        """Write what was collected.
+        """Write what was collected; after a signal, only as much as the target takes at once.
 
         Raises:
             BrokenPipeError: If nobody reads any more.
+            OutputError: If it cannot be written.
         """
         # A signal may have cut the last message short.
         lines = bytes(self._block[: self._block.rfind(b"\n") + 1])
         self._writing = True
         try:
-            # With PYTHONUNBUFFERED, a write that a signal interrupts writes a part only.
-            while lines:
-                lines = lines[sys.stdout.buffer.write(lines) :]
-            sys.stdout.buffer.flush()
+            self._write(lines)
+        except _NoRoomError:
+            pass
         finally:
+            # What was not written now never will be: nothing may follow a gap.
             self._block.clear()
             self._writing = False
+        self._raise_interruption()
+
+    def interrupt(self, interruption: BaseException) -> None:
+        """Raise from a signal handler, but not in the middle of a line.
+
+        Raises:
+            BaseException: The interruption, now or from :meth:`flush`.
+        """
+        again, self._ending = self._ending, True
+        if again or self._waiting or not self._writing:
+            raise interruption
+        self._interruption = interruption
+
+    def _raise_interruption(self) -> None:
         if self._interruption is not None:
             interruption, self._interruption = self._interruption, None
             raise interruption
 
-    def interrupt(self, interruption: BaseException) -> None:
-        """Raise from a signal handler, but not while a block is half written.
+    def _write(self, lines: bytes) -> None:
+        # Past Python's own buffer, of which nobody knows how much has been written.
+        buffer = sys.stdout.buffer
+        output = cast("RawIOBase", getattr(buffer, "raw", buffer))
+        room = _room(output)
+        written = 0
+        try:
+            while written < len(lines):
+                piece = lines[written:]
+                if room is not None:
+                    end = lines.rfind(b"\n", written, written + PIECE) + 1 or written + PIECE
+                    piece = lines[written:end]
+                    self._wait(room, between_lines=lines[written - 1 : written] in {b"", b"\n"})
+                written += output.write(piece) or 0
+        except ConnectionError as error:
+            raise BrokenPipeError from error
+        except OSError as error:
+            _take_back(output, written - lines.rfind(b"\n", 0, written) - 1)
+            raise _refused(error) from error
+
+    def _wait(self, room: select.poll, *, between_lines: bool) -> None:
+        """Wait until a piece can be written; a signal ends that at once between two lines.
 
         Raises:
-            BaseException: The interruption, now or at the end of the block.
+            _NoRoomError: If the run is to end and the target takes no more.
         """
-        if not self._writing or self._interruption is not None:
-            # A second signal does not wait for a target that does not read.
-            raise interruption
-        self._interruption = interruption
+        if not between_lines:
+            patience = GRACE
+            while not room.poll(LOOK):
+                patience -= LOOK if self._ending else 0
+                if patience < 0:
+                    raise _NoRoomError
+            return
+        # From here on a signal raises; one that came just before is seen in `_ending`.
+        self._waiting = True
+        try:
+            if not room.poll(0 if self._ending else None):
+                raise _NoRoomError
+        finally:
+            self._waiting = False
+
+
+def _room(output: RawIOBase) -> select.poll | None:
+    """Return what waits for room where writing may have to wait for a reader."""
+    try:
+        mode = os.fstat(output.fileno()).st_mode
+    except OSError:
+        # Not a file of the system: a test's.
+        return None
+    if not hasattr(select, "poll") or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return None
+    room = select.poll()
+    room.register(output, select.POLLOUT)
+    return room
+
+
+def _take_back(output: RawIOBase, size: int) -> None:
+    """Remove half a line from the end of a file."""
+    with suppress(OSError, ValueError):
+        end = output.tell()
+        # Not where something else has been written behind it.
+        if os.fstat(output.fileno()).st_size == end:
+            output.seek(end - size)
+            output.truncate()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import sys
 import traceback
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -19,7 +18,7 @@ from typing_extensions import override
 
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.output import BlockWriter
+from tap_partnercenter.output import BlockWriter, OutputError, check_output, printing
 from tap_partnercenter.run import Run, tuned
 from tap_partnercenter.sdk import PlainTap
 from tap_partnercenter.settings import (
@@ -140,9 +139,8 @@ class TapPartnerCenter(PlainTap):
     ) -> None:
         """Print what the tap is, or read everything."""
         if about:
-            cls.print_about(about_format)
-            # If nobody reads it, it is the command line's to say, not the interpreter's at its end.
-            sys.stdout.flush()
+            with cls._printing():
+                cls.print_about(about_format)
             return
         bookmarks = _json(state, or_empty=True)
         if state is not None and bookmarks is None:
@@ -171,6 +169,28 @@ class TapPartnerCenter(PlainTap):
                 reason = error.strerror or "there is no such file"
             message = f"{', '.join(value)}: {reason}"
             raise click.BadParameter(message, ctx, param) from None
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        """Print the catalog."""
+        if value:
+            with cls._printing():
+                super().cb_discover(ctx, param, value)
+
+    @classmethod
+    @contextmanager
+    def _printing(cls) -> Iterator[None]:
+        """Print something; who reads it no more is the command line's to say.
+
+        Raises:
+            SystemExit: If it cannot be written.
+        """
+        try:
+            with printing():
+                yield
+        except OutputError as error:
+            cls._fail(error)
 
     @classmethod
     @override
@@ -227,6 +247,7 @@ class TapPartnerCenter(PlainTap):
             SystemExit: If the configuration does not allow it.
         """
         try:
+            check_output()
             if config.parse_env:
                 _check_environment(cls.config_jsonschema)
             return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
@@ -263,11 +284,8 @@ class TapPartnerCenter(PlainTap):
     def stop(self, outcome: str) -> None:
         """End a run that is not complete: nothing waits any more, nothing collected is lost."""
         self.clock.cancel()
-        try:
+        with suppress(BrokenPipeError, OutputError):
             self.message_writer.flush()
-        except BrokenPipeError:
-            # What Python flushes at its end must not become a traceback.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         self.run.report.summary(outcome)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import array
 import fcntl
 import io
 import json
 import os
 import random
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
+import termios
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -123,6 +125,15 @@ def assert_resumable(lines: list[str], emulator: Emulator) -> None:
     assert_whole([*lines, *again.stdout.splitlines()], emulator)
 
 
+def wait_until_full(tap: Tap, size: int) -> None:
+    """Let the tap go on until a pipe is as good as full: some room is lost between the pieces."""
+    held = array.array("i", [0])
+    while held[0] < size * 3 // 4:
+        assert tap.process.poll() is None
+        time.sleep(0.005)
+        fcntl.ioctl(tap.output, termios.FIONREAD, held)
+
+
 @pytest.mark.parametrize("number", EXIT_CODES)
 @pytest.mark.parametrize(
     "fault",
@@ -192,6 +203,79 @@ def test_a_signal_while_the_target_is_slow_leaves_whole_lines(
     assert all(isinstance(json.loads(line), dict) for line in lines)
     assert "Traceback" not in stderr
     assert_resumable(lines, emulator)
+
+
+@pytest.mark.parametrize("number", EXIT_CODES)
+def test_a_signal_ends_the_run_while_the_target_does_not_read(
+    number: signal.Signals,
+    start: Start,
+) -> None:
+    """One signal is enough, the pipe holds whole lines, and the next run goes on from them."""
+    emulator = start(customers=600, resellers=1)
+    with started(emulator, page_size=500) as tap:
+        wait_until_full(tap, 65_536)
+        tap.process.send_signal(number)
+        assert tap.process.wait(PATIENCE) == EXIT_CODES[number]
+        _, lines, stderr = tap.end()
+    assert tap.read.endswith(b"\n")
+    assert "Traceback" not in stderr
+    assert "interrupted: " in stderr.splitlines()[-1]
+    assert_resumable(lines, emulator)
+
+
+def test_a_signal_ends_the_run_in_the_middle_of_a_line_that_nobody_reads(start: Start) -> None:
+    """A line longer than the pipe is cut in the end; whoever goes on ignores what is left of it."""
+    emulator = start(customers=8, resellers=1)
+    with started(emulator) as tap:
+        if sys.platform == "linux":
+            fcntl.fcntl(tap.output, fcntl.F_SETPIPE_SZ, 4096)
+        wait_until_full(tap, 4096)
+        tap.process.terminate()
+        assert tap.process.wait(PATIENCE) == 143
+        _, lines, stderr = tap.end()
+    assert "Traceback" not in stderr
+    assert_resumable(lines, emulator)
+
+
+CLOSED, FULL = ("exec 1>&-", "is closed"), ("exec 1>/dev/full", "No space left on device")
+REFUSALS = [
+    ("ulimit -f 64; exec 1>lines", "File too large", ""),
+    ("ulimit -f 64; exec 1>>lines", "File too large", ""),
+    *((*CLOSED, arguments) for arguments in ("", "--discover", "--about")),
+    *((*FULL, arguments) for arguments in ("", "--discover", "--about") if sys.platform == "linux"),
+]
+
+
+@pytest.mark.parametrize(("output", "told", "arguments"), REFUSALS)
+def test_an_output_that_cannot_be_written_fails_in_one_line(
+    output: str,
+    told: str,
+    arguments: str,
+    start: Start,
+    tmp_path: Path,
+) -> None:
+    """Exit code 1, what is wrong and what to do, and no half line in a file."""
+    emulator = start(customers=100, resellers=1)
+    lines = tmp_path / "lines"
+    lines.touch()
+    command = 'exec "$0" -m tap_partnercenter --config=ENV "$@"'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{output}; {command}", sys.executable, *arguments.split()],
+        cwd=tmp_path,
+        env={**untraced(), **emulator.environment(), "PYTHONUNBUFFERED": ""},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 1
+    (error,) = [line for line in ended.stderr.splitlines() if "| ERROR" in line]
+    assert told in error
+    assert error == ended.stderr.splitlines()[-1]
+    text = lines.read_text()
+    assert bool(text) == ("lines" in output)
+    assert text == "".join(f"{line}\n" for line in whole_lines(text))
+    assert all(json.loads(line) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("until", [b'"type":"SCHEMA"', b'"type":"RECORD"', b'"type":"STATE"'])
@@ -331,29 +415,6 @@ def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) ->
     )
     assert ended.returncode == EXIT_CODES[signal.SIGTERM]
     assert "interrupted: " in ended.stderr.splitlines()[-1]
-
-
-def test_a_dead_target_leaves_nothing_to_be_flushed(start: Start) -> None:
-    """What is left in the buffers goes nowhere, quietly, when the interpreter ends."""
-
-    class DeadTarget(io.BytesIO):
-        def __init__(self, file: IO[bytes]) -> None:
-            super().__init__()
-            self.file = file
-
-        def flush(self) -> None:
-            if stat.S_ISREG(os.fstat(self.fileno()).st_mode):
-                raise BrokenPipeError
-
-        def fileno(self) -> int:
-            return self.file.fileno()
-
-    emulator = start(customers=3)
-    with tempfile.TemporaryFile() as file:
-        result = run_tap(config=emulator.tap_config(), target=DeadTarget(file))
-        assert stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
-    assert result.exit_code == 1
-    assert result.error == "The target stopped reading: look for the reason in its own log."
 
 
 def test_nothing_is_asked_after_the_end(start: Start) -> None:
