@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,6 +69,8 @@ class Emulator:
         )
         self._host, self._port = host, port
         self._server: ServerThread | None = None
+        #: Held by whoever starts, stops or asks the server, so that none is asked that has stopped.
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         """Start serving."""
@@ -89,14 +92,18 @@ class Emulator:
         Raises:
             OSError: The address cannot be listened on.
         """
-        if self._server is None:
-            self._server = ServerThread(create_app(self._state), self._host, self._port)
+        with self._lock:
+            if self._server is None:
+                self._server = ServerThread(create_app(self._state), self._host, self._port)
 
     def stop(self) -> None:
         """Drop all connections and stop serving; what the emulator knows stays."""
-        if self._server is not None:
-            self._server.stop()
-            self._server = None
+        with self._lock:
+            if self._server is not None:
+                try:
+                    self._server.stop()
+                finally:
+                    self._server = None
 
     @property
     def url(self) -> str:
@@ -105,10 +112,11 @@ class Emulator:
         Raises:
             RuntimeError: The emulator is not serving.
         """
-        if self._server is None:
+        server = self._server
+        if server is None:
             msg = "the emulator is not serving: use it in a with statement or call start()"
             raise RuntimeError(msg)
-        return self._server.url
+        return server.url
 
     @property
     def credentials(self) -> Credentials:
@@ -235,7 +243,12 @@ class Emulator:
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run `function` where the state may be touched: on the server's loop while it serves."""
-        return function() if self._server is None else self._server.call(function)
+        server = self._server
+        if server is not None and server.is_current:
+            # Whoever has the lock may be waiting for this very thread.
+            return function()
+        with self._lock:
+            return function() if self._server is None else self._server.call(function)
 
     def _records(self, source: Iterator[Record]) -> Iterator[Record]:
         while records := self._call(lambda: list(itertools.islice(source, RECORDS_AT_ONCE))):

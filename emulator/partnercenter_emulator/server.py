@@ -125,10 +125,19 @@ class ServerThread:
             msg = "the emulator's server did not start"
             raise RuntimeError(msg)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this is asked on the server's own thread."""
+        return threading.current_thread() is self._thread
+
     def call(self, function: Callable[[], T]) -> T:
-        """Run `function` on the server's event loop and return what it returns."""
+        """Run `function` on the server's event loop and return what it returns.
+
+        To be called from another thread, and not while or after a third one calls `stop`: what a
+        loop is given at its end, it may never do.
+        """
         loop = self._server.loop
-        if loop is None or threading.current_thread() is self._thread:
+        if loop is None:
             return function()
         result: Future[T] = Future()
 

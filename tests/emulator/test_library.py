@@ -170,6 +170,35 @@ def test_changes_may_come_from_any_thread(sign_in: SignIn) -> None:
         assert client.get("/v1/customers").json()["totalCount"] == 130
 
 
+def test_no_thread_waits_for_an_emulator_that_stops() -> None:
+    """Every member answers while others start and stop it, several at once."""
+    emulator = Emulator(Options(customers=3, resellers=2))
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            emulator.stats()
+            emulator.configure(latency=0)
+            emulator.faults = []
+            assert len(list(emulator.customers())) == 3
+
+    def restart() -> None:
+        for _ in range(10):
+            emulator.start()
+            emulator.stop()
+
+    working = [threading.Thread(target=work, daemon=True) for _ in range(3)]
+    restarting = [threading.Thread(target=restart, daemon=True) for _ in range(3)]
+    for thread in working + restarting:
+        thread.start()
+    for thread in restarting:
+        thread.join(60)
+    over.set()
+    for thread in working:
+        thread.join(10)
+    assert not [thread for thread in working + restarting if thread.is_alive()]
+
+
 def test_settings_point_the_tap_here() -> None:
     """Settings and environment variables name the same things."""
     with Emulator(Options(customers=1)) as emulator:
