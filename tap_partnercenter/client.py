@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.lookahead import Source
     from tap_partnercenter.pacing import Passage
+    from tap_partnercenter.report import Oddity
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -410,7 +411,7 @@ class PartnerCenterStream(PlainStream):
         row: dict[str, Any],
         context: Context | None = None,
     ) -> dict[str, Any]:
-        record = self.shape.fit(row, self._on_unknown_field)
+        record = self.shape.fit(row, self._on_odd_field)
         for key in self.key_fields:
             value = record.get(key)
             if value.__class__ is not str or not value:
@@ -421,8 +422,8 @@ class PartnerCenterStream(PlainStream):
                 raise PartnerCenterError(message)
         return record
 
-    def _on_unknown_field(self, path: str) -> None:
-        self.run.report.unknown_field(self.name, path)
+    def _on_odd_field(self, oddity: Oddity, path: str) -> None:
+        self.run.report.odd_field(self.name, oddity, path)
 
     def write_state(self) -> None:
         """Send the state of the whole tap."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from singer_sdk import SchemaDirectory, StreamSchema
 
+from tap_partnercenter.report import Oddity
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    #: Takes the path of a field that no schema declares.
-    OnUnknown: TypeAlias = Callable[[str], None]
-    Conversion: TypeAlias = Callable[[Any, OnUnknown], Any]
+    #: Takes what is odd about a field, and its path.
+    OnOdd: TypeAlias = Callable[[Oddity, str], None]
+    Conversion: TypeAlias = Callable[[Any, OnOdd], Any]
 
 _PACKAGE = Path(__file__).parent
 _PACKAGED = _PACKAGE / "schemas"
@@ -44,12 +48,12 @@ class Shape:
             if name.lower() not in SECRET_FIELDS
         }
 
-    def fit(self, record: Mapping[str, Any], on_unknown: OnUnknown) -> dict[str, Any]:
+    def fit(self, record: Mapping[str, Any], on_odd: OnOdd) -> dict[str, Any]:
         """Return the declared fields of a record, in its own order.
 
         Args:
             record: As the service sent it.
-            on_unknown: Called with the path of each field that is not declared.
+            on_odd: Called for each field that cannot be passed on as it is.
         """
         fields = self._fields
         fitted: dict[str, Any] = {}
@@ -61,17 +65,17 @@ class Shape:
             elif convert is None:
                 fitted[name] = _without_secrets(value)
             elif convert is not _undeclared:
-                fitted[name] = convert(value, on_unknown)
+                fitted[name] = convert(value, on_odd)
             elif name.lower() not in SILENT_FIELDS:
                 if self._open:
                     fitted[name] = _without_secrets(value)
                 else:
-                    on_unknown(f"{self._path}{name}")
+                    on_odd(Oddity.UNKNOWN, f"{self._path}{name}")
         return fitted
 
-    def fit_if_object(self, value: Any, on_unknown: OnUnknown) -> Any:  # noqa: ANN401 - JSON
+    def fit_if_object(self, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
         """Fit a value where an object is declared; anything else is the target's to refuse."""
-        return self.fit(value, on_unknown) if value.__class__ is dict else _without_secrets(value)
+        return self.fit(value, on_odd) if value.__class__ is dict else _without_secrets(value)
 
 
 def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
@@ -81,19 +85,19 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     if "properties" in schema:
         return Shape(schema, path).fit_if_object
     if kinds - {"null"} == {"boolean"}:
-        return _boolean
+        return partial(_boolean, path.removesuffix("."))
     if "string" in kinds and "integer" not in kinds:
         return _text
     if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
-        return lambda value, on_unknown: (
-            [convert(item, on_unknown) for item in value]
+        return lambda value, on_odd: (
+            [convert(item, on_odd) for item in value]
             if isinstance(value, list)
             else _without_secrets(value)
         )
     return None
 
 
-def _text(value: Any, _: OnUnknown) -> Any:  # noqa: ANN401 - JSON
+def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
     """Make text of a number: the vendor's specification types some enumerations as numbers."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -113,9 +117,28 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _undeclared(_: Any, __: OnUnknown) -> None:  # noqa: ANN401 - never called
+def _undeclared(_: Any, __: OnOdd) -> None:  # noqa: ANN401 - never called
     """Stand for the conversion of a field that no schema declares."""
 
 
-def _boolean(value: Any, _: OnUnknown) -> bool | None:  # noqa: ANN401 - JSON
-    return None if value is None else value != 0
+#: What a boolean may be written as. A number with a point counts by its value.
+_BOOLEANS: dict[object, bool] = {
+    "true": True,
+    "false": False,
+    "1": True,
+    "0": False,
+    1: True,
+    0: False,
+}
+
+
+def _boolean(path: str, value: Any, on_odd: OnOdd) -> bool | None:  # noqa: ANN401 - JSON
+    """Read a boolean; what is neither true nor false becomes null."""
+    boolean = None
+    if isinstance(value, str):
+        boolean = _BOOLEANS.get(value.strip().lower())
+    elif isinstance(value, int | Decimal):
+        boolean = _BOOLEANS.get(value)
+    if boolean is None and value is not None:
+        on_odd(Oddity.NO_BOOLEAN, path)
+    return boolean

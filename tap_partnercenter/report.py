@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -20,6 +21,14 @@ INTERVAL = 30.0
 MOST_NAMED = 10
 #: Skipped customers that the summary names.
 MOST_CUSTOMERS_NAMED = 100
+
+
+class Oddity(Enum):
+    """What the service may send in a field that the tap cannot pass on, and what became of it."""
+
+    UNKNOWN = "fields that the schemas do not have; they were left out"
+    NO_BOOLEAN = "values that are neither true nor false; they became null"
+
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 
@@ -42,7 +51,7 @@ class Report:
         self._waited = 0.0
         self._skipped: Counter[str] = Counter()
         self._skipped_named: list[str] = []
-        self._unknown: Counter[str] = Counter()
+        self._odd: dict[Oddity, Counter[str]] = {oddity: Counter() for oddity in Oddity}
 
     def requested(self) -> None:
         """Count a request to the API."""
@@ -96,13 +105,14 @@ class Report:
             if len(self._skipped_named) < MOST_CUSTOMERS_NAMED:
                 self._skipped_named.append(f"{customer} ({reason})")
 
-    def unknown_field(self, stream: str, path: str) -> None:
-        """Count a field that no schema has. Its name is the service's: it may be anything."""
+    def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
+        """Count an odd field. Its name is the service's: it may be anything."""
+        counted = self._odd[oddity]
         name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(odd name)"
-        if name in self._unknown or len(self._unknown) < MOST_NAMED:
-            self._unknown[name] += 1
+        if name in counted or len(counted) < MOST_NAMED:
+            counted[name] += 1
         else:
-            self._unknown["others"] += 1
+            counted["others"] += 1
 
     def stream_ended(self, stream: str) -> None:
         """Say how many records a stream had."""
@@ -120,12 +130,10 @@ class Report:
                 ", ".join(self._skipped_named),
                 more,
             )
-        if self._unknown:
-            fields = ", ".join(f"{name} ({count})" for name, count in self._unknown.items())
-            self._logger.warning(
-                "The service sent fields that the schemas do not have; they were left out: %s",
-                fields,
-            )
+        for oddity, counted in self._odd.items():
+            if counted:
+                fields = ", ".join(f"{name} ({count})" for name, count in counted.items())
+                self._logger.warning("The service sent %s: %s", oddity.value, fields)
 
     def _totals(self) -> str:
         minutes = max(self._clock.monotonic() - self._started, 1.0) / 60

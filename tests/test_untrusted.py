@@ -508,6 +508,36 @@ def test_a_flattened_record_has_no_column_that_the_schema_lacks(
         assert {record[column] for column in columns} == {None}
 
 
+@pytest.mark.parametrize(
+    ("sent", "emitted"),
+    [
+        *((value, False) for value in (False, 0, 0.0, "false", "False", "FALSE", " false ", "0")),
+        *((value, True) for value in (True, 1, 1.0, "true", "True", " TRUE", "1")),
+        *((value, None) for value in ("no", "", "falsch", 2, -1, 0.5, [], [True], {"a": True})),
+        (None, None),
+    ],
+)
+def test_what_says_false_is_never_true(
+    sent: object,
+    emitted: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A boolean may be written as text or number; what is neither is null and named."""
+    emulator = start(Fault(place="customers", add_fields={"allowDelegatedAccess": sent}))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    values = [record["allowDelegatedAccess"] for record in result.records("customers")]
+    assert values == [emitted] * 7
+    assert all(value is emitted for value in values)
+    told = (
+        "The service sent values that are neither true nor false; they became null: "
+        "customers.allowDelegatedAccess (7)"
+    )
+    odd = emitted is None and sent is not None
+    assert result.levels("WARNING") == [told] * odd
+
+
 def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
     """A field that no schema has is left out, and the summary says so; odd names are not told."""
     fields = {"loyaltyTier": "gold", "x" * 70: 1, "with blank": 2, "ünïcode": 3, "a\nb": 4}
