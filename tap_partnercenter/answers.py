@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: Members by which an envelope without `items` is known.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
@@ -22,9 +22,11 @@ class Answer(requests.Response):
 
     Attributes:
         document: The collection envelope: `items`, `links`, `continuationToken`, …
+        broken: The path of each field of `items` whose characters had to be repaired.
     """
 
     document: Mapping[str, Any]
+    broken: Sequence[str] = ()
 
     @property
     def items(self) -> list[dict[str, Any]]:

@@ -36,15 +36,17 @@ from tap_partnercenter.pagination import (
     UnusableContinuation,
 )
 from tap_partnercenter.records import SCHEMAS, Shape
+from tap_partnercenter.repair import REPLACEMENT
+from tap_partnercenter.report import Oddity
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.sdk import PlainStream
-from tap_partnercenter.transport import UnreadableBody, decode, read_body
+from tap_partnercenter.transport import UnreadableBody, decode_repaired, read_body
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from requests.auth import AuthBase
     from singer_sdk.helpers.types import Context, Record
@@ -52,7 +54,6 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.lookahead import Source
     from tap_partnercenter.pacing import Passage
-    from tap_partnercenter.report import Oddity
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -63,10 +64,12 @@ class Page(NamedTuple):
     Attributes:
         records: As the service sent them, those of this shard, perhaps none.
         following: Where the next page is, None after the last.
+        broken: The path of each field whose characters had to be repaired.
     """
 
     records: list[dict[str, Any]]
     following: Continuation | None
+    broken: Sequence[str] = ()
 
 
 class Pages:
@@ -97,8 +100,9 @@ class Pages:
         """
         paginator = self._paginator
         resumed = self._start is not None and paginator.count == 0
-        records = self._stream.read_page(self._context, paginator, resumed=resumed)
-        return Page(records, None if paginator.finished else paginator.current_value)
+        answer = self._stream.read_page(self._context, paginator, resumed=resumed)
+        following = None if paginator.finished else paginator.current_value
+        return Page(self._stream.own(answer.items), following, answer.broken)
 
 
 class PartnerCenterStream(PlainStream):
@@ -213,7 +217,7 @@ class PartnerCenterStream(PlainStream):
         paginator: BaseAPIPaginator[Continuation | None],
         *,
         resumed: bool,
-    ) -> list[dict[str, Any]]:
+    ) -> Answer:
         """Read the page at which a paginator stands, and move it on. Runs in any thread.
 
         Raises:
@@ -237,9 +241,9 @@ class PartnerCenterStream(PlainStream):
         except UnusableContinuation as error:
             message = self._line(request, str(error), "Not retried.", "Try again later.")
             raise UnusableContinuation(message) from None
-        return self._own(answer.items)
+        return answer
 
-    def _own(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def own(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Keep the records that belong to this process."""
         shard = self.run.settings.shard
         if self.shard_key is None or shard.count == 1:
@@ -286,7 +290,7 @@ class PartnerCenterStream(PlainStream):
             except UnreadableBody as error:
                 raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
         try:
-            answer.document = decode(body)
+            answer.document, answer.broken = decode_repaired(body)
         except UnreadableBody as error:
             answer.document = {}
             if answer.status_code == HTTPStatus.OK:
@@ -420,7 +424,19 @@ class PartnerCenterStream(PlainStream):
                     "key. Try again later."
                 )
                 raise PartnerCenterError(message)
+            if REPLACEMENT in value:
+                # Two keys that differ in what was lost would become one row.
+                message = (
+                    f"{self.name}: the service sent a record whose {key}, which is part of the "
+                    "key, has a broken character. Try again later."
+                )
+                raise PartnerCenterError(message)
         return record
+
+    def note_broken(self, page: Page) -> None:
+        """Count the fields of a page that are about to be emitted with repaired characters."""
+        for path in page.broken:
+            self._on_odd_field(Oddity.BROKEN, path)
 
     def _on_odd_field(self, oddity: Oddity, path: str) -> None:
         self.run.report.odd_field(self.name, oddity, path)

@@ -82,7 +82,9 @@ class FullTable(PartnerCenterStream):
         self._ahead.begin()
 
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        for records, following in self._ahead.take():
+        for page in self._ahead.take():
+            records, following = page.records, page.following
+            self.note_broken(page)
             self._on_last_page = following is None and context == self._contexts[-1]
             # Children come first: they begin the next stream when all of them are begun.
             if not any(child.selected for child in self.child_streams):

@@ -27,6 +27,7 @@ class Oddity(Enum):
     """What the service may send in a field that the tap cannot pass on, and what became of it."""
 
     UNKNOWN = "fields that the schemas do not have; they were left out"
+    BROKEN = "broken characters (lone surrogates or bytes that are no UTF-8); each became U+FFFD"
     NO_BOOLEAN = "values that are neither true nor false; they became null"
 
 

@@ -145,6 +145,7 @@ class CustomerRelationships(PartnerCenterStream):
             try:
                 for page in self._ahead.take():
                     self._answered = True
+                    self.note_broken(page)
                     for record in page.records:
                         yield {**record, "customer_id": customer_id}
             except SkippedCustomer as refusal:

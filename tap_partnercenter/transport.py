@@ -13,9 +13,10 @@ from typing_extensions import override
 
 from tap_partnercenter.answers import Answer
 from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.repair import repaired
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import urllib3
 
@@ -140,3 +141,24 @@ def decode(body: bytes) -> Mapping[str, Any]:
         message = "JSON that is no object"
         raise UnreadableBody(message)
     return document
+
+
+def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
+    """Decode a page as :func:`decode` does, with broken characters replaced where there are any.
+
+    Returns:
+        The document, and the path of each field of its records that was changed.
+
+    Raises:
+        UnreadableBody: If it is no JSON object all the same.
+    """
+    try:
+        return decode(body), ()
+    except UnreadableBody:
+        try:
+            document, paths = repaired(body.removeprefix(_BYTE_ORDER_MARK))
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise
+        return document, paths

@@ -39,6 +39,13 @@ def assert_nobody_came(listener: socket.socket) -> None:
         listener.accept()
 
 
+STREAMS: dict[Place, str] = {
+    "customers": "customers",
+    "relationships": "customer_relationships",
+    "resellers": "indirect_resellers",
+}
+
+
 def customer(identifier: object, **more: object) -> dict[str, Any]:
     return {"id": identifier, "companyProfile": {"companyName": "Contoso"}, **more}
 
@@ -337,8 +344,10 @@ def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) 
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"items": [{"id": "\xff\xfe"}]}',
-        b'{"items": [{"id": "\\ud800"}]}',
+        b'{"it\xffems": [{"id": "a"}], "totalCount": 1}',
+        b'{"items": [{"id": "a"}], "contin\\ud83duationToken": "b"}',
+        b'{"items": [{"id": "a"}], "links": {"ne\xfft": {"uri": "/customers"}}}',
+        b'{"items": [{"id": "a", "name": "\xff"}], "totalCount": NaN}',
         b'{"items": [{"id": "a"}], "totalCount": NaN}',
         b'{"items": [{"id": "a"}',
         b'{"items": [{"id": "a"}]} trailing',
@@ -368,10 +377,121 @@ def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
     """Nothing of it is emitted, and the data does not end in silence."""
     emulator = start(Fault(place=place, body=body))
     result = sync(emulator, max_concurrent_requests=1)
-    stream = {"customers": "customers", "relationships": "customer_relationships"}[place]
+    stream = STREAMS[place]
     assert_refused(result, "HTTP 200 with", stream)
     assert emulator.stats().by_place[place] == {"200": 12}
     assert result.records(stream) == []
+
+
+#: What a text holds on the wire, and what of it is emitted.
+BROKEN = {
+    "first half of a pair": (rb"Caf\ud83d", "Caf\ufffd"),
+    "second half of a pair": (rb"\ude00 Bakery", "\ufffd Bakery"),
+    "half a pair before text": (rb"A\uD83Dbc", "A\ufffdbc"),
+    "half a pair before a whole one": (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+    "halves in the wrong order": (rb"\ude00\ud83d", "\ufffd\ufffd"),
+    "Latin-1": (b"Caf\xe9 Noir", "Caf\ufffd Noir"),
+    "cut short": (b"Caf\xc3", "Caf\ufffd"),
+    "both": (rb"\ud83d" + b"\x80", "\ufffd\ufffd"),
+    "beside what is whole": (
+        rb"\ud83d\ude00 \\ud83d \u0000" + b"\xff",
+        "\U0001f600 \\ud83d \0\ufffd",
+    ),
+}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_odd_character_costs_no_more_than_itself(
+    case: str,
+    mark: bytes,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The page is read at once, all else in it is whole, and the summary names the field."""
+    sent, emitted = BROKEN[case]
+    body = (
+        b'{"items": [{"id": "a", "companyProfile": {"companyName": "%s", "domain": "\xc3\xbc"}},'
+        b' {"id": "b", "tags": ["x", "%s"], "links": {"self": "%s"}, "userCredentials": "%s"}]}'
+    )
+    emulator = start(Fault(place="customers", body=mark + body % (sent, sent, sent, sent)))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0, result.stderr
+    assert result.records("customers") == [
+        {"id": "a", "companyProfile": {"companyName": emitted, "domain": "\u00fc"}},
+        {"id": "b", "tags": ["x", emitted]},
+    ]
+    assert emulator.stats().by_place["customers"] == {"200": 1}
+    (line,) = result.levels("WARNING")
+    assert line == (
+        "The service sent broken characters (lone surrogates or bytes that are no UTF-8); "
+        "each became U+FFFD: customers.companyProfile.companyName (1), customers.tags (1)"
+    )
+    assert "Caf" not in result.stderr
+    assert "Bakery" not in result.stderr
+
+
+@pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d"])
+def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
+    """A whole pair, and a replacement character that the service itself sent, are no fault."""
+    emulator = start(Fault(place="customers", add_fields={"commerceId": text}))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert [record["commerceId"] for record in result.records("customers")] == [text] * 7
+    assert result.levels("WARNING") == []
+
+
+@pytest.mark.parametrize("sent", [rb"\ud83d", b"\xff"])
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+def test_a_key_with_an_odd_character_ends_the_run(
+    place: Place,
+    sent: bytes,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Two keys that differ in what was lost would become one row."""
+    emulator = start(Fault(place=place, body=b'{"items": [{"id": "a%s"}]}' % sent))
+    result = sync(emulator, reseller_ids=[RESELLER["id"]])
+    assert_refused(result, "whose id, which is part of the key, has a broken", STREAMS[place])
+
+
+@pytest.mark.parametrize("sent", [rb"\ud83d", b"\xff"])
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        b'"continuationToken": "t%s"',
+        b'"links": {"next": {"uri": "/customers?seek=%s"}}',
+        b'"links": {"next": {"uri": "/customers", "headers": [{"key": "A", "value": "%s"}]}}',
+        b'"links": {"next": {"uri": "/customers", "headers": [{"key": "%s", "value": "a"}]}}',
+        b'"links": "%s"',
+    ],
+)
+def test_a_broken_continuation_is_not_followed(
+    envelope: bytes,
+    sent: bytes,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """It is neither sent in another form than it came nor taken for the end of the data."""
+    body = b'{"items": [{"id": "a"}], %s}' % (envelope % sent)
+    emulator = start(Fault(place="customers", body=body))
+    assert_refused(sync(emulator), "the service ")
+    assert "continuation" not in emulator.stats().by_place
+
+
+def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) -> None:
+    """Also where the list of resellers is read twice: for its rows, and for what they name."""
+    body = b'{"items": [{"id": "%s", "name": "\xff"}]}' % RESELLER["id"].encode()
+    result = sync(start(Fault(place="resellers", body=body)))
+    assert result.exit_code == 0
+    (line,) = result.levels("WARNING")
+    assert line.endswith("indirect_resellers.name (1)")
+
+
+def test_an_odd_character_in_an_error_does_not_hide_its_code(start: Start, sync: Sync) -> None:
+    """The description of a refusal may hold one too."""
+    body = b'{"code": 900329, "description": "\xff"}'
+    emulator = start(Fault(place="customers", status=403, body=body))
+    assert_refused(sync(emulator), "HTTP 403, code 900329")
 
 
 def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:

@@ -1,0 +1,68 @@
+"""Bodies whose text holds what is no character: readable all the same, and told by field.
+
+JSON allows half of a surrogate pair to be written as an escape (RFC 8259, section 8.2), and a
+service may cut UTF-8 in the middle. No text can hold either, so msgspec refuses the whole body: one
+such character in one name would keep its page, and all behind it, from ever being read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tap_partnercenter.records import SILENT_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Stands for a character that is lost.
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+_BROKEN = re.compile("[\ud800-\udfff]")
+_RECORDS = "items."
+
+
+def repaired(body: bytes) -> tuple[Any, list[str]]:
+    """Decode JSON with U+FFFD in place of lone surrogates and of bytes that are no UTF-8.
+
+    It takes several times as long as msgspec: only for what that refused.
+
+    Returns:
+        The document, and the path within its record of each value of `items` that was changed.
+
+    Raises:
+        ValueError: If it is no JSON all the same.
+        RecursionError: If it is nested too deeply.
+    """
+    # This decoder keeps lone surrogates, and bytes that are no UTF-8 can be made such.
+    text = body.decode(errors="surrogateescape")
+    document = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+    changed: list[str] = []
+    document = _fixed(document, "", changed.append)
+    paths = [path.removeprefix(_RECORDS) for path in changed if path.startswith(_RECORDS)]
+    return document, [path for path in paths if SILENT_FIELDS.isdisjoint(path.lower().split("."))]
+
+
+def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        fixed, count = _BROKEN.subn(REPLACEMENT, value)
+        if count:
+            on_change(path)
+        return fixed
+    if isinstance(value, list):
+        return [_fixed(item, path, on_change) for item in value]
+    if isinstance(value, dict):
+        if _BROKEN.search("".join(value)):
+            # It may have been `items`, or what leads to the next page.
+            message = "a member's name is broken"
+            raise ValueError(message)
+        inside = f"{path}." if path else ""
+        return {name: _fixed(item, inside + name, on_change) for name, item in value.items()}
+    return value
+
+
+def _refuse(constant: str) -> NoReturn:
+    """Accept neither NaN nor Infinity, which are no JSON."""
+    raise ValueError(constant)
