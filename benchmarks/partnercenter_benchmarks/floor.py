@@ -12,17 +12,17 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 import requests
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import Raw, Struct
 from requests.adapters import HTTPAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-# Longest line of failures for one request.
+#: Most times that one request may be refused.
 TRIES = 20
 BLOCK = 64 * 1024
 
@@ -36,14 +36,14 @@ class Profile(Struct):
     attributes: Raw
 
 
-class Customer(Struct):
+class Customer(Struct, omit_defaults=True):
     """A customer; `reseller_id` where asked for by reseller."""
 
     id: str
     companyProfile: Profile  # noqa: N815
     relationshipToPartner: str  # noqa: N815
     attributes: Raw
-    reseller_id: str | UnsetType = UNSET
+    reseller_id: str = ""
 
 
 class Relationship(Struct, omit_defaults=True):
@@ -60,18 +60,11 @@ class Relationship(Struct, omit_defaults=True):
     customer_id: str = ""
 
 
-class Pair(Struct):
-    """A header of a link."""
-
-    key: str
-    value: str
-
-
 class Link(Struct):
     """Where the next page is."""
 
     uri: str
-    headers: list[Pair]
+    headers: list[dict[str, str]]
 
 
 class Links(Struct):
@@ -101,11 +94,8 @@ class Line(Struct):
     record: Customer | Relationship
 
 
-class Job(NamedTuple):
-    """A customer and the answer about it."""
-
-    customer_id: str
-    answer: Future[bytes]
+#: Customers, and the answers about them.
+Jobs: TypeAlias = "list[tuple[str, Future[bytes]]]"
 
 
 class Floor:
@@ -113,7 +103,6 @@ class Floor:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         """Sign in."""
-        self._settings = settings
         self._base = f"{settings['api_url']}/v1"
         self._size = settings["page_size"]
         workers = settings["max_concurrent_requests"]
@@ -121,30 +110,22 @@ class Floor:
         self._session = requests.Session()
         self._session.mount("http://", HTTPAdapter(pool_maxsize=workers))
         self._session.trust_env = False
-        answer = self._session.post(
-            f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token",
-            data={
-                "grant_type": "refresh_token",
-                "scope": "https://api.partnercenter.microsoft.com/user_impersonation",
-                **{
-                    name: settings[name] for name in ("client_id", "client_secret", "refresh_token")
-                },
-            },
-        )
-        self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        form = {name: settings[name] for name in ("client_id", "client_secret", "refresh_token")}
+        form["grant_type"] = "refresh_token"
+        form["scope"] = "https://api.partnercenter.microsoft.com/user_impersonation"
+        url = f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token"
+        token = self._session.post(url, data=form).json()["access_token"]
+        self._session.headers["Authorization"] = f"Bearer {token}"
         self._customers = msgspec.json.Decoder(CustomerPage)
         self._relationships = msgspec.json.Decoder(RelationshipPage)
         self._encode = msgspec.json.Encoder().encode
         self._block = bytearray()
 
-    def run(self, streams: list[str]) -> None:
+    def run(self, streams: list[str], resellers: Iterable[str]) -> None:
         """Read and write."""
         partitions = []
         if "reseller_customers" in streams:
-            partitions = [
-                (reseller_id, self._pool.submit(self._partition, reseller_id))
-                for reseller_id in self._settings["reseller_ids"]
-            ]
+            partitions = [(each, self._pool.submit(self._partition, each)) for each in resellers]
         if "customers" in streams:
             self._everybody(children="customer_relationships" in streams)
         for reseller_id, customers in partitions:
@@ -156,10 +137,10 @@ class Floor:
 
     def _everybody(self, *, children: bool) -> None:
         """Customers, each page followed by its children, which the next page's overlap with."""
-        waiting: list[Job] = []
-        for page in self._pages({"size": self._size}):
+        waiting: Jobs = []
+        for page in self._pages():
             jobs = [
-                Job(each.id, self._pool.submit(self._get, f"/customers/{each.id}/relationships"))
+                (each.id, self._pool.submit(self._get, f"/customers/{each.id}/relationships"))
                 for each in (page.items if children else ())
             ]
             self._write_relationships(waiting)
@@ -168,27 +149,29 @@ class Floor:
             waiting = jobs
         self._write_relationships(waiting)
 
-    def _pages(self, query: dict[str, Any]) -> Iterator[CustomerPage]:
+    def _pages(self) -> Iterator[CustomerPage]:
+        """Yield all customers, with the next page under way meanwhile."""
+        query = {"size": self._size}
         ahead: Future[bytes] | None = self._pool.submit(self._get, "/customers", query)
         while ahead is not None:
             page = self._customers.decode(ahead.result())
-            link, ahead = page.links.next, None
-            if link is not None:
-                headers = {pair.key: pair.value for pair in link.headers}
-                ahead = self._pool.submit(self._get, link.uri, None, headers)
+            ahead = None
+            if page.links.next is not None:
+                ahead = self._pool.submit(self._follow, page.links.next)
             yield page
 
     def _partition(self, reseller_id: str) -> list[Customer]:
         condition = {"Field": "IndirectReseller", "Value": reseller_id, "Operator": "starts_with"}
-        query: dict[str, Any] | None = {"size": self._size, "filter": json.dumps(condition)}
-        found: list[Customer] = []
-        link: Link | None = Link("/customers", [])
-        while link is not None:
-            headers = {pair.key: pair.value for pair in link.headers}
-            page = self._customers.decode(self._get(link.uri, query, headers))
+        answer = self._get("/customers", {"size": self._size, "filter": json.dumps(condition)})
+        page = self._customers.decode(answer)
+        found = page.items
+        while page.links.next is not None:
+            page = self._customers.decode(self._follow(page.links.next))
             found += page.items
-            link, query = page.links.next, None
         return found
+
+    def _follow(self, link: Link) -> bytes:
+        return self._get(link.uri, headers={each["key"]: each["value"] for each in link.headers})
 
     def _get(
         self,
@@ -199,22 +182,20 @@ class Floor:
         for _ in range(TRIES):
             answer = self._session.get(self._base + path, params=query, headers=headers)
             if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                answer.raise_for_status()
-                return answer.content
+                break
             # Each thread for itself, as the simplest program would.
             time.sleep(int(answer.headers["Retry-After"]))
         answer.raise_for_status()
-        return b""
+        return answer.content
 
-    def _write_relationships(self, jobs: list[Job]) -> None:
-        for job in jobs:
-            for relationship in self._relationships.decode(job.answer.result()).items:
-                relationship.customer_id = job.customer_id
+    def _write_relationships(self, jobs: Jobs) -> None:
+        for customer_id, answer in jobs:
+            for relationship in self._relationships.decode(answer.result()).items:
+                relationship.customer_id = customer_id
+                relationship.relationshipType = relationship.relationshipType or "none"
                 self._write("customer_relationships", relationship)
 
     def _write(self, stream: str, record: Customer | Relationship) -> None:
-        if isinstance(record, Relationship) and record.relationshipType is None:
-            record.relationshipType = "none"
         self._block += self._encode(Line("RECORD", stream, record)) + b"\n"
         if len(self._block) >= BLOCK:
             self._flush()
@@ -226,4 +207,5 @@ class Floor:
 
 
 if __name__ == "__main__":
-    Floor(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))).run(sys.argv[2].split(","))
+    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    Floor(given).run(sys.argv[2].split(","), given.get("reseller_ids", ()))

@@ -21,10 +21,9 @@ def main(report: str, command: list[str]) -> int:
     code = os.waitstatus_to_exitcode(status)
     figures = {
         "wall": wall,
-        "user": used.ru_utime,
-        "system": used.ru_stime,
+        "cpu": used.ru_utime + used.ru_stime,
         # Kilobytes, but bytes on macOS.
-        "rss": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        "memory": used.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         "code": code,
     }
     with open(report, "w", encoding="utf-8") as file:  # noqa: PTH123 - importing pathlib costs memory

@@ -1,39 +1,92 @@
-"""One run of one contestant, from start to the counting of what it wrote."""
+"""One run of one contestant, from start to the counting of what it wrote; and whole cases."""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
 import tempfile
-from http import HTTPStatus
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from .cases import title
 from .counting import Counted
-from .figures import quota_used
-from .results import Run
-from .scenarios import WINDOW
+from .results import CaseFacts, Run
+from .server import Server
 
 if TYPE_CHECKING:
-    from .contestants import Contestant
-    from .scenarios import Case, Entry
-    from .server import Server
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_PIECE = 1 << 20
+    from .cases import Case, Entry, Name
+    from .contestants import Contestant
+
+#: Seconds for which the emulator counts requests.
+WINDOW = 60.0
+#: Seconds after a refusal in which requests may still come: they left before its answer was read.
+GRACE = 0.25
 _LAUNCHER = Path(__file__).with_name("launch.py")
 #: Variables of the user's that would change what a contestant does, or how fast it starts.
 _OURS = ("TAP_PARTNERCENTER_", "STOCK_", "SINGER_SDK_", "DLT_", "PYTHON")
 
 
-class _Figures(msgspec.Struct):
+class _Process(msgspec.Struct):
     wall: float
-    user: float
-    system: float
-    rss: int
+    cpu: float
+    memory: int
     code: int
+
+
+def measure_all(
+    cases: Sequence[Case], ready: Mapping[Name, Contestant]
+) -> Iterator[tuple[CaseFacts, list[Run]]]:
+    """Measure the cases one after the other; those with a quota, which only wait, all at once."""
+    for case in cases:
+        if not case.quota:
+            yield _measured(case, ready)
+    waiting = [case for case in cases if case.quota]
+    if waiting:
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            yield from pool.map(lambda case: _measured(case, ready), waiting)
+
+
+def _measured(case: Case, ready: Mapping[Name, Contestant]) -> tuple[CaseFacts, list[Run]]:
+    _say(case.title)
+    started = time.monotonic()
+    if case.quota:
+        # Each has an emulator, and so a quota, of its own.
+        with ThreadPoolExecutor(len(case.entries)) as pool:
+            runs = list(pool.map(lambda entry: _alone(case, entry, ready), case.entries))
+    else:
+        with Server(case) as server:
+            # They take turns, so that what slows the machine down hits them all.
+            runs = [
+                measure(case, entry, ready[entry.name], server, number)
+                for number in range(case.rounds)
+                for entry in case.entries
+                if number < entry.most_rounds
+            ]
+    facts = CaseFacts(
+        name=case.name,
+        section=case.section,
+        title=case.title,
+        customers=case.customers,
+        latency=case.latency,
+        quota=case.quota,
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        seconds=round(time.monotonic() - started, 1),
+    )
+    return facts, runs
+
+
+def _alone(case: Case, entry: Entry, ready: Mapping[Name, Contestant]) -> Run:
+    with Server(case) as server:
+        return measure(case, entry, ready[entry.name], server, 0)
 
 
 def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, number: int) -> Run:
@@ -48,53 +101,44 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
         command = contestant.command(folder, settings, case.streams)
         server.reset()
         before = server.processor_seconds()
-        figures = _run(command, folder)
+        process = _run(command, folder)
         used = server.processor_seconds() - before
-        stats = server.stats()
-        outcome: Literal["ok", "failed", "wrong"] = "ok"
-        counted, detail = Counted(), ""
         log = (folder / "stderr").read_text(encoding="utf-8", errors="replace").splitlines()
-        if figures.code:
-            outcome, detail = "failed", f"exit code {figures.code}: {log[-1] if log else ''}"
-        else:
-            counted = contestant.count(folder / "stdout", folder)
-            if detail := counted.wrong(server.expected):
-                outcome = "wrong"
-        arrivals = []
-        if case.quota:
-            arrivals = [
-                (each.at, each.status == HTTPStatus.OK)
-                for each in server.log()
-                if each.place != "token"
-            ]
-        return Run(
+        counted = Counted() if process.code else contestant.count(folder)
+        stats = server.stats()
+        run = Run(
             case=case.name,
             contestant=entry.name,
             concurrency=entry.concurrency,
             round=number,
-            outcome=outcome,
-            detail=detail,
-            wall=figures.wall,
-            user=figures.user,
-            system=figures.system,
-            rss=figures.rss,
-            stdout_bytes=(folder / "stdout").stat().st_size,
+            wall=process.wall,
+            cpu=process.cpu,
+            memory=process.memory,
+            stdout=(folder / "stdout").stat().st_size,
             log_lines=len(log),
-            records=counted.records,
-            schemas=counted.schemas,
-            states=counted.states,
-            state_bytes=counted.state_bytes,
+            records=sum(counted.records.values()),
             requests=stats.requests,
             refused=stats.refused,
-            inside_retry_after=stats.inside_retry_after,
             most_in_flight=stats.most_in_flight,
-            tokens=stats.tokens_issued,
             server_cpu=used,
-            quota_used=quota_used(arrivals, case.quota, WINDOW) if case.quota else None,
         )
+        if process.code:
+            run.outcome = "failed"
+            run.detail = f"exit code {process.code}: {log[-1] if log else ''}"
+        elif detail := counted.wrong(server.expected):
+            run.outcome, run.detail = "wrong", detail
+        elif entry.name == "tap" and run.most_in_flight > entry.concurrency:
+            run.outcome, run.detail = "wrong", f"{stats.most_in_flight} requests under way at once"
+        if case.quota:
+            arrivals = server.arrivals()
+            run.quota_used, run.too_early = quota_used(arrivals, case.quota), too_early(arrivals)
+    told = f"{run.outcome} {run.detail}" if run.outcome != "ok" else ""
+    who = title(entry.name, entry.concurrency)
+    _say(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {told}")
+    return run
 
 
-def _run(command: list[str], folder: Path) -> _Figures:
+def _run(command: list[str], folder: Path) -> _Process:
     """Run a command. What it writes goes through a pipe, as it would to a target."""
     report = folder / "figures.json"
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(report)]
@@ -114,6 +158,54 @@ def _run(command: list[str], folder: Path) -> _Figures:
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - opened above
-        while piece := process.stdout.read(_PIECE):
+        while piece := process.stdout.read(1 << 20):
             kept.write(piece)
-    return msgspec.json.decode(report.read_bytes(), type=_Figures)
+    return msgspec.json.decode(report.read_bytes(), type=_Process)
+
+
+def quota_used(arrivals: Sequence[tuple[float, bool]], quota: int) -> float:
+    """Return which share of a quota was used from the second minute on.
+
+    Args:
+        arrivals: When each request came, in order, and whether it was let pass.
+        quota: Requests in a minute.
+
+    Returns:
+        The share, of whole minutes only; 0 where there is no second whole one.
+    """
+    minutes = [int((at - arrivals[0][0]) / WINDOW) for at, passed in arrivals if passed]
+    whole = range(1, max(minutes, default=0))
+    return sum(minute in whole for minute in minutes) / (quota * max(1, len(whole)))
+
+
+def too_early(arrivals: Sequence[tuple[float, bool]]) -> int:
+    """Count the requests that came after a refusal was known and before the time that it named."""
+    count, opened, known, until = 0, -math.inf, math.inf, -math.inf
+    for at, passed in arrivals:
+        if at >= opened + WINDOW:
+            opened = at
+        if known < at < until:
+            count += 1
+        if not passed:
+            if at >= until:
+                known = at + GRACE
+            until = max(until, at + math.ceil(opened + WINDOW - at))
+    return count
+
+
+def verdict(runs: Iterable[Run]) -> int:
+    """Name the runs that went wrong. That others fail under a quota is a result."""
+    wrong = [
+        run
+        for run in runs
+        if run.outcome == "wrong"
+        or (run.outcome == "failed" and (run.contestant == "tap" or "quota" not in run.case))
+    ]
+    for run in wrong:
+        _say(f"error: {run.case}, {run.contestant}, round {run.round + 1}: {run.detail}")
+    return 1 if wrong else 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

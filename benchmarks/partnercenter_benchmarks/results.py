@@ -1,122 +1,167 @@
-"""The figures of one session, as they are kept on disk."""
+"""The figures of one session, as they are kept on disk: medians, not runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
-class Run(msgspec.Struct, kw_only=True):
-    """One contestant's run, as a whole process. Seconds and bytes."""
+class Spread(NamedTuple):
+    """A median with the least and the most."""
+
+    middle: float
+    least: float
+    most: float
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Return the median, the least and the most of some values."""
+    found = sorted(values)
+    return Spread(*(round(value, 5) for value in (median(found), found[0], found[-1])))
+
+
+class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What one contestant's run, as a whole process, takes. Seconds and bytes."""
+
+    wall: float
+    cpu: float
+    memory: float
+    #: Standard output; dlt's files are not in it.
+    stdout: float = 0.0
+    log_lines: float = 0.0
+    records: float = 0.0
+    requests: float = 0.0
+    refused: float = 0.0
+    too_early: float = 0.0
+    most_in_flight: float = 0.0
+    #: The emulator's.
+    server_cpu: float = 0.0
+    #: Share of the quota that was used after the first minute, 1 for all of it.
+    quota_used: float = 0.0
+
+
+class Run(Figures, kw_only=True):
+    """One run."""
 
     case: str
     contestant: str
     concurrency: int
     round: int
     #: `failed` ended with an error, `wrong` ended well and lost or repeated records.
-    outcome: Literal["ok", "failed", "wrong"]
+    outcome: Literal["ok", "failed", "wrong"] = "ok"
     detail: str = ""
-    wall: float
-    user: float
-    system: float
-    rss: int
-    #: Standard output; dlt's files are not in it.
-    stdout_bytes: int = 0
-    log_lines: int = 0
-    records: dict[str, int] = {}
-    schemas: int = 0
-    states: int = 0
-    state_bytes: int = 0
-    requests: int = 0
-    refused: int = 0
-    inside_retry_after: int = 0
-    most_in_flight: int = 0
-    tokens: int = 0
-    server_cpu: float = 0.0
-    #: Share of the quota that was used after the first window, 1 for all of it.
-    quota_used: float | None = None
-
-    @property
-    def cpu(self) -> float:
-        """Seconds of the processor."""
-        return self.user + self.system
-
-    @property
-    def record_count(self) -> int:
-        """Records of all streams."""
-        return sum(self.records.values())
 
 
-class CaseFacts(msgspec.Struct, kw_only=True):
-    """What a reader needs to know of a case."""
+class Row(Figures, kw_only=True, omit_defaults=True):
+    """The medians of a contestant's runs in a case; those of its failed ones if none ended well."""
+
+    case: str
+    contestant: str
+    concurrency: int
+    #: That ended well.
+    runs: int
+    seconds: Spread
+    #: How many times as fast as the stock tap at its best, and as the bare threads.
+    times_stock: Spread | None = None
+    times_floor: Spread | None = None
+
+
+class CaseFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a reader needs to know of a case. Seconds of its latency, and that it took itself."""
 
     name: str
-    scenario: str
+    section: str
     title: str
-    expected: dict[str, int]
-    latency: float
-    page_size: int
+    customers: int
+    latency: float = 0.0
     quota: int = 0
-    #: How many records each partition has.
-    partition_sizes: list[int] = []
-    #: When it was measured, and how long that took.
     date: str = ""
     seconds: float = 0.0
 
 
-class Ceiling(msgspec.Struct, kw_only=True):
-    """How fast the emulator can be asked, and what that costs it."""
-
-    requests_per_second: float
-    customers_per_second: float
-    #: What the emulator alone would reach, by the processor time that it used.
-    possible_requests_per_second: float
-    possible_customers_per_second: float
-
-
-class Profile(msgspec.Struct, kw_only=True):
-    """Where the tap's processor time went in one case, in shares of all samples."""
-
-    case: str
-    samples: int
-    #: By owner of the innermost Python function.
-    owners: dict[str, float]
-    #: The functions with the most samples.
-    functions: dict[str, float]
-
-
 class Results(msgspec.Struct, kw_only=True):
-    """A whole session."""
+    """A session, or several that each measured some cases."""
 
     python: str
     platform: str
     processors: int
     versions: dict[str, str]
-    quick: bool
-    ceiling: Ceiling | None = None
+    quick: bool = False
     cases: list[CaseFacts] = []
-    runs: list[Run] = []
-    profiles: list[Profile] = []
+    rows: list[Row] = []
 
-    def of(self, case: str, contestant: str, concurrency: int | None = None) -> list[Run]:
-        """Return a contestant's runs of a case, at one concurrency or at all."""
-        return [
-            run
-            for run in self.runs
-            if (run.case, run.contestant) == (case, contestant)
-            and concurrency in {None, run.concurrency}
-        ]
+    def row(self, case: str, contestant: str, concurrency: int | None = None) -> Row | None:
+        """Return a contestant's figures, at one concurrency or the first; None without a run."""
+        found = (
+            row
+            for row in self.rows
+            if (row.case, row.contestant) == (case, contestant)
+            and concurrency in {None, row.concurrency}
+            and row.runs
+        )
+        return next(found, None)
 
-    def replace(self, facts: CaseFacts, runs: list[Run]) -> None:
-        """Put the figures of a case in, instead of older ones."""
-        kept = [case for case in self.cases if case.name != facts.name]
-        place = next((n for n, case in enumerate(self.cases) if case.name == facts.name), len(kept))
-        self.cases = [*kept[:place], facts, *kept[place:]]
-        self.runs = [*(run for run in self.runs if run.case != facts.name), *runs]
+    def updated(self, newer: Results) -> Results:
+        """Return the newer session with those cases of this one that it did not measure."""
+        again = {facts.name for facts in newer.cases}
+        return msgspec.structs.replace(
+            newer,
+            cases=[*(each for each in self.cases if each.name not in again), *newer.cases],
+            rows=[*(row for row in self.rows if row.case not in again), *newer.rows],
+        )
+
+
+def summed_up(runs: Sequence[Run]) -> list[Row]:
+    """Sum up the runs of one case: a row for each contestant at each concurrency."""
+    groups: dict[tuple[str, int], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.contestant, run.concurrency), []).append(run)
+    stock = next((group for (name, _), group in groups.items() if name == "stock"), [])
+    return [
+        _row(group, stock, groups.get(("floor", concurrency), []))
+        for (_, concurrency), group in groups.items()
+    ]
+
+
+def _row(group: Sequence[Run], stock: Sequence[Run], floor: Sequence[Run]) -> Row:
+    good = [run for run in group if run.outcome == "ok"]
+    shown = good or group
+    figures = {
+        name: spread(getattr(run, name) for run in shown) for name in Figures.__struct_fields__
+    }
+    # Not one of them may go too far.
+    worst = {"too_early", "most_in_flight"}
+    return Row(
+        case=group[0].case,
+        contestant=group[0].contestant,
+        concurrency=group[0].concurrency,
+        runs=len(good),
+        seconds=figures["wall"],
+        times_stock=times_as_fast(good, stock),
+        times_floor=times_as_fast(good, floor),
+        **{name: each.most if name in worst else each.middle for name, each in figures.items()},
+    )
+
+
+def times_as_fast(runs: Sequence[Run], others: Sequence[Run]) -> Spread | None:
+    """Divide the others' seconds by these, round by round, and return the ratios' spread.
+
+    A machine that is slower for a while is slower for both halves of a pair. Without a round in
+    which both ran well there is nothing to divide.
+    """
+    by_round = {run.round: run.wall for run in others if run.outcome == "ok"}
+    ratios = [
+        by_round[run.round] / run.wall
+        for run in runs
+        if run.outcome == "ok" and run.round in by_round
+    ]
+    return spread(ratios) if ratios else None
 
 
 def load(path: Path) -> Results:
@@ -124,6 +169,13 @@ def load(path: Path) -> Results:
     return msgspec.json.decode(path.read_bytes(), type=Results)
 
 
-def save(results: Results, path: Path) -> None:
-    """Write the results of a session, so that they can be read and compared."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+def save(struct: msgspec.Struct, path: Path) -> None:
+    """Write figures so that they can be compared: a line for each item of each list."""
+    members: dict[str, Any] = msgspec.to_builtins(struct)
+    lines = []
+    for name, value in members.items():
+        text = msgspec.json.encode(value).decode()
+        if isinstance(value, list):
+            text = "[\n" + ",\n".join(msgspec.json.encode(each).decode() for each in value) + "\n]"
+        lines.append(f'"{name}": {text}')
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ import requests
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .scenarios import Case
+    from .cases import Case
 
 T = TypeVar("T")
 
@@ -30,13 +31,9 @@ class Stats(msgspec.Struct):
     in_flight: int
     most_in_flight: int
     refused: int
-    inside_retry_after: int
-    tokens_issued: int
 
 
-class Logged(msgspec.Struct):
-    """When a request came and how it was answered."""
-
+class _Logged(msgspec.Struct):
     at: float
     status: int
     place: str
@@ -78,7 +75,6 @@ class Server:
             name.removeprefix(_PREFIX).lower(): value for name, value in exports.items()
         }
         self._measured = psutil.Process(self._process.pid)
-        self.partition_sizes: list[int] = []
         self.expected = self._expect()
         return self
 
@@ -97,26 +93,20 @@ class Server:
             self._session.close()
 
     def reset(self) -> None:
-        """Forget the requests so far, once the last of them is answered, and open a new window."""
+        """Forget the requests so far, once the last of them is answered."""
         deadline = time.monotonic() + TIMEOUT
         while self.stats().in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
         self._session.delete(f"{self._url}/_emulator/stats", timeout=TIMEOUT).raise_for_status()
-        for quota in (0, self._case.quota) if self._case.quota else ():
-            # A change makes it start untouched.
-            self._session.patch(
-                f"{self._url}/_emulator/options",
-                json={"requests_per_minute": quota},
-                timeout=TIMEOUT,
-            ).raise_for_status()
 
     def stats(self) -> Stats:
         """Return the counts since the last reset."""
         return self._get("stats", Stats)
 
-    def log(self) -> list[Logged]:
-        """Return the requests since the last reset."""
-        return self._get("requests", list[Logged])
+    def arrivals(self) -> list[tuple[float, bool]]:
+        """Return when each request since the reset came, in order, and whether it was let pass."""
+        log = [each for each in self._get("requests", list[_Logged]) if each.place != "token"]
+        return sorted((each.at, each.status == HTTPStatus.OK) for each in log)
 
     def processor_seconds(self) -> float:
         """Return what the emulator has used so far."""
@@ -135,11 +125,10 @@ class Server:
             for line in self._lines("data/memberships"):
                 reseller = msgspec.json.decode(line, type=_Partner).reseller_id
                 sizes[reseller] = sizes.get(reseller, 0) + 1
-            ranking = sorted(sizes, key=lambda each: -sizes[each])[case.partitions]
+            ranking = sorted(sizes, key=lambda each: -sizes[each])[slice(*case.partitions)]
             # As somebody would configure them: in no order.
-            chosen = self.settings["reseller_ids"] = sorted(ranking)
-            self.partition_sizes = [sizes[each] for each in chosen]
-            expected["reseller_customers"] = sum(self.partition_sizes)
+            self.settings["reseller_ids"] = sorted(ranking)
+            expected["reseller_customers"] = sum(sizes[each] for each in ranking)
         return expected
 
     def _lines(self, path: str) -> list[bytes]:

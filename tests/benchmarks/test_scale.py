@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections import Counter
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from partnercenter_benchmarks import documents, scale, scale_model
 from partnercenter_benchmarks.results import Results
-from partnercenter_benchmarks.results import load as load_results
-from partnercenter_benchmarks.scale_figures import (
-    FULL,
-    QUICK,
-    Case,
-    ScaleFigures,
-    Simulated,
-    cases,
-    load,
-    together,
-)
-from partnercenter_benchmarks.scale_model import (
+from partnercenter_benchmarks.scale import model
+from partnercenter_benchmarks.scale.cases import KEPT, load, scenes
+from partnercenter_benchmarks.scale.model import (
     PAGE_SIZE,
     STAGGER,
     Counting,
@@ -35,13 +24,9 @@ from partnercenter_benchmarks.scale_model import (
     reseller_sizes,
     simulate,
 )
-from partnercenter_benchmarks.scale_tables import machine, operating_sections, sections, span
+from partnercenter_benchmarks.scale.tables import machine, operating_sections, sections, span
 from tests.benchmarks.made_up import run, session
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-PARTS = re.compile(r"<!-- figures: \w+ -->.*?<!-- end of figures -->", re.DOTALL)
 #: The rest of a run's last minutes, in which some shards have ended, does not vanish among these.
 SMALL = Scene(customers=6_000)
 #: What the tests simulate again, of what the documentation shows: a second or two.
@@ -81,22 +66,6 @@ def like(scene: Scene, **changes: Any) -> Scene:
 def watched(scene: Scene) -> tuple[Outcome, Asked]:
     service = Watched(scene)
     return simulate(scene, service), service.asked
-
-
-def measured() -> Results:
-    """A session in which 100 requests took half a second of the processor beyond the start."""
-    results = session()
-    results.runs.append(run(case="children-0ms", user=1.0))
-    return results
-
-
-@pytest.fixture(scope="module")
-def quick() -> ScaleFigures:
-    """All cases at the small sizes, in this process."""
-    found = [
-        Simulated(case, together(simulate(scene) for scene in case.scenes)) for case in cases(QUICK)
-    ]
-    return ScaleFigures(QUICK, found)
 
 
 @pytest.mark.parametrize("quota", [0, 500])
@@ -169,14 +138,6 @@ def test_more_shards_under_one_quota_save_no_time() -> None:
         assert simulate(like(SMALL, shards=shards)).seconds >= 0.98 * alone
 
 
-def test_more_tenants_save_time() -> None:
-    """Each has a quota of its own."""
-    alone = simulate(SMALL).seconds
-    parted = together(simulate(each) for each in Case(like(SMALL, customers=1_200), 5).scenes)
-    # The first minute's worth passes at once, in each tenant.
-    assert parted.seconds < 0.3 * alone
-
-
 def test_more_shards_save_time_where_latency_is_the_bound() -> None:
     """Without a quota; so do more requests at once in one process."""
     free = like(SMALL, quota=0)
@@ -203,7 +164,7 @@ def test_many_shards_do_not_keep_each_other_out(counting: Counting) -> None:
 
 def test_a_shard_without_patience_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks for nothing more, and the others go on."""
-    monkeypatch.setattr(scale_model, "PATIENCE", 10.0)
+    monkeypatch.setattr(model, "PATIENCE", 10.0)
     scene = like(SMALL, shards=4)
     outcome, asked = watched(scene)
     assert 0 < outcome.failed <= 4
@@ -218,69 +179,42 @@ def test_shards_that_know_their_part_are_not_refused() -> None:
     assert outcome.seconds <= simulate(like(SMALL, shards=4)).seconds
 
 
-def test_the_pages_show_the_kept_figures() -> None:
-    """Nobody has changed the one without the other, nor measured without showing it."""
-    figures, results = load(scale.KEPT), load_results(documents.KEPT)
-    for path, page in scale.pages(figures, results):
-        assert path.read_text(encoding="utf-8") == page, (
-            "run `scale --from benchmarks/scale.json --write-docs`"
-        )
-
-
 def test_the_kept_figures_are_the_models() -> None:
     """Simulated again where that is quick: a change of pacing or model must reach the pages."""
-    kept = load(scale.KEPT)
-    assert kept.sizes == FULL
-    assert [each.case for each in kept.simulated] == sorted(
-        cases(FULL), key=lambda case: -case.tenants * case.scene.customers
-    )
-    again = [each for each in kept.simulated if each.case.scene.customers <= AGAIN]
+    kept = load(KEPT)
+    assert [each.scene for each in kept.simulated] == scenes(), "run `scale`"
+    again = [each for each in kept.simulated if each.scene.customers <= AGAIN]
     assert len(again) >= 8
     for each in again:
-        assert together(simulate(scene) for scene in each.case.scenes) == each.outcome
+        assert simulate(each.scene) == each.outcome, "run `scale`"
 
 
-def test_prose_has_no_figures() -> None:
-    """They would go stale: only a status of HTTP may stand there."""
-    prose = PARTS.sub("", scale.PAGE.read_text(encoding="utf-8"))
-    prose = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)
-    assert set(re.findall(r"\b\d+\b", prose)) <= {"429"}
-
-
-def test_tables_show_outcomes(quick: ScaleFigures) -> None:
-    """A row for each case, and no empty cell but where nothing was measured."""
-    parts = sections(quick, measured())
-    assert "| customers, over all tenants | 5,000 |" in parts["assumptions"]
-    assert len(parts["shards"].splitlines()) == 2 + 10
+def test_tables_show_outcomes_and_costs() -> None:
+    """A row for each scene; 100 requests took half a second beyond the start."""
+    results = session(run(case="children-0ms", cpu=1.25))
+    parts = sections(load(KEPT), results)
+    assert len(parts["shards"].splitlines()) == 2 + 5
     assert len(parts["latencies"].splitlines()) == 2 + 4
-    assert len(parts["counting"].splitlines()) == 2 + 3
-    assert (
-        parts["measured"].splitlines()[2].startswith("| The case children-100ms; 8 at once | 7.0 |")
-    )
+    measured = parts["measured"].splitlines()
+    assert measured[2].startswith("| The case children-100ms; 8 at once | 7.0 |")
     assert "| processor time of one record of a page | 10.0 µs |" in parts["machine"]
     assert "| requests a minute that keep one core busy | 12,000 |" in parts["machine"]
     assert "| tenants at 500 requests a minute that keep one core busy | 24 |" in parts["machine"]
-    costs = operating_sections(quick, measured())["costs"]
-    assert len(costs.splitlines()) == 2 + 2 + 4
+    costs = operating_sections(load(KEPT), results)["costs"]
+    assert len(costs.splitlines()) == 2 + 2 + 8
     assert "1,000 customers, without" in costs
 
 
-def test_a_session_without_the_figures_shows_none(quick: ScaleFigures) -> None:
+def test_a_session_without_the_figures_shows_none() -> None:
     """What was not measured is not computed."""
-    empty = Results(python="", platform="", processors=1, versions={}, quick=True)
+    empty = Results(python="", platform="", processors=1, versions={})
     assert machine(empty) is None
     for part in ("machine", "measured"):
-        assert sections(quick, empty)[part] == "Not measured in this session."
+        assert sections(load(KEPT), empty)[part] == "Not measured in this session."
     assert all(
         row.endswith("| – |")  # noqa: RUF001 - as in all tables of the documentation
-        for row in operating_sections(quick, empty)["costs"].splitlines()[4:]
+        for row in operating_sections(load(KEPT), empty)["costs"].splitlines()[4:]
     )
-
-
-def test_marks_and_parts_must_agree() -> None:
-    """A part without a place would be lost silently."""
-    with pytest.raises(ValueError, match="shards"):
-        documents.filled("no marks", {"shards": ""})
 
 
 @pytest.mark.parametrize(
@@ -290,29 +224,3 @@ def test_marks_and_parts_must_agree() -> None:
 def test_times_are_told_in_the_unit_of_an_operator(seconds: float, text: str) -> None:
     """Seconds, minutes, hours."""
     assert span(seconds) == text
-
-
-def test_the_command_writes_figures_and_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """From a file, without simulating anything."""
-    for name in ("PAGE", "OPERATING_PAGE"):
-        page = tmp_path / f"{name}.md"
-        page.write_text(getattr(scale, name).read_text(encoding="utf-8"), encoding="utf-8")
-        monkeypatch.setattr(scale, name, page)
-    monkeypatch.setattr(scale, "KEPT", tmp_path / "kept.json")
-    given = str(documents.ROOT / "benchmarks" / "scale.json")
-    assert scale.main(["--from", given, "--write-docs"]) == 0
-    figures, results = load(tmp_path / "kept.json"), load_results(documents.KEPT)
-    printed = capsys.readouterr().out
-    for text in (sections(figures, results) | operating_sections(figures, results)).values():
-        assert text in printed
-    for path, text in scale.pages(figures, results):
-        assert path.read_text(encoding="utf-8") == text
-
-
-def test_a_quick_look_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Its sizes are not those of the pages."""
-    with pytest.raises(SystemExit):
-        scale.main(["--quick", "--write-docs"])
-    assert "--quick" in capsys.readouterr().err

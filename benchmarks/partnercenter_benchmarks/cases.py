@@ -1,0 +1,160 @@
+"""What is measured: the sizes, the delays, who takes part, how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Name: TypeAlias = Literal["tap", "stock", "naive", "dlt", "floor"]
+TITLES: dict[str, str] = {
+    "tap": "tap-partnercenter",
+    "stock": "stock SDK tap at its best",
+    "naive": "stock SDK tap, naive",
+    "dlt": "dlt, extracting only",
+    "floor": "bare threads",
+}
+CHILDREN = ("customers", "customer_relationships", "reseller_customers")
+#: Minutes of each run under a quota, one of them to learn it. Real ones: the tap counts in minutes.
+QUOTA_MINUTES = 4
+
+
+def title(name: str, concurrency: int) -> str:
+    """Return a contestant and its concurrency as tables show it."""
+    return TITLES[name] + (f", {concurrency} at once" if concurrency > 1 else "")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contestant in a case."""
+
+    name: Name
+    concurrency: int = 1
+    #: Takes part in so many rounds at most: some need minutes for one.
+    most_rounds: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An emulator, and what is read from it. `section` is the part of the page that shows it."""
+
+    name: str
+    section: str
+    title: str
+    entries: tuple[Entry, ...]
+    rounds: int
+    customers: int
+    streams: tuple[str, ...] = ("customers",)
+    resellers: int = 20
+    #: Which resellers are partitions: from and up to which place in the order of their size.
+    partitions: tuple[int, int] = (0, 20)
+    page_size: int = 500
+    #: Seconds.
+    latency: float = 0.0
+    #: Requests a minute, 0 for no quota.
+    quota: int = 0
+
+    @property
+    def options(self) -> list[str]:
+        """The emulator's command line."""
+        options = {
+            "customers": self.customers,
+            "resellers": self.resellers,
+            "latency": self.latency,
+            "requests-per-minute": self.quota,
+            "request-log": 100_000 if self.quota else 0,
+        }
+        return [text for name, value in options.items() for text in (f"--{name}", str(value))]
+
+
+def cases(*, quick: bool = False) -> list[Case]:
+    """Return all of them in the order of the page; quick ones are smaller, and without a quota."""
+    found = [
+        _children(200 if quick else 2_000, 0),
+        _children(200 if quick else 1_000, 100),
+        Case(
+            name="partitions",
+            section="partitions",
+            title="40 resellers of uneven size, answers after 100 ms",
+            entries=(Entry("stock", most_rounds=2), *_at_once(16)),
+            rounds=1 if quick else 3,
+            customers=40_000 if quick else 100_000,
+            streams=("reseller_customers",),
+            resellers=120,
+            # From the middle of the ranking: the pages of the largest one, which can only be read
+            # one after the other, would take longer than all others together.
+            partitions=(10, 50),
+            page_size=100,
+            latency=0.1,
+        ),
+        _records(1, quick=quick),
+        _records(40_000 if quick else 200_000, quick=quick),
+    ]
+    if quick:
+        return found
+    return [*found, _many(1_000_000), _quota(500), _quota(3_000)]
+
+
+def _at_once(*concurrencies: int) -> list[Entry]:
+    return [Entry(name, number) for number in concurrencies for name in ("tap", "dlt", "floor")]
+
+
+def _children(customers: int, milliseconds: int) -> Case:
+    after = f"after {milliseconds} ms" if milliseconds else "at once"
+    small = customers < 1_000  # noqa: PLR2004 - a quick look
+    return Case(
+        name=f"children-{milliseconds}ms",
+        section="children",
+        title=f"{customers:,} customers and their relationships, answers {after}",
+        # With a delay each stock tap takes minutes; without one, more threads change nothing.
+        entries=(
+            Entry("stock", most_rounds=2 if milliseconds else 5),
+            Entry("naive", most_rounds=1 if milliseconds else 2),
+            *_at_once(*((8, 32) if milliseconds else (8,))),
+        ),
+        rounds=1 if small else (2 if milliseconds else 5),
+        customers=customers,
+        streams=CHILDREN,
+        latency=milliseconds / 1000,
+    )
+
+
+def _records(customers: int, *, quick: bool) -> Case:
+    # The one customer shows what starting costs, so that the rest can be divided by the records.
+    number = "1 customer" if customers == 1 else f"{customers:,} customers"
+    return Case(
+        name=f"records-{customers}",
+        section="records",
+        title=f"{number} and nothing else, answers at once",
+        entries=(Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8)),
+        rounds=1 if quick else 5,
+        customers=customers,
+    )
+
+
+def _many(customers: int) -> Case:
+    return Case(
+        name=f"records-{customers}",
+        section="records",
+        title=f"{customers:,} customers and nothing else, answers at once",
+        entries=(Entry("tap", 8),),
+        rounds=2,
+        customers=customers,
+    )
+
+
+def _quota(quota: int) -> Case:
+    entries = [Entry("tap", 8), Entry("tap", 32), Entry("dlt", 8)]
+    if quota == 500:  # noqa: PLR2004
+        # The larger one it could not use up: it waits for each answer.
+        entries.append(Entry("stock"))
+    return Case(
+        name=f"quota-{quota}",
+        section="quota",
+        title=f"{quota:,} requests a minute, refused ones included, for {QUOTA_MINUTES} minutes",
+        entries=tuple(entries),
+        rounds=1,
+        customers=QUOTA_MINUTES * quota,
+        streams=("customers", "customer_relationships"),
+        latency=0.02,
+        quota=quota,
+    )

@@ -1,0 +1,34 @@
+"""The command `scale`: simulates large partners, and keeps the figures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+
+from partnercenter_benchmarks.results import save
+
+from .cases import KEPT, ScaleFigures, Simulated, scenes
+from .model import simulate
+from .tables import span
+
+
+def main() -> int:
+    """Simulate all scenes on all processors, and write benchmarks/scale.json of this checkout."""
+    figures = ScaleFigures([])
+    wanted = scenes()
+    # Not by fork: who calls this may have threads.
+    with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
+        for scene, outcome in zip(wanted, pool.map(simulate, wanted), strict=True):
+            figures.simulated.append(Simulated(scene, outcome))
+            sys.stderr.write(
+                f"{len(figures.simulated)} of {len(wanted)}: {scene.customers:,} customers, "
+                f"{scene.shards} shards, quota {scene.quota}: {span(outcome.seconds)}\n"
+            )
+    save(figures, KEPT)
+    sys.stderr.write("Kept. `benchmark --docs` writes it into the documentation.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
