@@ -85,7 +85,7 @@ class Checkpoint:
                 continuation = Continuation(
                     absolute_url(stored["uri"], self._api_url),
                     tuple(checked_header(name, value) for name, value in stored["headers"]),
-                    bare=bool(stored["bare"]),
+                    largest=int(stored["largest"]),
                 )
             return Position(
                 int(stored["version"]),
@@ -117,7 +117,7 @@ class Checkpoint:
             parts = urlsplit(position.continuation.url)
             stored["uri"] = f"{parts.path}?{parts.query}" if parts.query else parts.path
             stored["headers"] = [list(pair) for pair in position.continuation.headers]
-            stored["bare"] = position.continuation.bare
+            stored["largest"] = position.continuation.largest
         self._bookmark[_KEY] = stored
 
     def clear(self) -> None:

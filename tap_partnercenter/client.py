@@ -6,7 +6,7 @@ import uuid
 from contextlib import contextmanager
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, cast
 from urllib.parse import quote
 
 import requests
@@ -23,12 +23,14 @@ from tap_partnercenter.errors import (
     PartnerCenterError,
     Place,
     Refused,
+    RefusedContinuation,
     SkippedCustomer,
     TryAgain,
     rule_for,
 )
 from tap_partnercenter.lookahead import LookAhead, Pool
 from tap_partnercenter.pacing import PauseTooLong
+from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.pagination import (
     TOKEN_HEADER,
     Continuation,
@@ -46,63 +48,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from requests.auth import AuthBase
     from singer_sdk.helpers.types import Context, Record
-    from singer_sdk.pagination import BaseAPIPaginator
 
     from tap_partnercenter.lookahead import Source
     from tap_partnercenter.pacing import Passage
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
-
-
-class Page(NamedTuple):
-    """A page that was read.
-
-    Attributes:
-        records: As the service sent them, those of this shard, perhaps none.
-        following: Where the next page is, None after the last.
-        broken: The path of each field whose characters had to be repaired.
-    """
-
-    records: list[dict[str, Any]]
-    following: Continuation | None
-    broken: Sequence[str] = ()
-
-
-class Pages:
-    """Reads a collection page by page, following its continuations."""
-
-    def __init__(
-        self,
-        stream: PartnerCenterStream,
-        context: Context | None,
-        start: Continuation | None,
-    ) -> None:
-        """Begin with the first page, or where an earlier run stopped."""
-        self._stream = stream
-        self._context = context
-        self._start = start
-        self._paginator = stream.get_new_paginator(start)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the last page was read."""
-        return self._paginator.finished
-
-    def read(self) -> Page:
-        """Read the next page.
-
-        Raises:
-            PartnerCenterError: If it cannot be had.
-        """
-        paginator = self._paginator
-        resumed = self._start is not None and paginator.count == 0
-        answer = self._stream.read_page(self._context, paginator, resumed=resumed)
-        following = None if paginator.finished else paginator.current_value
-        return Page(self._stream.own(answer.items), following, answer.broken)
 
 
 class PartnerCenterStream(PlainStream):
@@ -125,6 +79,7 @@ class PartnerCenterStream(PlainStream):
         """Make the stream of a tap."""
         super().__init__(tap)
         self._partner_tap = tap
+        self._begun_again = False
 
     @property
     def run(self) -> Run:
@@ -192,7 +147,7 @@ class PartnerCenterStream(PlainStream):
     def get_new_paginator(
         self,
         start: Continuation | None = None,
-    ) -> BaseAPIPaginator[Continuation | None]:
+    ) -> SeekPaginator:
         return SeekPaginator(self.run.settings.api_url, start)
 
     @override
@@ -214,17 +169,26 @@ class PartnerCenterStream(PlainStream):
     def read_page(
         self,
         context: Context | None,
-        paginator: BaseAPIPaginator[Continuation | None],
+        paginator: SeekPaginator,
         *,
         resumed: bool,
+        page_size: int | None = None,
     ) -> Answer:
         """Read the page at which a paginator stands, and move it on. Runs in any thread.
+
+        Args:
+            context: Partition or customer.
+            paginator: Where to read.
+            resumed: Whether an earlier run was told of the page.
+            page_size: Records to ask for on a first page, in place of the stream's number.
 
         Raises:
             PartnerCenterError: If the page cannot be had.
         """
         here = paginator.current_value
         page = self.get_http_request(page=PageContext(context, here))
+        if page_size is not None and here is None:
+            page.params["size"] = page_size
         # In one go, `Request.prepare`, this would take three times as long: it looks for cookies,
         # files and credentials, and takes an address apart that was just put together.
         request = requests.PreparedRequest()
@@ -266,7 +230,7 @@ class PartnerCenterStream(PlainStream):
             return Place.FIRST
         if resumed:
             return Place.RESUMED
-        return Place.NEXT_BARE if continuation.bare else Place.NEXT
+        return Place.NEXT
 
     def fetch(self, request: requests.PreparedRequest, place: Place) -> Answer:
         """Ask for a page once and judge the answer. Runs in any thread.
@@ -322,18 +286,16 @@ class PartnerCenterStream(PlainStream):
         request: requests.PreparedRequest,
         place: Place,
         pause: float | None,
-    ) -> None:
+    ) -> NoReturn:
         """Act on an answer other than 200.
 
-        Returns:
-            Nothing, if the answer is the end of the data: then the page is an empty one.
+        Raises:
+            TryAgain: If another attempt may help.
+            Refused: If not.
         """
         code = code_of(answer.document)
         rule = rule_for(answer.status_code, code, place)
         reason = f"HTTP {answer.status_code}" + (f", code {code}" if code else "")
-        if rule.outcome is Outcome.END:
-            answer.document = {}
-            return
         if rule.outcome in {Outcome.RETRY, Outcome.WAIT, Outcome.REFRESH}:
             if rule.outcome is Outcome.RETRY:
                 pause = self._retry_after(answer)
@@ -348,9 +310,13 @@ class PartnerCenterStream(PlainStream):
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
+            Outcome.END: RefusedContinuation,
         }.get(rule.outcome, Refused)
         what = f"{reason}: {rule.meaning}"
-        line = self._line(request, what, support_ids(answer) + "Not retried.", rule.remedy)
+        tried = (
+            "Refused again after a new start." if rule.outcome is Outcome.END else "Not retried."
+        )
+        line = self._line(request, what, support_ids(answer) + tried, rule.remedy)
         raise kind(line, rule, what)
 
     def _give_up(
@@ -433,10 +399,17 @@ class PartnerCenterStream(PlainStream):
                 raise PartnerCenterError(message)
         return record
 
-    def note_broken(self, page: Page) -> None:
-        """Count the fields of a page that are about to be emitted with repaired characters."""
+    def note_page(self, page: Page) -> None:
+        """Count what is odd about a page that is about to be emitted, and say what must be said."""
         for path in page.broken:
             self._on_odd_field(Oddity.BROKEN, path)
+        if page.again and not self._begun_again:
+            self._begun_again = True
+            self.logger.info(
+                "%s: the service refused a continuation behind a page that does not look like the "
+                "last: read again from the first page",
+                self.name,
+            )
 
     def _on_odd_field(self, oddity: Oddity, path: str) -> None:
         self.run.report.odd_field(self.name, oddity, path)

@@ -6,7 +6,8 @@ The failures a caller can meet::
     ├── ConnectionFailed        no usable answer after all retries
     └── Refused                 the service said no; knows the rule of the table
         ├── SkippedCustomer     no to this customer only; the run goes on
-        └── ExpiredCheckpoint   no to a stored continuation; the stream starts again
+        ├── ExpiredCheckpoint   no to a stored continuation; the stream starts again
+        └── RefusedContinuation no to one of this run: the end of the data, or a new start
     TryAgain                    inside the retried call only; never leaves it
 
 Facts are from "Partner Center REST error codes", "API throttling guidance for partners calling
@@ -31,9 +32,9 @@ class Place(Enum):
 
     FIRST = "first page"
     NEXT = "continuation"
-    NEXT_BARE = "continuation by a token in the body"
     RESUMED = "continuation of an earlier run"
     CUSTOMER = "customer"
+    CUSTOMER_NEXT = "continuation for a customer"
 
 
 class Outcome(Enum):
@@ -44,7 +45,7 @@ class Outcome(Enum):
     REFRESH = "ask again with a new token, once"
     SKIP = "leave this customer out"
     RESTART = "read the stream from its start"
-    END = "the data ends here"
+    END = "the data ends here, if the page before is short; if not, read it again, once"
     FAIL = "end the run"
 
 
@@ -77,7 +78,7 @@ class Rule:
         )
 
 
-_CUSTOMER = frozenset({Place.CUSTOMER})
+_CUSTOMER = frozenset({Place.CUSTOMER, Place.CUSTOMER_NEXT})
 _ADMIN_AGENT = (
     "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
 )
@@ -87,14 +88,23 @@ _CONSENT = "Consent again with MFA and set the new refresh_token."
 #: The first row that matches an answer other than 200 decides.
 RULES: tuple[Rule, ...] = (
     # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
-    # migration tool). Anywhere but behind a bare token the same code means bad input.
+    # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
+    # means is up to the page before (`client.Pages`). The remedies are for the second time.
     Rule(
         Outcome.END,
         {400},
         {"2000"},
-        {Place.NEXT_BARE},
-        "the token led behind the last page",
-        "Nothing to do.",
+        {Place.NEXT},
+        "the service refuses a continuation, and the page before it does not look like the last",
+        "Set a smaller page_size: less time then passes between two pages.",
+    ),
+    Rule(
+        Outcome.END,
+        {400},
+        {"2000"},
+        {Place.CUSTOMER_NEXT},
+        "the service refuses a continuation, and the page before it does not look like the last",
+        "Try again later, or deselect the stream.",
     ),
     Rule(
         Outcome.RESTART,
@@ -292,6 +302,10 @@ class SkippedCustomer(Refused):
 
 class ExpiredCheckpoint(Refused):
     """The service no longer knows a stored continuation."""
+
+
+class RefusedContinuation(Refused):
+    """The service does not follow a continuation that it named in this run."""
 
 
 class TryAgain(RetriableAPIError):

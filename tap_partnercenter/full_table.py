@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from singer_sdk.helpers.types import Context
 
-    from tap_partnercenter.client import Page, Pages
     from tap_partnercenter.lookahead import LookAhead
+    from tap_partnercenter.pages import Page, Pages
     from tap_partnercenter.pagination import Continuation
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -84,7 +84,7 @@ class FullTable(PartnerCenterStream):
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
         for page in self._ahead.take():
             records, following = page.records, page.following
-            self.note_broken(page)
+            self.note_page(page)
             self._on_last_page = following is None and context == self._contexts[-1]
             # Children come first: they begin the next stream when all of them are begun.
             if not any(child.selected for child in self.child_streams):

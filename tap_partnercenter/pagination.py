@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -43,12 +43,17 @@ class Continuation:
     Attributes:
         url: Absolute, below the configured base.
         headers: Pairs to send with it.
-        bare: Whether the service gave only a token, so that the url is our guess.
+        largest: Records of the largest page of the partition so far.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    bare: bool = False
+    largest: int = 0
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the service named a token: only such a continuation may lead to nothing."""
+        return any(name.lower() == TOKEN_HEADER.lower() for name, _ in self.headers)
 
     @property
     def digest(self) -> str:
@@ -75,6 +80,20 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         self._api_url = api_url
         # A page refers to itself or to an earlier one: following it would never end.
         self._seen = {start.digest} if start else set[str]()
+        #: Records of the last page.
+        self.rows = 0
+        #: Records of the largest page before it, 0 for none.
+        self.largest_before = 0
+        self._largest = start.largest if start else 0
+
+    def behind_short_page(self, asked: int | None) -> bool:
+        """Tell whether the last page looks like the end of the data.
+
+        Args:
+            asked: Records that were asked for, None where the service decides.
+        """
+        # A service may cap its pages lower than what was asked for: another page must show it.
+        return self.rows < min(asked or self.largest_before, self.largest_before)
 
     @override
     def get_next(self, response: requests.Response) -> Continuation | None:
@@ -83,7 +102,10 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         Raises:
             UnusableContinuation: If it leads to another origin, in a circle, or cannot be read.
         """
-        continuation = self.read(cast("Answer", response))
+        answer = cast("Answer", response)
+        self.rows, self.largest_before = len(answer.items), self._largest
+        self._largest = max(self._largest, self.rows)
+        continuation = self.read(answer)
         if continuation is not None:
             if continuation.digest in self._seen:
                 message = (
@@ -92,6 +114,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
                 )
                 raise UnusableContinuation(message)
             self._seen.add(continuation.digest)
+            continuation = replace(continuation, largest=self._largest)
         return continuation
 
     def read(self, answer: Answer) -> Continuation | None:
@@ -124,7 +147,7 @@ class SeekPaginator(LinkPaginator):
         url = str(answer.request.url)
         if "seekoperation" not in (name.lower() for name, _ in parse_qsl(urlsplit(url).query)):
             url += ("&" if "?" in url else "?") + "seekOperation=Next"
-        return Continuation(url, ((TOKEN_HEADER, token),), bare=True)
+        return Continuation(url, ((TOKEN_HEADER, token),))
 
 
 def absolute_url(uri: object, api_url: str) -> str:

@@ -13,7 +13,7 @@ from singer_sdk.exceptions import AbortedSyncFailedException, AbortedSyncPausedE
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
-from tap_partnercenter.client import Page, PartnerCenterStream
+from tap_partnercenter.client import PartnerCenterStream
 from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.settings import GUID
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_partnercenter.lookahead import LookAhead, Source
+    from tap_partnercenter.pages import Page
     from tap_partnercenter.pagination import Continuation
     from tap_partnercenter.tap import TapPartnerCenter
 
@@ -145,7 +146,7 @@ class CustomerRelationships(PartnerCenterStream):
             try:
                 for page in self._ahead.take():
                     self._answered = True
-                    self.note_broken(page)
+                    self.note_page(page)
                     for record in page.records:
                         yield {**record, "customer_id": customer_id}
             except SkippedCustomer as refusal:
@@ -174,8 +175,7 @@ class CustomerRelationships(PartnerCenterStream):
 
     @override
     def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
-        place = super().place_of(continuation, resumed=resumed)
-        return place if place is Place.NEXT_BARE else Place.CUSTOMER
+        return Place.CUSTOMER if continuation is None else Place.CUSTOMER_NEXT
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ DELETES = {"emit_activate_version_messages": True}
 #: Options of the emulator and settings of the tap.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "every_stream": ({"link_form": "relative"}, {}),
-    "tokens_in_bodies": ({"link_form": "token_only", "ending": "code_2000"}, {}),
+    "tokens_in_bodies": ({"customers": 7, "link_form": "token_only", "ending": "code_2000"}, {}),
     "deletes": ({"link_form": "versioned"}, DELETES),
     "deletes_with_a_skipped_customer": ({"link_form": "absolute"}, DELETES),
     "flattened": ({"customers": 2}, {"flattening_enabled": True, "flattening_max_depth": 1}),

@@ -70,7 +70,7 @@ def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: 
         "page_size": 3,
         "reseller_ids": [str(r["id"]) for r in emulator.resellers()],
     }
-    emulator.faults = (Fault(place="partition_continuation", skip=1, status=400),)
+    emulator.faults = (Fault(place="partition_continuation", skip=1, status=501),)
     first = sync(emulator, **settings)
     resume = first.state["bookmarks"]["reseller_customers"]["resume"]
     last = str([*emulator.customers()][-1]["id"])

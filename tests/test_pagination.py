@@ -10,6 +10,7 @@ import pytest
 from partnercenter_emulator import Fault
 from tap_partnercenter.pagination import UnusableContinuation, absolute_url
 from tests.command_line import catalog_of
+from tests.truth import Warehouse, held
 
 if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
@@ -98,12 +99,142 @@ def test_a_link_without_headers_takes_the_token_of_the_body(start: Start, sync: 
     assert [key for (key,) in result.keys("customers", "id")] == ids
 
 
-def test_the_2000_ending_is_an_end_behind_a_token_of_the_body(start: Start, sync: Sync) -> None:
+@pytest.mark.parametrize(
+    ("form", "ending"),
+    [("token_only", "code_2000"), ("relative", "code_2000_link"), ("versioned", "code_2000_link")],
+)
+def test_the_2000_ending_is_an_end_behind_a_short_page(
+    form: str,
+    ending: str,
+    start: Start,
+    sync: Sync,
+) -> None:
     """The service can hand out a token after the last page; following it answers 400, code 2000."""
-    emulator = start(customers=6, link_form="token_only", ending="code_2000")
+    emulator = start(customers=8, link_form=form, ending=ending)
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert complete(result, emulator)
-    assert emulator.stats().by_place["continuation"] == {"200": 1, "400": 1}
+    assert emulator.stats().by_place["continuation"] == {"200": 2, "400": 1}
+
+
+@pytest.mark.parametrize("customers", [1, 2, 3, 8])
+def test_the_2000_ending_is_an_end_behind_the_only_page(
+    customers: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A short list has no page to compare with: read in halves, it holds the same."""
+    emulator = start(customers=customers, link_form="token_only", ending="code_2000")
+    result = sync(emulator, catalog=CUSTOMERS)
+    assert complete(result, emulator)
+    assert result.levels("WARNING") == []
+
+
+@pytest.mark.parametrize("requests_at_once", [1, 8])
+@pytest.mark.parametrize("pages", [0, 1])
+@pytest.mark.parametrize("page_size", [4, 500])
+@pytest.mark.parametrize("form", ["relative", "token_only"])
+def test_a_token_that_expires_behind_a_full_page_loses_nobody(
+    form: str,
+    page_size: int,
+    pages: int,
+    requests_at_once: int,
+    request: pytest.FixtureRequest,
+) -> None:
+    """Not even where the service sends fewer records than it was asked for."""
+    start, sync = request.getfixturevalue("start"), request.getfixturevalue("sync")
+    refused = Fault(place="continuation", skip=pages, times=1, status=400, code=2000)
+    emulator = start(refused, customers=16, link_form=form, page_limit=4)
+    result = sync(
+        emulator,
+        page_size=page_size,
+        max_concurrent_requests=requests_at_once,
+        emit_activate_version_messages=True,
+    )
+    assert result.exit_code == 0, result.stderr
+    ids = held(emulator)["customers"]
+    assert result.keys("customers", "id") == [*ids[: 4 * (pages + 1)], *ids]
+    told = [line for line in result.log if "read again from the first page" in line]
+    assert len(told) == 1
+    assert told[0].startswith("customers: ")
+    warehouse = Warehouse()
+    warehouse.load(result.stdout.splitlines())
+    warehouse.assert_equals(emulator)
+
+
+def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) -> None:
+    """One new start, then a line that says what may help; nothing is taken for complete."""
+    emulator = start(
+        Fault(place="continuation", skip=1, every=2, status=400, code=2000),
+        customers=16,
+        link_form="token_only",
+    )
+    result = sync(emulator, page_size=4, emit_activate_version_messages=True)
+    assert result.exit_code == 1
+    assert "customers: HTTP 400, code 2000: the service refuses a continuation" in result.error
+    assert "Set a smaller page_size" in result.error
+    assert "Refused again after a new start." in result.error
+    assert result.counts["ACTIVATE_VERSION"] == 0
+    assert emulator.stats().by_place["customers"] == {"200": 2}
+
+
+def test_a_token_that_expires_in_a_partition_loses_nobody(start: Start, sync: Sync) -> None:
+    """The reseller is read again, and no other."""
+    emulator = start(customers=30, resellers=3, link_form="token_only")
+    second = str([*emulator.resellers()][1]["id"])
+    fault: dict[str, Any] = {"reseller_id": second, "times": 1, "status": 400, "code": 2000}
+    emulator.faults = [Fault(place="partition_continuation", **fault)]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"), page_size=3)
+    keys = held(emulator)["reseller_customers"]
+    page = [key for key in keys if key[0] == second][:3]
+    place = keys.index(page[0])
+    expected = [*keys[:place], *page, *keys[place:]]
+    assert result.keys("reseller_customers", "reseller_id", "id") == expected
+
+
+@pytest.mark.parametrize("requests_at_once", [1, 8])
+def test_a_token_that_expires_for_a_customer_loses_no_relationship(
+    requests_at_once: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """That customer is asked for again, and no other."""
+    emulator = start(customers=5)
+    ids = [str(customer["id"]) for customer in emulator.customers()]
+    pages = [
+        {"items": [{"id": "a", "relationshipType": "x"}], "continuationToken": "AQ/+"},
+        {"items": [{"id": "b", "relationshipType": "x"}]},
+    ]
+    answers: list[dict[str, Any]] = [
+        {"json": pages[0]},
+        {"status": 400, "code": 2000},
+        {"json": pages[0]},
+        {"json": pages[1]},
+    ]
+    emulator.faults = [
+        Fault(place="relationships", customer_id=ids[2], skip=number, times=1, **answer)
+        for number, answer in enumerate(answers)
+    ]
+    result = sync(emulator, max_concurrent_requests=requests_at_once)
+    assert result.exit_code == 0, result.stderr
+    found = result.keys("customer_relationships", "customer_id", "id")
+    assert [key for customer, key in found if customer == ids[2]] == ["a", "a", "b"]
+    others = [key[:2] for key in held(emulator)["customer_relationships"] if key[0] != ids[2]]
+    assert [key for key in found if key[0] != ids[2]] == others
+
+
+def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> None:
+    """The last page is short beside those that the interrupted run read."""
+    emulator = start(
+        Fault(place="continuation", skip=1, times=1, status=501),
+        customers=8,
+        link_form="token_only",
+        ending="code_2000",
+    )
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
 
 
 @pytest.mark.parametrize("place", ["customers", "continuation"])
@@ -145,6 +276,19 @@ def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: S
     assert result.exit_code == 1
     assert "its pages run in a circle" in result.error
     assert len(emulator.requests) < 10
+
+
+def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
+    """The page that the stored continuation leads to is known as well."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=30)
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    emulator.faults = [Fault(place="continuation", cycle=1)]
+    emulator.reset_stats()
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert result.exit_code == 1
+    assert "its pages run in a circle" in result.error
+    assert emulator.stats().by_place["continuation"] == {"200": 1}
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not implemented": ({"status": 501}, "HTTP 501, code 0: ", "Deselect the stream"),
     "method": ({"status": 405, "shape": "C"}, "HTTP 405: the service refused", "support"),
     "conflict": ({"status": 409, "shape": "B"}, "HTTP 409: the service refused", "support"),
-    "bad input": ({"status": 400, "code": 2000}, "code 2000: the service calls", "page_size"),
+    "bad input": ({"status": 400, "code": 2000}, "code 2000: the service ", "page_size"),
     "bad request": ({"status": 400, "shape": "C"}, "HTTP 400: the service refused", "support"),
 }
 
@@ -54,8 +54,8 @@ INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_a_bare_token_may_lead_behind_the_last_page(start: Start, sync: Sync) -> None:
-    """400 with code 2000 ends the data where a token in the body led there."""
-    emulator = start(customers=8, link_form="token_only", ending="code_2000")
+    """400 with code 2000 ends the data where a token led there behind a short page."""
+    emulator = start(customers=7, link_form="token_only", ending="code_2000")
     assert_complete(sync(emulator, page_size=3), emulator)
     assert emulator.stats().by_place["continuation"]["400"] == 1
 
@@ -160,8 +160,16 @@ def test_a_continuation_that_is_not_found_is_no_end(
 # Fail
 
 
-@pytest.mark.parametrize("place", API)
-@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize(
+    ("refusal", "place"),
+    [
+        (refusal, place)
+        for refusal in REFUSALS
+        for place in API
+        # There the same answer may mean that a token has expired.
+        if refusal != "bad input" or "continuation" not in place
+    ],
+)
 def test_a_refusal_ends_the_run_with_one_line(
     refusal: str,
     place: Place,

@@ -794,7 +794,7 @@ def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> Non
 
 def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
     """The state of a run that was interrupted in the second stream with a continuation."""
-    emulator.faults = [Fault(place="partition_continuation", skip=1, status=400)]
+    emulator.faults = [Fault(place="partition_continuation", skip=1, status=501)]
     result = sync(emulator, page_size=2, emit_activate_version_messages=True)
     assert result.exit_code == 1
     emulator.faults = ()

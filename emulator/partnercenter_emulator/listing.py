@@ -160,7 +160,9 @@ class Pager:
     def _lead_on(self, document: dict[str, Any], following: Cursor) -> None:
         cursor = self.continuations.stamp(self.options, following)
         token = self.continuations.seal(cursor)
-        by_link = cursor.form != "token_only" and not cursor.ended
+        by_link = cursor.form != "token_only" and (
+            not cursor.ended or self.options.ending == "code_2000_link"
+        )
         if by_link:
             document["links"]["next"] = next_link(cursor, token, self.origin)
         # The vendor's samples have the token in both places; one form shows that.
@@ -192,9 +194,9 @@ def _after(
         )
     if start is not None:
         return cursor
-    if not positions or ending not in ("empty", "code_2000"):
+    if not positions or ending not in ("empty", "code_2000", "code_2000_link"):
         return None
-    return msgspec.structs.replace(cursor, start=positions[-1] + 1, ended=ending == "code_2000")
+    return msgspec.structs.replace(cursor, start=positions[-1] + 1, ended=ending != "empty")
 
 
 def _self_link(listing: Listing, options: Options) -> dict[str, Any]:

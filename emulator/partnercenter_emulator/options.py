@@ -12,7 +12,9 @@ Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 LinkForm: TypeAlias = Literal[
     "relative", "versioned", "absolute", "double_question", "token_only", "rotate"
 ]
-Ending: TypeAlias = Literal["plain", "no_links", "empty_links", "null_next", "empty", "code_2000"]
+Ending: TypeAlias = Literal[
+    "plain", "no_links", "empty_links", "null_next", "empty", "code_2000", "code_2000_link"
+]
 
 STARTUP_ONLY = frozenset({"seed", "customers", "resellers", "request_log", "admin"})
 """Options that shape an emulator when it is made and cannot be changed while it runs."""

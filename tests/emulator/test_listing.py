@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from partnercenter_emulator import Emulator, Options
+from partnercenter_emulator.options import Ending  # noqa: TC001 - beside the others
 
 Page: TypeAlias = dict[str, Any]
 SignIn: TypeAlias = Callable[..., requests.Session]
@@ -166,14 +167,15 @@ def test_an_empty_page_may_end_a_list(sign_in: SignIn, read_all: ReadAll) -> Non
         assert [len(page["items"]) for page in pages] == [2, 2, 0]
 
 
-def test_a_token_may_lead_behind_the_end(sign_in: SignIn, follow: Follow) -> None:
+@pytest.mark.parametrize("ending", ["code_2000", "code_2000_link"])
+def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow: Follow) -> None:
     """The last page's token is answered with 400 and code 2000, also in a partition."""
-    with Emulator(Options(customers=4, resellers=1, ending="code_2000")) as emulator:
+    with Emulator(Options(customers=4, resellers=1, ending=ending)) as emulator:
         client = sign_in(emulator)
         partition = f"/v1/customers?size=4&{_filter(next(emulator.resellers())['id'])}"
         for path in ("/v1/customers?size=4", partition):
             page = client.get(path).json()
-            assert "next" not in page["links"]
+            assert ("next" in page["links"]) == (ending == "code_2000_link")
             answer = follow(client, page, path)
             assert answer is not None
             assert _refusal(answer) == (400, 2000)

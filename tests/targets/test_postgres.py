@@ -48,7 +48,7 @@ MEMBERS: tuple[LiteralString, ...] = (
 )
 #: Ten pages of twenty; the run fails after the fifth.
 PAGES: dict[str, Any] = {"page_size": 20}
-BREAK = Fault(place="continuation", skip=4, times=1, status=400)
+BREAK = Fault(place="continuation", skip=4, times=1, status=501)
 
 
 def ids(emulator: Emulator) -> list[str]:

@@ -1,0 +1,115 @@
+"""Reading a collection page by page, up to an end that can be believed."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tap_partnercenter.errors import RefusedContinuation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_partnercenter.client import PartnerCenterStream
+    from tap_partnercenter.pagination import Continuation
+
+
+class Page(NamedTuple):
+    """A page that was read.
+
+    Attributes:
+        records: As the service sent them, those of this shard, perhaps none.
+        following: Where the next page is, None after the last.
+        broken: The path of each field whose characters had to be repaired.
+        again: Whether this is the first page for a second time: what came before it comes again.
+            The pass goes on with its version, which thus holds the rows of both readings.
+    """
+
+    records: list[dict[str, Any]]
+    following: Continuation | None
+    broken: Sequence[str] = ()
+    again: bool = False
+
+
+class Pages:
+    """Reads a collection page by page, following its continuations.
+
+    Where the service refuses one with 400 and code 2000, the data ends, or a token has expired. It
+    is the end behind a short page. Otherwise the collection is read from its start again, once.
+    """
+
+    def __init__(
+        self,
+        stream: PartnerCenterStream,
+        context: Context | None,
+        start: Continuation | None,
+    ) -> None:
+        """Begin with the first page, or where an earlier run stopped."""
+        self._stream = stream
+        self._context = context
+        self._start = start
+        self._paginator = stream.get_new_paginator(start)
+        self._ended = False
+        self._again = False
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last page was read."""
+        return self._ended or self._paginator.finished
+
+    def read(self) -> Page:
+        """Read the next page.
+
+        Raises:
+            PartnerCenterError: If it cannot be had.
+        """
+        try:
+            return self._read()
+        except RefusedContinuation:
+            if self._at_end():
+                self._ended = True
+                return Page([], None)
+            if self._again:
+                raise
+        self._again = True
+        self._start = None
+        self._paginator = self._stream.get_new_paginator()
+        return self._read()._replace(again=True)
+
+    def _read(self) -> Page:
+        paginator = self._paginator
+        resumed = self._start is not None and paginator.count == 0
+        answer = self._stream.read_page(self._context, paginator, resumed=resumed)
+        following = None if paginator.finished else paginator.current_value
+        return Page(self._stream.own(answer.items), following, answer.broken)
+
+    def _at_end(self) -> bool:
+        """Judge a refused continuation by the page before it."""
+        paginator = self._paginator
+        refused = paginator.current_value
+        if refused is None or not refused.has_token:
+            return False
+        asked = self._stream.get_url_params(self._context, None).get("size")
+        if paginator.count == 1 and self._start is None:
+            return asked is not None and paginator.rows < asked and self._is_whole(paginator.rows)
+        return paginator.behind_short_page(asked)
+
+    def _is_whole(self, rows: int) -> bool:
+        """Read the only page once more, in halves, since there is none to compare it with.
+
+        If the service had capped it, or if its token had expired, the halves would hold more.
+        """
+        paginator = self._stream.get_new_paginator()
+        found = 0
+        with suppress(RefusedContinuation):
+            while not paginator.finished and found <= rows:
+                self._stream.read_page(
+                    self._context,
+                    paginator,
+                    resumed=False,
+                    page_size=max(1, rows // 2),
+                )
+                found += paginator.rows
+        return found == rows
