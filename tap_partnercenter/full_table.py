@@ -30,7 +30,8 @@ _RECORDS_AHEAD = 10_000
 class FullTable(PartnerCenterStream):
     """A root stream: a pass over all of its partitions, page by page, with a checkpoint a page.
 
-    The pass has a version, which an interrupted and resumed pass keeps. Children belong to the
+    The pass has a version, which an interrupted and resumed pass keeps, and which is activated only
+    where the pass was read in one go. Children belong to the
     pass: a page is behind the checkpoint when its children are written too.
     """
 
@@ -169,7 +170,11 @@ class FullTable(PartnerCenterStream):
     def _begin(self, position: Position | None) -> int:
         """Start a pass, or go on with an interrupted one."""
         if position is not None:
-            self.logger.info("%s: resumed where an earlier run was interrupted", self.name)
+            self.logger.info(
+                "%s: resumed where an earlier run was interrupted. No rows vanish, and rows that "
+                "moved meanwhile may be missing, until a run reads the stream in one go",
+                self.name,
+            )
         version = position.version if position else int(self.run.clock.now())
         self._version = version
         partitions = [_partition(context) for context in self._contexts]

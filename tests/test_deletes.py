@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault
-from tests.command_line import catalog_of
-from tests.truth import held
+from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.truth import KEYS, Warehouse, held
 
 if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator
+    from partnercenter_emulator.faults import Place
     from tests.command_line import Result
     from tests.conftest import Start, Sync
 
@@ -19,6 +21,78 @@ DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
 
 def activated(result: Result) -> set[str]:
     return {m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"}
+
+
+def at_hour(emulator: Emulator, number: int, state: dict[str, Any] | None = None) -> Result:
+    """Run the tap, so many hours later than it is: each pass has a version of its own."""
+
+    class LaterClock(QuickClock):
+        def now(self) -> float:
+            return super().now() + number * 3600
+
+    config = {**emulator.tap_config(), "page_size": 5, **DELETES}
+    return run_tap(config=config, state=state, clock=LaterClock)
+
+
+def interrupt(emulator: Emulator, place: Place, after: int) -> None:
+    """Let the next run break off behind a number of continuations."""
+    emulator.faults = [Fault(place=place, skip=after, status=501)]
+
+
+def leave(emulator: Emulator, number: int) -> None:
+    """Let the first customers of the list leave."""
+    for customer in [*emulator.customers()][:number]:
+        emulator.remove_customer(str(customer["id"]))
+
+
+@pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
+def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
+    place: Place,
+    start: Start,
+) -> None:
+    """Where tokens count by position, rows move to pages that were read: they must not vanish."""
+    emulator = start(customers=60, resellers=2, continuation_by="position")
+    warehouse = Warehouse()
+    first = at_hour(emulator, 0)
+    interrupt(emulator, place, 4)
+    broken_off = at_hour(emulator, 1, first.state)
+    leave(emulator, 6)
+    emulator.faults = []
+    resumed = at_hour(emulator, 2, broken_off.state)
+    assert (first.exit_code, broken_off.exit_code, resumed.exit_code) == (0, 1, 0)
+    for run in (first, broken_off, resumed):
+        warehouse.load(run.stdout.splitlines())
+    for stream, keys in held(emulator).items():
+        assert set(keys) <= set(warehouse.tables[stream])
+    told = [line for line in resumed.log if "No rows vanish" in line]
+    assert len(told) == 1
+    read_in_one_go = {"indirect_resellers"}
+    if place == "partition_continuation":
+        read_in_one_go |= {"customers", "customer_relationships"}
+    else:
+        read_in_one_go |= {"reseller_customers"}
+    assert activated(resumed) == read_in_one_go
+    again = at_hour(emulator, 3, resumed.state)
+    assert activated(again) == set(KEYS)
+    warehouse.load(again.stdout.splitlines())
+    warehouse.assert_equals(emulator)
+
+
+def test_two_states_on_the_same_tables_delete_nobody(start: Start) -> None:
+    """A nightly and a weekly job, both interrupted, both resumed, one after the other."""
+    emulator, warehouse = start(customers=60, resellers=1), Warehouse()
+    runs = {}
+    for hour, (job, pages) in enumerate((("nightly", 3), ("weekly", 8))):
+        interrupt(emulator, "continuation", pages)
+        runs[job] = at_hour(emulator, hour)
+        assert runs[job].exit_code == 1
+        warehouse.load(runs[job].stdout.splitlines())
+    emulator.faults = []
+    for hour, interrupted in enumerate(runs.values()):
+        resumed = at_hour(emulator, 2 + hour, interrupted.state)
+        assert resumed.exit_code == 0
+        warehouse.load(resumed.stdout.splitlines())
+        warehouse.assert_equals(emulator)
 
 
 def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from array import array
 from bisect import bisect_left, insort
@@ -70,6 +71,10 @@ class Directory:
                 return found, position
             found.append(position)
         return found, None
+
+    def slice(self, condition: Filter | None, first: int, size: int) -> list[int]:
+        """Return up to `size` positions behind the first `first` that there are now."""
+        return list(itertools.islice(self._matching(condition, 0), first, first + size))
 
     def count(self, condition: Filter | None) -> int:
         """Return how many customers match."""

@@ -139,8 +139,8 @@ class Pager:
         start: int | None = here.start
         if not every or (here.page + 1) % every:
             size = min(here.size, options.page_limit)
-            positions, start = self.directory.page(condition, here.start, size)
-        following = _after(here, start, positions, options.ending, cycle)
+            positions, start = self._positions(condition, here.start, size)
+        following = self._after(here, start, positions, cycle)
         document: dict[str, Any] = {
             "totalCount": self._total(condition, len(positions), here.page),
             "items": [self.directory.listed(position) for position in positions],
@@ -156,6 +156,37 @@ class Pager:
             document["links"]["next"] = None
         document["attributes"] = {"objectType": "Collection"}
         return document
+
+    def _positions(
+        self, condition: Filter | None, start: int, size: int
+    ) -> tuple[list[int], int | None]:
+        """Return a page, and where the next one starts: a position, or a number of customers."""
+        if self.options.continuation_by == "key":
+            return self.directory.page(condition, start, size)
+        found = self.directory.slice(condition, start, size + 1)
+        return found[:size], start + size if len(found) > size else None
+
+    def _after(
+        self, here: Cursor, start: int | None, positions: list[int], cycle: int
+    ) -> Cursor | None:
+        """Return where the page after this one begins; None when this is the last."""
+        ending = self.options.ending
+        cursor = msgspec.structs.replace(
+            here, start=start or 0, page=here.page + 1, previous=here.start
+        )
+        if cycle == 1:
+            return here
+        if cycle:
+            return msgspec.structs.replace(
+                cursor, start=here.previous, page=max(0, here.page - 1), previous=here.start
+            )
+        if start is not None:
+            return cursor
+        if not positions or ending not in ("empty", "code_2000", "code_2000_link"):
+            return None
+        by_key = self.options.continuation_by == "key"
+        start = positions[-1] + 1 if by_key else here.start + len(positions)
+        return msgspec.structs.replace(cursor, start=start, ended=ending != "empty")
 
     def _lead_on(self, document: dict[str, Any], following: Cursor) -> None:
         cursor = self.continuations.stamp(self.options, following)
@@ -177,26 +208,6 @@ class Pager:
                 return self.directory.count(condition)
             case "wrong":
                 return on_page + 25 if page % 2 == 0 else max(0, on_page - 1)
-
-
-def _after(
-    here: Cursor, start: int | None, positions: list[int], ending: str, cycle: int
-) -> Cursor | None:
-    """Return where the page after this one begins; None when this is the last."""
-    cursor = msgspec.structs.replace(
-        here, start=start or 0, page=here.page + 1, previous=here.start
-    )
-    if cycle == 1:
-        return here
-    if cycle:
-        return msgspec.structs.replace(
-            cursor, start=here.previous, page=max(0, here.page - 1), previous=here.start
-        )
-    if start is not None:
-        return cursor
-    if not positions or ending not in ("empty", "code_2000", "code_2000_link"):
-        return None
-    return msgspec.structs.replace(cursor, start=positions[-1] + 1, ended=ending != "empty")
 
 
 def _self_link(listing: Listing, options: Options) -> dict[str, Any]:

@@ -52,6 +52,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     total_count: Annotated[
         Literal["page", "all", "wrong"], Meta(description="What `totalCount` counts.")
     ] = "page"
+    continuation_by: Annotated[
+        Literal["key", "position"],
+        Meta(
+            description="Continuations name the next customer, or how many come before: then those "
+            "behind one who leaves move up."
+        ),
+    ] = "key"
     continuation_lifetime: Annotated[
         Seconds, Meta(description="A continuation is refused after this long; 0 for never.")
     ] = 0

@@ -182,6 +182,23 @@ def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow
         assert [request.place for request in emulator.requests][-1] == "partition_continuation"
 
 
+def test_by_position_a_customer_who_leaves_moves_the_others_up(
+    sign_in: SignIn, read_all: ReadAll, follow: Follow
+) -> None:
+    """Unlike by key, the next page begins too late then; without changes both read everybody."""
+    with Emulator(Options(customers=6, continuation_by="position", ending="empty")) as emulator:
+        ids = [str(customer["id"]) for customer in emulator.customers()]
+        client, path = sign_in(emulator), "/v1/customers?size=2"
+        pages = read_all(client, path)
+        assert _ids(pages) == ids
+        assert [len(page["items"]) for page in pages] == [2, 2, 2, 0]
+        page = client.get(path).json()
+        emulator.remove_customer(ids[0])
+        answer = follow(client, page, path)
+        assert answer is not None
+        assert _ids([answer.json()]) == ids[3:5]
+
+
 def test_empty_pages_may_stand_in_the_middle(sign_in: SignIn, read_all: ReadAll) -> None:
     """Every third page is empty and leads on; nobody is lost."""
     with Emulator(Options(customers=10, empty_page_every=3)) as emulator:
