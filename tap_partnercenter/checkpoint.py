@@ -64,7 +64,7 @@ class Checkpoint:
         self._stream = stream
         self._api_url = api_url
         self._partitions = partitions
-        self._scope = hashlib.sha256(json.dumps(scope).encode()).hexdigest()[:16]
+        self._scope = hashlib.sha256(json.dumps(scope, default=str).encode()).hexdigest()[:16]
 
     def position(self, now: float) -> Position | None:
         """Return where an earlier run stopped, or None to read from the start.

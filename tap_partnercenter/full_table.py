@@ -139,7 +139,7 @@ class FullTable(PartnerCenterStream):
 
     @cached_property
     def _checkpoint(self) -> Checkpoint:
-        settings, given = self.run.settings, self._partner_tap.given
+        settings = self.run.settings
         partitions = [_partition(context) for context in self._contexts]
         # What an earlier run emitted counts only if it emitted the same things.
         scope = [
@@ -147,7 +147,7 @@ class FullTable(PartnerCenterStream):
             settings.delete_vanished,
             [settings.shard.count, settings.shard.index],
             # Settings of the SDK change what a record looks like, and which records there are.
-            {k: v for k, v in given.items() if k not in CONFIG_JSONSCHEMA["properties"]},
+            {k: v for k, v in self.config.items() if k not in CONFIG_JSONSCHEMA["properties"]},
             # So do the catalog's schema and selection.
             {
                 stream.name: [stream.effective_schema, _selection(stream)]

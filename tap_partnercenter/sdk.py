@@ -98,6 +98,9 @@ def _told_by_name(stream: str) -> Iterator[None]:
     """Tell stream and setting when an expression stumbles over a record."""
     try:
         yield
+    except MapExpressionError as error:
+        message = f"{stream}: stream_maps: {error}"
+        raise MapExpressionError(message) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         # The SDK catches what is wrong with an expression, not what goes wrong within it.
         message = (
@@ -137,6 +140,12 @@ class PlainStream(RESTStream[Any]):
 
     #: The records come conformed to their schema (`records.Shape`): not a second time.
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
+
+    @property
+    @override
+    def partitions(self) -> list[dict[str, Any]] | None:
+        """Have none, unlike the SDK, which reads a stream once for each that the state names."""
+        return None
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import requests
 from singer_sdk import typing as th
+from singer_sdk.exceptions import ConfigValidationError
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
+from tap_partnercenter.names import meant
 from tap_partnercenter.shard import Shard
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 TAP_VERSION = version("tap-partnercenter")
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
-_INTEGER = re.compile(r"[+-]?[0-9]+")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # The service returns at most 500 customers a page ("Customer resources").
@@ -121,7 +120,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "max_requests_per_minute",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=1_000_000),
         title="Requests per minute",
         description="Ceiling on the request rate, beside what the tap learns from the service.",
     ),
@@ -137,14 +136,14 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "request_timeout",
-        th.IntegerType(minimum=1),
+        th.IntegerType(minimum=1, maximum=3600),
         default=60,
         title="Request timeout",
         description="Seconds to wait for an answer.",
     ),
     th.Property(
         "max_retry_seconds",
-        th.IntegerType(minimum=0),
+        th.IntegerType(minimum=0, maximum=604_800),
         default=900,
         title="Retry time",
         description="Seconds of patience with one request, all its retries and waits together.",
@@ -244,6 +243,14 @@ class Settings:
         return self.refresh_token is None
 
 
+class Unusable(ConfigValidationError):
+    """What the tap was given is not usable. `errors` holds one line for each reason."""
+
+    def __init__(self, errors: list[str]) -> None:
+        """Keep the lines."""
+        super().__init__("What the tap was given is not usable", errors=errors)
+
+
 def problems(config: Mapping[str, Any]) -> list[str]:
     """List everything that is wrong with a configuration, one line for each setting.
 
@@ -289,33 +296,25 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def environment_problems(schema: Mapping[str, Any]) -> list[str]:
-    """List the variables that the SDK cannot read with `--config ENV`, one line for each."""
-    found = []
-    for name, field in schema["properties"].items():
-        variable = f"TAP_PARTNERCENTER_{name.upper()}"
-        value = os.environ.get(variable)
-        if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
-            found.append(f"{variable} must be a whole number, or not be set at all")
-        elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
-            found.append(f"{variable} must be JSON, or not be set at all")
-    return found
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
-
-
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """Name the settings that the tap does not have, each with the one that may be meant."""
-    for name in config:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            yield f"{name} (did you mean {close[0]}?)" if close else name
+    return (name + meant(name, known) for name in config if name not in known)
+
+
+def sdk_problem(error: str) -> str | None:
+    """Tell what the SDK found without the value, None where :func:`problems` tells it.
+
+    A value can be a secret, such as the salt of a hash in `stream_map_config`.
+    """
+    found = re.fullmatch(r"(.*) in config\['(\w+)'\](.*)", error, re.DOTALL)
+    if found is None:
+        return None if error.endswith("is a required property") else error
+    what, name, within = found.groups()
+    if name in {*CONFIG_JSONSCHEMA["properties"], "stream_maps"}:
+        return None
+    _, wrong, reason = what.rpartition(" is not ")
+    place = ".".join([name, *re.findall(r"\w+", within)])
+    return f"{place}{wrong}{reason}" if wrong else f"{place} is not valid"
 
 
 def _mismatch(name: str, value: object, schema: Mapping[str, Any]) -> str | None:
@@ -357,12 +356,17 @@ def _reseller_ids_mismatch(value: object) -> str | None:
 
 
 def _string_mismatch(name: str, value: str) -> str | None:
+    if name == "user_agent" and not (
+        value.isascii() and value.isprintable() and value == value.strip()
+    ):
+        return "must be printable ASCII text that begins and ends with no blank"
+    # A path may hold what cannot be shown, but for the character that ends it.
+    if "\0" in value if name == "token_cache_path" else not value.isprintable():
+        return "holds a character that cannot be shown, such as a line break"
     if name == "tenant_id" and not (GUID.fullmatch(value) or DOMAIN.fullmatch(value)):
         return "must be a GUID or a domain"
     if name in {"api_url", "auth_url"}:
         return _origin_mismatch(value)
-    if name == "user_agent" and not (value.isascii() and value.isprintable()):
-        return "must be printable ASCII text"
     return None
 
 
@@ -371,6 +375,9 @@ def _origin_mismatch(value: str) -> str | None:
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 - reading it is what checks it
+        if parts.scheme and parts.hostname:
+            parts.hostname.encode("idna")
+            requests.Request("GET", value).prepare()
     except ValueError:
         return "is no URL"
     if parts.username or parts.password:

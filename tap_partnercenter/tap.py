@@ -16,7 +16,9 @@ from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, Map
 from tqdm.contrib.logging import logging_redirect_tqdm
 from typing_extensions import override
 
+from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
+from tap_partnercenter.environment import environment_problems, unknown_variables
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.output import BlockWriter, OutputError, check_output, printing
 from tap_partnercenter.run import Run, tuned
@@ -25,10 +27,12 @@ from tap_partnercenter.settings import (
     CONFIG_JSONSCHEMA,
     TAP_VERSION,
     Settings,
-    environment_problems,
+    Unusable,
     problems,
+    sdk_problem,
     unknown_settings,
 )
+from tap_partnercenter.stream_maps import checked_mapper, shape_problems
 from tap_partnercenter.streams import (
     CustomerRelationships,
     Customers,
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
+    from singer_sdk.singerlib import Catalog
 
     from tap_partnercenter.client import PartnerCenterStream
 
@@ -62,29 +67,42 @@ class TapPartnerCenter(PlainTap):
     #: How the tap tells the time and waits; a test puts a clock of its own here.
     clock_class: type[Clock] = Clock
 
-    def __init__(self, *, validate_config: bool = True, **kwargs: Any) -> None:  # noqa: ANN401 - the SDK's
+    def __init__(
+        self,
+        *,
+        catalog: dict[str, Any] | None = None,
+        validate_config: bool = True,
+        **kwargs: Any,  # noqa: ANN401 - the SDK's
+    ) -> None:
         """Make a tap.
 
         Raises:
-            ConfigValidationError: With one line for each wrong setting.
+            Unusable: With one line for each wrong setting, or place in the catalog.
         """
         self.clock = self.clock_class()
-        errors: list[str] = []
+        if catalog is not None:
+            check_shape(catalog)
+        refused: list[str] | None = None
         try:
-            super().__init__(validate_config=validate_config, **kwargs)
+            super().__init__(catalog=catalog, validate_config=validate_config, **kwargs)
+        except Unusable as error:
+            refused = error.errors
         except ConfigValidationError as error:
-            errors = error.errors
-        if validate_config:
-            # The SDK's messages repeat values, secret ones too, and know nothing of GUIDs or
-            # addresses: of them only those about its own settings are used.
-            own = [f"'{name}'" for name in CONFIG_JSONSCHEMA["properties"]]
-            theirs = [error for error in errors if not any(name in error for name in own)]
+            refused = [*filter(None, map(sdk_problem, error.errors))]
+        except AttributeError:
+            # The SDK's own schema of `__else__` is malformed, and fails where the value is wrong.
+            if not [*shape_problems(self.config.get("stream_maps"))]:
+                raise
+        wrong = [
+            *problems(self.config),
+            *shape_problems(self.config.get("stream_maps")),
+            *(refused or []),
+        ]
+        if validate_config and wrong:
+            raise Unusable([*dict.fromkeys(wrong)]) from None
+        if refused is not None:
             # Whatever the SDK refused ended its preparations: such a tap must not run.
-            unnamed = ["The configuration is not usable."] if errors else []
-            errors = [*problems(self.config), *theirs] or unnamed
-        if errors:
-            message = "The configuration is not usable"
-            raise ConfigValidationError(message, errors=errors) from None
+            raise Unusable(refused or ["The configuration is not usable."]) from None
 
     @override
     def discover_streams(self) -> Sequence[PartnerCenterStream]:
@@ -95,12 +113,15 @@ class TapPartnerCenter(PlainTap):
             ResellerCustomers(self),
         ]
 
+    @cached_property
+    @override
+    def input_catalog(self) -> Catalog | None:
+        given = super().input_catalog
+        return None if given is None else completed(given, self.discover_streams(), self.logger)
+
     @override
     def setup_mapper(self) -> None:
-        # The SDK's mapper takes `__else__`, `__alias__` and `__source__` out of the maps it reads.
-        #: The settings as they were given.
-        self.given: dict[str, Any] = copy.deepcopy(dict(self.config))
-        super().setup_mapper()
+        self.mapper = checked_mapper(self.config, self.catalog, self.streams, self.logger)
 
     @cached_property
     def run(self) -> Run:
@@ -112,7 +133,18 @@ class TapPartnerCenter(PlainTap):
         """Take the bookmarks of an earlier run; what is none is ignored."""
         bookmarks = state.get("bookmarks")
         entries = bookmarks.items() if isinstance(bookmarks, dict) else ()
-        super().load_state({"bookmarks": {k: v for k, v in entries if isinstance(v, dict)}})
+        # What the SDK would read from a bookmark comes from another tap: no stream of this one has
+        # partitions of its own in the state.
+        foreign = {"partitions", "progress_markers"}
+        super().load_state(
+            {
+                "bookmarks": {
+                    stream: {k: v for k, v in bookmark.items() if k not in foreign}
+                    for stream, bookmark in entries
+                    if isinstance(bookmark, dict)
+                },
+            },
+        )
 
     @override
     def end_by_signal(self, number: int) -> None:
@@ -161,14 +193,17 @@ class TapPartnerCenter(PlainTap):
     ) -> Any:
         """Read the configuration files, with one line about one that cannot be read."""
         try:
-            return super().cb_config(ctx, param, value)
-        except (OSError, ValueError, TypeError) as error:
+            found = super().cb_config(ctx, param, value)
+            # Half of a surrogate pair is JSON, but cannot be sent.
+            json.dumps(found.config, default=str, ensure_ascii=False).encode()
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             reason = "it holds no JSON object"
             if isinstance(error, OSError):
                 # The SDK's own error has no number.
                 reason = error.strerror or "there is no such file"
             message = f"{', '.join(value)}: {reason}"
             raise click.BadParameter(message, ctx, param) from None
+        return found
 
     @classmethod
     @override
@@ -250,10 +285,12 @@ class TapPartnerCenter(PlainTap):
             check_output()
             if config.parse_env:
                 _check_environment(cls.config_jsonschema)
+                for name in unknown_variables(cls.config_jsonschema["properties"]):
+                    cls.logger.warning("There is no setting for %s: it has no effect.", name)
             return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
         except ConfigValidationError as error:
             for line in error.errors:
-                cls.logger.error(line)  # noqa: TRY400
+                cls.logger.error(" ".join(line.split()))  # noqa: TRY400
             raise SystemExit(1) from None
         except Exception as error:  # noqa: BLE001 - every failure gets its line
             cls._fail(error)
@@ -293,11 +330,10 @@ def _check_environment(schema: Mapping[str, Any]) -> None:
     """Tell all variables at once that the SDK would stumble over one by one.
 
     Raises:
-        ConfigValidationError: With one line for each.
+        Unusable: With one line for each.
     """
     if wrong := environment_problems(schema):
-        message = "The environment is not usable"
-        raise ConfigValidationError(message, errors=wrong)
+        raise Unusable(wrong)
 
 
 def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | None:
@@ -318,7 +354,9 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
         if or_empty and not text.strip():
             return None
         content = json.loads(text)
-    except ValueError:
+        # Half of a surrogate pair is JSON, but cannot be sent.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         message = f"{file.name}: it holds no JSON object"

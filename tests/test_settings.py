@@ -103,11 +103,31 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("page_size", True, "must be a whole number"),
         ("page_size", 2.5, "must be a whole number"),
         ("max_concurrent_requests", 65, "must be a whole number from 1 to 64"),
-        ("max_requests_per_minute", 0, "must be a whole number of 1 or more"),
+        ("max_requests_per_minute", 0, "must be a whole number from 1 to 1000000"),
+        ("max_requests_per_minute", 10**400, "must be a whole number from 1 to 1000000"),
+        ("request_timeout", 10**10, "must be a whole number from 1 to 3600"),
+        ("max_retry_seconds", 10**400, "must be a whole number from 0 to 604800"),
+        ("client_id", "2f3a9c10\n", "holds a character that cannot be shown"),
+        ("client_secret", "12345678\r\n", "holds a character that cannot be shown"),
+        ("refresh_token", "12345678\0", "holds a character that cannot be shown"),
+        ("token_cache_path", "12345678\0", "holds a character that cannot be shown"),
+        ("auth_url", "https://login.example.com ", "is no URL"),
+        ("auth_url", "https://login example.com", "is no URL"),
+        ("api_url", "https://api..example.com", "is no URL"),
+        ("user_agent", " ", "must be printable ASCII text that begins and ends with no blank"),
         ("max_skipped_customers", -1, "must be a whole number of 0 or more"),
         ("user_agent", "tap\r\nHost: example.org", "must be printable ASCII text"),
         ("emit_activate_version_messages", "yes", "must be true or false"),
-        ("flattening_max_depth", "deep", "'deep' is not of type"),
+        ("flattening_max_depth", "12345678", "is not of type 'integer'"),
+        ("stream_map_config", ["12345678"], "is not of type 'object'"),
+        ("faker_config", {"seed": {"a": "12345678"}}, "faker_config.seed is not valid"),
+        ("stream_maps", ["12345678"], "must be an object"),
+        ("stream_maps", {"__else__": "12345678"}, "__else__ must be null or __NULL__"),
+        ("stream_maps", {"customers": "12345678"}, "customers must be null or __NULL__, to leave"),
+        ("stream_maps", {"customers": {"id": 12345678}}, "customers: id must be null, to leave"),
+        ("stream_maps", {"customers": {"__filter__": None}}, "customers: __filter__ must be text"),
+        ("stream_maps", {"customers": {"__else__": "id"}}, "customers: __else__ must be null or"),
+        ("stream_maps", {"customers": {"__key_properties__": "id"}}, "must be a list of fields"),
     ],
 )
 def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) -> None:
@@ -158,6 +178,42 @@ def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
     assert result.levels("WARNING") == [
         "There is no setting reseller_id (did you mean reseller_ids?): it has no effect.",
     ]
+
+
+def test_flattening_needs_a_depth() -> None:
+    """The SDK finds it, and the line is its own."""
+    result = run_tap(config={**GOOD, "flattening_enabled": True})
+    assert result.error == "flattening_max_depth is required when flattening is enabled"
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("PAGE_SISE", "TAP_PARTNERCENTER_PAGE_SISE (did you mean TAP_PARTNERCENTER_PAGE_SIZE?)"),
+        ("REFRESHTOKEN", "TAP_PARTNERCENTER_REFRESHTOKEN (did you mean TAP_PARTNERCENTER_REFRESH"),
+        ("LOG_LEVEL", "TAP_PARTNERCENTER_LOG_LEVEL (did you mean TAP_PARTNERCENTER_LOGLEVEL?)"),
+        ("LOGLEVEL", None),
+        ("_SELECT", None),
+        ("STREAM_MAPS_CUSTOMERS", None),
+        ("SERVICE_HOST", None),
+        ("PORT_80_TCP", None),
+    ],
+)
+def test_a_misspelt_variable_is_warned_of(
+    variable: str,
+    told: str | None,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It sets nothing; its value may be a secret. Those of others are left alone."""
+    for name, value in start(customers=1).environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", "info")
+    result = run_tap("--config", "ENV")
+    assert result.exit_code == 0
+    warnings = result.levels("WARNING")
+    assert len(warnings) == bool(told)
+    assert all(line.startswith(f"There is no setting for {told}") for line in warnings)
 
 
 def test_the_settings_of_the_sdk_are_known(start: Start, sync: Sync) -> None:

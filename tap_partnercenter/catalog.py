@@ -1,0 +1,249 @@
+"""The catalog that the tap is given: what is wrong with it, and what it leaves to the tap."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any, cast
+
+from jsonschema import Draft202012Validator
+from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping, Schema, StreamMetadata
+
+from tap_partnercenter.names import meant
+from tap_partnercenter.settings import Unusable
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from jsonschema import ValidationError
+    from singer_sdk import Stream
+
+#: Lines about the shape of one catalog: a program wrote it, and made the same mistake throughout.
+_MOST_LINES = 10
+
+_TEXT_OR_NULL = {"type": ["string", "null"]}
+_FLAG = {"type": ["boolean", "null"]}
+_NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
+_SCHEMA = {"$ref": "#/$defs/schema"}
+#: What the SDK reads of a catalog without looking.
+_SHAPE = Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["streams"],
+        "properties": {"streams": {"type": "array", "items": {"$ref": "#/$defs/stream"}}},
+        "$defs": {
+            "stream": {
+                "type": "object",
+                "required": ["tap_stream_id"],
+                "properties": {
+                    "tap_stream_id": {"type": "string"},
+                    "stream": _TEXT_OR_NULL,
+                    "key_properties": _NAMES,
+                    "replication_key": _TEXT_OR_NULL,
+                    "replication_method": _TEXT_OR_NULL,
+                    "schema": _SCHEMA,
+                    "metadata": {"type": "array", "items": {"$ref": "#/$defs/metadata"}},
+                },
+            },
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "type": {
+                        "type": ["string", "array"],
+                        "items": {"type": "string"},
+                    },
+                    "properties": {"type": "object", "additionalProperties": _SCHEMA},
+                    "items": _SCHEMA,
+                    "required": {"type": "array", "items": {"type": "string"}},
+                },
+            },
+            "metadata": {
+                "type": "object",
+                "required": ["breadcrumb", "metadata"],
+                "properties": {
+                    "breadcrumb": {"type": "array", "items": {"type": "string"}},
+                    "metadata": {
+                        "type": "object",
+                        "properties": {
+                            "selected": _FLAG,
+                            "selected-by-default": _FLAG,
+                            "inclusion": _TEXT_OR_NULL,
+                            "table-key-properties": _NAMES,
+                            "replication-key": _TEXT_OR_NULL,
+                            "forced-replication-method": _TEXT_OR_NULL,
+                        },
+                    },
+                },
+            },
+        },
+    },
+)
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "null": "null",
+    "object": "an object",
+    "string": "text",
+}
+
+
+def check_shape(catalog: Mapping[str, Any]) -> None:
+    """Look for what the SDK would stumble over.
+
+    Raises:
+        Unusable: With one line for each place.
+    """
+    wrong = itertools.islice(_SHAPE.iter_errors(catalog), _MOST_LINES)
+    _refuse(f"catalog: {_place(error)} {_reason(error)}" for error in wrong)
+
+
+def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger) -> Catalog:
+    """Return a catalog with an entry for each stream, in which nothing is missing.
+
+    A stream that it leaves out is deselected, as in the SDK; its children may be selected all the
+    same. A schema or a key that it leaves out is the tap's own.
+
+    Raises:
+        Unusable: With one line for each thing that the tap cannot do.
+    """
+    own = {stream.name: _own_entry(stream) for stream in streams}
+    _refuse(
+        [
+            *(
+                f"catalog: there is no stream {name}{meant(name, own)}"
+                for name, entry in given.items()
+                if name not in own and _selected(entry)
+            ),
+            *(
+                f"catalog: {name}: {reason}"
+                for name, entry in own.items()
+                if name in given and _selected(given[name])
+                for reason in _problems(given[name], entry)
+            ),
+        ],
+    )
+    catalog = Catalog()
+    for name, entry in own.items():
+        if name in given and _selected(given[name]):
+            catalog.add_stream(_completed_entry(given[name], entry, logger))
+        else:
+            entry.metadata.root.selected = False
+            catalog.add_stream(entry)
+    return catalog
+
+
+def with_all_fields(catalog: Catalog) -> Catalog:
+    """Return a catalog in which deselected streams have their fields: a map may ask for them."""
+    return Catalog(
+        (
+            name,
+            entry if _selected(entry) else dataclasses.replace(entry, metadata=MetadataMapping()),
+        )
+        for name, entry in catalog.items()
+    )
+
+
+def _own_entry(stream: Stream) -> CatalogEntry:
+    return CatalogEntry(
+        tap_stream_id=stream.name,
+        stream=stream.name,
+        key_properties=list(stream.primary_keys),
+        schema=Schema.from_dict(stream.schema),
+        metadata=MetadataMapping.get_standard_metadata(
+            schema=stream.schema,
+            key_properties=stream.primary_keys,
+            replication_method=stream.replication_method,
+        ),
+        replication_method=stream.replication_method,
+        replication_key=stream.replication_key,
+    )
+
+
+def _selected(entry: CatalogEntry) -> bool:
+    return entry.metadata.resolve_selection().get((), True)
+
+
+def _root(entry: CatalogEntry) -> StreamMetadata:
+    # Not `metadata.root`, which adds an entry, and by that deselects the stream.
+    return cast("StreamMetadata", entry.metadata.get((), StreamMetadata()))
+
+
+def _problems(entry: CatalogEntry, own: CatalogEntry) -> Iterator[str]:
+    """Say what the tap cannot do of what the entry of a stream asks for."""
+    if entry.stream and entry.stream != own.stream:
+        yield f"stream is {entry.stream}. To rename a table, set __alias__ in stream_maps"
+    if fields := entry.schema.properties:
+        for name in own.key_properties or ():
+            if name not in fields:
+                yield f"its schema has no {name}, which is part of the key. Discover it again"
+        for name in _key(entry) or ():
+            if name not in fields and name not in (own.key_properties or ()):
+                yield f"its schema has no {name}, which its key_properties name"
+
+
+def _completed_entry(
+    entry: CatalogEntry,
+    own: CatalogEntry,
+    logger: logging.Logger,
+) -> CatalogEntry:
+    root = _root(entry)
+    methods = {entry.replication_method, root.forced_replication_method} - {None}
+    if wanted := methods - {own.replication_method}:
+        logger.warning(
+            "catalog: %s: replication method %s has no effect, the stream is always %s",
+            own.stream,
+            ", ".join(sorted(map(str, wanted))),
+            own.replication_method,
+        )
+    metadata = MetadataMapping(entry.metadata)
+    for name in own.key_properties or ():
+        # A record without its key is of no use to anybody.
+        metadata["properties", name] = own.metadata["properties", name]
+    metadata[()] = dataclasses.replace(
+        root,
+        selected=True,
+        replication_key=own.replication_key,
+        forced_replication_method=own.replication_method,
+    )
+    key = _key(entry)
+    return dataclasses.replace(
+        entry,
+        stream=own.stream,
+        schema=entry.schema if entry.schema.properties else own.schema,
+        metadata=metadata,
+        key_properties=own.key_properties if key is None else key,
+        replication_key=own.replication_key,
+        replication_method=own.replication_method,
+    )
+
+
+def _key(entry: CatalogEntry) -> Sequence[str] | None:
+    """Return the key that an entry asks for, None if it asks for none."""
+    keys = (entry.key_properties, _root(entry).table_key_properties)
+    return next((key for key in keys if key), next((key for key in keys if key is not None), None))
+
+
+def _place(error: ValidationError) -> str:
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
+    return path.removeprefix(".") or "it"
+
+
+def _reason(error: ValidationError) -> str:
+    """Say what is wrong without repeating what stands there."""
+    expected = cast("list[str] | str", error.validator_value)
+    if error.validator == "required":
+        instance = cast("dict[str, Any]", error.instance)
+        return f"has no {next(name for name in expected if name not in instance)}"
+    kinds = [expected] if isinstance(expected, str) else expected
+    return f"must be {' or '.join(_KINDS[kind] for kind in kinds)}"
+
+
+def _refuse(lines: Iterable[str]) -> None:
+    """Refuse the catalog if there is anything to say about it.
+
+    Raises:
+        Unusable: With these lines.
+    """
+    if errors := [*lines]:
+        raise Unusable(errors)

@@ -1,0 +1,58 @@
+"""Settings as variables, with `--config ENV`: what cannot be read, and what sets nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from tap_partnercenter.names import meant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Python refuses to read numbers of some thousand digits.
+_INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
+_PREFIX = "TAP_PARTNERCENTER_"
+#: What else sets variables of that prefix: Meltano, with a second underscore, and Kubernetes, where
+#: a service has the tap's name.
+_FOREIGN = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
+
+
+def environment_problems(schema: Mapping[str, Any]) -> list[str]:
+    """List the variables that the SDK cannot read with `--config ENV`, one line for each."""
+    found = []
+    for name, field in schema["properties"].items():
+        variable = f"{_PREFIX}{name.upper()}"
+        value = os.environ.get(variable)
+        if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
+            found.append(f"{variable} must be a whole number, or not be set at all")
+        elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
+            found.append(f"{variable} must be JSON, or not be set at all")
+    return found
+
+
+def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Name the variables that set nothing, each with the one that may be meant."""
+    # Meltano sets a variable for each member of a setting that is an object, too.
+    objects = tuple(
+        f"{_PREFIX}{name.upper()}_" for name, field in known.items() if "object" in field["type"]
+    )
+    variables = {f"{_PREFIX}{name.upper()}" for name in (*known, "loglevel")}
+    for name in sorted(os.environ):
+        if (
+            name.startswith(_PREFIX)
+            and name not in variables
+            and not name.startswith(objects)
+            and not _FOREIGN.fullmatch(name.removeprefix(_PREFIX))
+        ):
+            yield f"{name}{meant(name, variables)}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,234 @@
+"""What is certainly wrong with `stream_maps`: to the SDK it means a map that has no effect.
+
+A map that removes a field that does not exist, or maps a stream that does not exist, lets through
+what it was written to hold back.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from singer_sdk.exceptions import MappingError, StreamMapConfigError
+from singer_sdk.mapper import CustomStreamMap, PluginMapper
+
+from tap_partnercenter.catalog import with_all_fields
+from tap_partnercenter.names import meant
+from tap_partnercenter.settings import Unusable
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
+
+    from singer_sdk import Stream
+    from singer_sdk.singerlib import Catalog
+
+_OPTIONS = {"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"}
+#: What stands for nothing: in a configuration file, and where there is no null.
+_REMOVED = (None, "__NULL__")
+#: Names that stand for no field in an expression ("Stream maps" in the SDK's documentation).
+_NAMES = {"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"}
+_FUNCTIONS = CustomStreamMap(
+    stream_alias="",
+    map_config={},
+    faker_config={},
+    raw_schema={"properties": {}},
+    key_properties=None,
+    map_transform={},
+    flattening_options=None,
+).functions.keys()
+
+
+def shape_problems(maps: object) -> Iterator[str]:
+    """Say what is no map at all, without what stands there."""
+    if maps is None:
+        return
+    if not isinstance(maps, dict):
+        yield "stream_maps must be an object"
+        return
+    for name, changes in maps.items():
+        if isinstance(changes, dict) and name != "__else__":
+            for field, change in changes.items():
+                if kind := _wrong_kind(field, change):
+                    yield f"stream_maps: {name}: {field} must be {kind}"
+        elif changes not in _REMOVED:
+            also = "" if name == "__else__" else ", to leave the stream out, or an object"
+            yield f"stream_maps: {name} must be null or __NULL__{also}"
+
+
+def _wrong_kind(field: str, change: object) -> str | None:
+    """Return what an entry of a map must be, None if it is."""
+    if field == "__else__":
+        return None if change in _REMOVED else "null or __NULL__"
+    if field == "__key_properties__":
+        names = isinstance(change, list) and all(isinstance(name, str) for name in change)
+        return None if names else "a list of fields"
+    if isinstance(change, str) or (change is None and field not in _OPTIONS):
+        return None
+    return "text" if field in _OPTIONS else "null, to leave the field out, or an expression as text"
+
+
+def checked_mapper(
+    config: Mapping[str, Any],
+    catalog: Catalog,
+    streams: Mapping[str, Stream],
+    logger: logging.Logger,
+) -> PluginMapper:
+    """Make what maps and flattens records.
+
+    Raises:
+        Unusable: With one line for each thing that the maps name and that is not.
+        MappingError: If the SDK makes no sense of them.
+    """
+    # A copy: the mapper takes `__else__` out of the maps. Null is no default to it.
+    given = copy.deepcopy({name: value for name, value in config.items() if value is not None})
+    maps = given.get("stream_maps", {})
+    schemas = {name: _all_fields(stream) for name, stream in streams.items()}
+    if wrong := [*shape_problems(maps)] or [*_problems(maps, schemas)]:
+        raise Unusable(wrong)
+    for doubt in _doubts(maps, schemas):
+        logger.warning(doubt)
+    try:
+        mapper = PluginMapper(given, logger)
+        mapper.register_raw_streams_from_catalog(with_all_fields(catalog))
+    except MappingError as error:
+        message = f"stream_maps: {error}"
+        raise StreamMapConfigError(message) from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        message = f"stream_maps: an option makes no sense ({type(error).__name__})"
+        raise StreamMapConfigError(message) from error
+    for name, made in mapper.stream_maps.items():
+        for alias in (stream_map.stream_alias for stream_map in made):
+            if not isinstance(alias, str) or not alias:
+                message = f"stream_maps: {name}: __alias__ gives no name"
+                raise StreamMapConfigError(message)
+    return mapper
+
+
+def _all_fields(stream: Stream) -> dict[str, Any]:
+    """Return the schema of a stream with the fields that a catalog left out of it."""
+    schema = stream.effective_schema
+    return {**schema, "properties": {**stream.schema["properties"], **schema["properties"]}}
+
+
+def _problems(
+    maps: Mapping[str, Any],
+    schemas: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    """Name each stream, field and option that does not exist, with the one that may be meant.
+
+    Args:
+        maps: The setting, as the SDK's own schema allows it.
+        schemas: Those of all streams.
+    """
+    for name, changes in _mapped(maps):
+        source = _source(name, changes)
+        matched = _matched(source, schemas)
+        if not matched:
+            yield f"stream_maps: there is no stream {source}{meant(source, schemas)}"
+        elif isinstance(changes, dict):
+            fields = None if any(map(_is_open, matched)) else _fields(matched)
+            for field, change in changes.items():
+                if reason := _mistake(field, change, fields):
+                    yield f"stream_maps: {name}: {reason}"
+
+
+def _doubts(
+    maps: Mapping[str, Any],
+    schemas: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    """Name each new field that nearly has the name of one that the map leaves as it is."""
+    for name, changes in _mapped(maps):
+        fields = _fields(_matched(_source(name, changes), schemas))
+        if isinstance(changes, dict):
+            computed = {k: v for k, v in changes.items() if isinstance(v, str)}
+            untouched = fields - changes.keys()
+            for field in sorted(computed.keys() - fields - _OPTIONS):
+                for close in difflib.get_close_matches(field, untouched, n=1, cutoff=0.9):
+                    if not any(close in change for change in computed.values()):
+                        yield (
+                            f"stream_maps: {name}: {field} is a new field, and {close} stays as it "
+                            f"is. Was {close} meant?"
+                        )
+
+
+def _mapped(maps: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    # What else begins so, the SDK refuses.
+    return ((name, changes) for name, changes in maps.items() if not name.startswith("__"))
+
+
+def _source(name: str, changes: object) -> str:
+    return str(changes.get("__source__", name)) if isinstance(changes, dict) else name
+
+
+def _matched(
+    source: str,
+    schemas: Mapping[str, Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """Return the schemas of the streams that a map is for: its name may be a pattern."""
+    return [schema for name, schema in schemas.items() if fnmatch.fnmatch(name, source)]
+
+
+def _fields(schemas: list[Mapping[str, Any]]) -> set[str]:
+    return {name for schema in schemas for name in schema["properties"]}
+
+
+def _is_open(schema: Mapping[str, Any]) -> bool:
+    return bool(schema.get("additionalProperties"))
+
+
+def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) -> str | None:
+    """Say what is wrong with one entry of a map; `fields` is None where any may come."""
+    if field in _OPTIONS - {"__filter__"}:
+        return None
+    if field.startswith("__") and field != "__filter__":
+        close = difflib.get_close_matches(field.strip("_"), [o.strip("_") for o in _OPTIONS], n=1)
+        if close or field.endswith("__"):
+            may_be = f" (did you mean __{close[0]}__?)" if close else ""
+            return f"there is no option {field}{may_be}"
+    if change is None or change in _REMOVED:
+        return _unknown(field, fields) if fields is not None and field not in fields else None
+    try:
+        names = _names(change)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return f"{field} is no expression"
+    return _mistaken_name(field, names, fields) if fields is not None else None
+
+
+def _mistaken_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
+    """Say which of the names in an expression stands for nothing."""
+    if "self" in names and field not in fields:
+        return f"self stands for nothing, since {_unknown(field, fields)}"
+    unknown = sorted(names - fields - _FUNCTIONS - _NAMES - {"self"})
+    return f"{field}: {_unknown(unknown[0], fields)}" if unknown else None
+
+
+def _unknown(field: str, fields: AbstractSet[str]) -> str:
+    wholes = [name for name in fields if field.startswith((f"{name}__", f"{name}."))]
+    if whole := max(wholes, key=len, default=None):
+        return f"there is no field {field}: maps come before flattening and see {whole} as a whole"
+    return f"there is no field {field}{meant(field, fields)}"
+
+
+def _names(expression: str) -> set[str]:
+    """Return the names that an expression reads.
+
+    Raises:
+        SyntaxError: If it is none.
+        ValueError: If it holds a null character.
+    """
+    nodes = ast.walk(ast.parse(expression, mode="eval"))
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    # A comprehension names its own.
+    return {n.id for n in names} - {n.id for n in names if isinstance(n.ctx, ast.Store)}

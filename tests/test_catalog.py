@@ -1,0 +1,318 @@
+"""Catalogs and states as others write them: one line before the first request, or no harm."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from partnercenter_emulator import Emulator, Options
+from tests.command_line import catalog_of, run_tap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.conftest import Start, Sync
+
+STREAMS = ("customers", "customer_relationships", "indirect_resellers", "reseller_customers")
+
+
+def entry(catalog: dict[str, Any], name: str = "customers") -> dict[str, Any]:
+    """The entry of a stream."""
+    (found,) = [stream for stream in catalog["streams"] if stream["tap_stream_id"] == name]
+    return dict(found)
+
+
+def changed(name: str = "customers", **members: Any) -> dict[str, Any]:
+    """A catalog with all streams, in which some members of one entry are others, or are gone."""
+    catalog = catalog_of(*STREAMS)
+    for stream in catalog["streams"]:
+        if stream["tap_stream_id"] == name:
+            stream.update(members)
+            for member in [m for m, value in members.items() if value is ...]:
+                del stream[member]
+    return catalog
+
+
+def without_field(name: str) -> dict[str, Any]:
+    schema = entry(catalog_of())["schema"]
+    del schema["properties"][name]
+    return changed(schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("catalog", "told"),
+    [
+        ({}, "it has no streams"),
+        ({"streams": {}}, "streams must be a list"),
+        ({"streams": ["customers"]}, "streams[0] must be an object"),
+        ({"streams": [{"stream": "customers"}]}, "streams[0] has no tap_stream_id"),
+        (changed(metadata={}), "streams[1].metadata must be a list"),
+        (changed(schema=None), "streams[1].schema must be an object"),
+        (
+            changed(metadata=[{"breadcrumb": [], "metadata": {"selected": "false"}}]),
+            "streams[1].metadata[0].metadata.selected must be true or false or null",
+        ),
+        (
+            changed(schema={"properties": {"id": True}}),
+            "streams[1].schema.properties.id must be an object",
+        ),
+        (
+            changed(schema={"properties": {"id": {"type": 7}}}),
+            "streams[1].schema.properties.id.type must be text or a list",
+        ),
+        (
+            changed(tap_stream_id="custommers"),
+            "there is no stream custommers (did you mean customers?)",
+        ),
+        (
+            changed(stream="clients"),
+            "customers: stream is clients. To rename a table, set __alias__ in stream_maps",
+        ),
+        (
+            without_field("id"),
+            "customers: its schema has no id, which is part of the key. Discover it again",
+        ),
+        (
+            changed(key_properties=["id", "domain"]),
+            "customers: its schema has no domain, which its key_properties name",
+        ),
+    ],
+)
+def test_a_catalog_that_the_tap_cannot_follow(
+    catalog: dict[str, Any],
+    told: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """One line says where and what, and nothing is asked."""
+    emulator = start()
+    result = sync(emulator, catalog=catalog)
+    assert result.exit_code == 1
+    assert result.error == f"catalog: {told}"
+    assert result.stdout == ""
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"schema": ...},
+        {"schema": {}},
+        {"schema": {"type": "object"}},
+        {"schema": {"properties": {}}},
+        {"metadata": ...},
+        {"metadata": []},
+        {"stream": ...},
+        {"stream": None},
+        {"key_properties": ...},
+        {"key_properties": None, "metadata": []},
+        {"replication_method": ...},
+        {"replication_key": None, "unknown": 7},
+        {"metadata": [{"breadcrumb": ["properties", "id"], "metadata": {"selected": False}}]},
+    ],
+)
+def test_what_a_catalog_leaves_out_is_the_taps_own(
+    members: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Schema, key and key fields come whole."""
+    emulator = start()
+    result = sync(emulator, catalog=changed(**members))
+    assert result.exit_code == 0, result.stderr
+    assert result.levels("WARNING") == []
+    schemas = {m["stream"]: m for m in result.messages if m["type"] == "SCHEMA"}
+    assert schemas["customers"]["key_properties"] == ["id"]
+    assert "companyProfile" in schemas["customers"]["schema"]["properties"]
+    assert {key for (key,) in result.keys("customers", "id")} == {
+        c["id"] for c in emulator.customers()
+    }
+
+
+def test_a_catalog_with_the_child_alone(start: Start, sync: Sync) -> None:
+    """Its parent is read, and not written."""
+    catalog = {"streams": [entry(catalog_of("customer_relationships"), "customer_relationships")]}
+    result = sync(start(customers=7), catalog=catalog)
+    assert result.exit_code == 0
+    assert {m["stream"] for m in result.messages if m["type"] == "SCHEMA"} == {
+        "customer_relationships"
+    }
+    assert len({*result.keys("customer_relationships", "customer_id")}) == 7
+
+
+def test_a_deselected_stream_may_be_anything(start: Start, sync: Sync) -> None:
+    """Nothing of it is used, though its child is read."""
+    catalog = catalog_of("customer_relationships")
+    for stream in catalog["streams"]:
+        if stream["tap_stream_id"] == "customers":
+            stream.update(schema={"properties": {"x": {}}}, stream="clients", key_properties=["y"])
+    catalog["streams"].append(
+        {"tap_stream_id": "gone", "metadata": [{"breadcrumb": [], "metadata": {"selected": False}}]}
+    )
+    result = sync(start(customers=7), catalog=catalog)
+    assert result.exit_code == 0
+    assert len({*result.keys("customer_relationships", "customer_id")}) == 7
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"replication_method": "INCREMENTAL"},
+        {"replication_method": "INCREMENTAL", "replication_key": "id"},
+        {
+            "replication_method": ...,
+            "metadata": [
+                {
+                    "breadcrumb": [],
+                    "metadata": {
+                        "selected": True,
+                        "replication-key": "id",
+                        "forced-replication-method": "INCREMENTAL",
+                    },
+                },
+            ],
+        },
+    ],
+)
+def test_a_full_table_is_not_made_incremental_by_a_catalog(
+    members: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The API does not say what changed: all is read each time, and a line says so."""
+    emulator = start(customers=7)
+    catalog = changed(**members)
+    first = sync(emulator, catalog=catalog)
+    assert first.exit_code == 0
+    (warning,) = first.levels("WARNING")
+    assert warning == (
+        "catalog: customers: replication method INCREMENTAL has no effect, the stream is always "
+        "FULL_TABLE"
+    )
+    assert "bookmark_properties" not in first.stdout
+    again = sync(emulator, catalog=catalog, state=first.state)
+    assert len(again.keys("customers", "id")) == 7
+
+
+@pytest.mark.parametrize(
+    "partitions",
+    [
+        [{"context": {"region": "EU"}}, {"context": {"region": "US"}}],
+        [{"context": {"reseller_id": "x"}, "progress_markers": 7}],
+        [{"context": {}}, {"context": {}}],
+        [7, None],
+        {"a": 1},
+        7,
+    ],
+)
+def test_partitions_in_a_foreign_state_are_ignored(
+    partitions: Any,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The SDK would read a stream once for each, and write its rows as often."""
+    emulator = start(customers=7, resellers=2)
+    bookmark = {"partitions": partitions, "progress_markers": partitions}
+    state = {"bookmarks": dict.fromkeys((*STREAMS, "of_another_tap"), bookmark)}
+    result = sync(emulator, state=state)
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 7
+    assert len(result.records("indirect_resellers")) == 2
+    assert "partitions" not in json.dumps(result.state)
+
+
+#: What programs put where something else belongs.
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        *(None, True, 0, -1, 10**400, 1.5, "", " ", "x", "a\0b", "\ud83d", "id", "x" * 5000),
+        *([], [1], [None], [[]], {}, {"a": 1}, {"x": {"y": None}}),
+    ],
+)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all values in a document."""
+    members = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
+    for name, member in members:
+        yield (*at, name)
+        yield from places(member, (*at, name))
+
+
+def spoil(document: dict[str, Any], data: st.DataObject) -> None:
+    """Replace or remove one value of a document."""
+    *parents, last = data.draw(st.sampled_from([*places(document)]))
+    holder: Any = document
+    for name in parents:
+        holder = holder[name]
+    if data.draw(st.booleans()):
+        holder[last] = data.draw(ODD)
+    else:
+        del holder[last]
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[tuple[Emulator, dict[str, dict[str, Any]]]]:
+    """An emulator, and documents that are right."""
+    with Emulator(Options(customers=2, resellers=1)) as emulator:
+        settings = {**emulator.tap_config(), "page_size": 1, "max_retry_seconds": 0}
+        catalog = catalog_of(*STREAMS)
+        for stream in catalog["streams"]:
+            keep = {*stream["key_properties"], "state", "relationshipType"}
+            fields = stream["schema"]["properties"]
+            stream["schema"]["properties"] = {k: v for k, v in fields.items() if k in keep}
+            stream["metadata"] = [m for m in stream["metadata"] if {*m["breadcrumb"][1:]} <= keep]
+        run = run_tap(config=settings)
+        states = [m["value"] for m in run.messages if m["type"] == "STATE"]
+        config = {
+            **settings,
+            "reseller_ids": ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"],
+            "shard_count": 1,
+            "flattening_enabled": True,
+            "flattening_max_depth": 1,
+            "flattening_separator": "__",
+            "stream_map_config": {"salt": "x"},
+            "faker_config": {"seed": 1, "locale": "en"},
+            "stream_maps": {
+                "customers": {"companyProfile": None, "__filter__": "id", "__alias__": "clients"},
+                "copy": {"__source__": "customers", "__key_properties__": ["id"], "id": "id"},
+                "__else__": None,
+            },
+        }
+        yield emulator, {"config": config, "state": states[1], "catalog": catalog}
+
+
+@pytest.mark.parametrize("kind", ["config", "state", "catalog"])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_is_given_the_tap_works_or_says_why_not(
+    kind: str,
+    world: tuple[Emulator, dict[str, dict[str, Any]]],
+    data: st.DataObject,
+) -> None:
+    """One line, no traceback, no request to a place that is none."""
+    _, documents = world
+    given = json.loads(json.dumps(documents))
+    spoil(given[kind], data)
+    config = given["config"] if kind == "config" else documents["config"]
+    options = {kind: given[kind]} if kind != "config" else {}
+    if kind == "catalog":
+        config = {k: v for k, v in config.items() if not k.startswith(("stream_map", "flatten"))}
+    result = run_tap(config=config, **options)
+    assert result.exit_code in {0, 1, 2}
+    assert "Unforeseen" not in result.stderr
+    assert "Traceback" not in result.stderr
+    assert (result.exit_code == 1) == bool(result.levels("ERROR"))
+    assert all(len(line) < 12_000 for line in result.stderr.splitlines())
+    assert result.messages or result.exit_code

@@ -1,0 +1,165 @@
+"""Stream maps that name what does not exist: told before anything is sent, since they hide data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.command_line import catalog_of
+
+if TYPE_CHECKING:
+    from tests.conftest import Start, Sync
+
+MISSPELT = "there is no field companyProfil (did you mean companyProfile?)"
+WHOLE = "maps come before flattening and see companyProfile as a whole"
+FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        (
+            {"custommers": {"companyProfile": None}},
+            "there is no stream custommers (did you mean customers?)",
+        ),
+        ({"custommers": None}, "there is no stream custommers (did you mean customers?)"),
+        ({"invoices*": None}, "there is no stream invoices*"),
+        (
+            {"renamed": {"__source__": "customer"}},
+            "there is no stream customer (did you mean customers?)",
+        ),
+        (
+            {"customers": {"companyProfil": None}},
+            f"customers: {MISSPELT}",
+        ),
+        (
+            {"c*": {"companyProfil": "__NULL__"}},
+            f"c*: {MISSPELT}",
+        ),
+        (
+            {"renamed": {"__source__": "customers", "Id": "id", "companyprofile": None}},
+            "renamed: there is no field companyprofile (did you mean companyProfile?)",
+        ),
+        (
+            {"customers": {"companyProfile__companyName": None}},
+            f"customers: there is no field companyProfile__companyName: {WHOLE}",
+        ),
+        (
+            {"customers": {"companyProfile.companyName": None}},
+            f"customers: there is no field companyProfile.companyName: {WHOLE}",
+        ),
+        (
+            {"customers": {"companyProfil": "sha256(self)"}},
+            f"customers: self stands for nothing, since {MISSPELT}",
+        ),
+        (
+            {"customers": {"name": "companyProfil['companyName']"}},
+            f"customers: name: {MISSPELT}",
+        ),
+        (
+            {"customers": {"__filter__": "ids != ''"}},
+            "customers: __filter__: there is no field ids (did you mean id?)",
+        ),
+        (
+            {"customers": {"__filtr__": "id != ''"}},
+            "customers: there is no option __filtr__ (did you mean __filter__?)",
+        ),
+        ({"customers": {"__x__": "id"}}, "customers: there is no option __x__"),
+        ({"customers": {"short": ""}}, "customers: short is no expression"),
+        ({"customers": {"short": "id["}}, "customers: short is no expression"),
+        ({"customers": {"short": "a = id"}}, "customers: short is no expression"),
+        ({"customers": {"short": "id\0"}}, "customers: short is no expression"),
+        ({"customers": {"short": "(" * 300 + ")" * 300}}, "customers: short is no expression"),
+        ({"customers": {"__alias__": "1"}}, "customers: __alias__ gives no name"),
+        ({"customers": {"__alias__": "1 / 0"}}, "an option makes no sense (ZeroDivisionError)"),
+        ({"customers": {"__alias__": "a b"}}, "Failed to evaluate simpleeval expressions a b."),
+        ({"__other__": None}, "Option '__other__:None' is not expected."),
+    ],
+)
+@pytest.mark.parametrize("flattening", [{}, FLAT])
+def test_a_map_that_names_what_does_not_exist(
+    maps: dict[str, Any],
+    told: str,
+    flattening: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """It would let through what it was written to hold back."""
+    emulator = start()
+    result = sync(emulator, stream_maps=maps, **flattening)
+    assert result.exit_code == 1
+    assert result.error == f"stream_maps: {told}"
+    assert result.stdout == ""
+    assert emulator.requests == []
+
+
+def test_all_mistakes_of_the_maps_are_told_at_once(start: Start, sync: Sync) -> None:
+    """One line for each."""
+    result = sync(start(), stream_maps={"custommers": None, "customers": {"a": None, "b": "c"}})
+    assert result.levels("ERROR") == [
+        "stream_maps: there is no stream custommers (did you mean customers?)",
+        "stream_maps: customers: there is no field a",
+        "stream_maps: customers: b: there is no field c",
+    ]
+
+
+@pytest.mark.parametrize(
+    "maps",
+    [
+        None,
+        {"*": {"companyProfile": None}},
+        {"customers": {"company_profile": "companyProfile", "companyProfile": None}},
+        {"customers": {"ids": "[part for part in id.split('-')]"}},
+        {"customers": {"companyProfile": "config['salt'] + str(_['id']) + md5(record['id'])"}},
+        {"customers": {"stream": "__stream_name__", "day": "str(datetime.date.today())"}},
+        {"customers": {"__else__": None, "id": "id", "__loaded_by": "'tap'"}},
+        {"customers": {"__alias__": "clients"}, "ids": {"__source__": "customers", "id": "self"}},
+        {"customers": "__NULL__", "__else__": None},
+        {"indirect_resellers": {"state": None}, "reseller_customers": {"id": "self.upper()"}},
+    ],
+)
+def test_maps_that_name_what_exists_pass(
+    maps: dict[str, Any] | None,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """New fields, patterns, copies and the names of the mapper are no mistakes."""
+    result = sync(start(), stream_maps=maps, stream_map_config={"salt": "x", "share": 1.5})
+    assert result.exit_code == 0, result.stderr
+    assert result.levels("WARNING") == []
+
+
+def test_a_new_field_that_nearly_has_the_name_of_another_is_warned_of(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A constant in place of a name hides nothing when it stands beside it."""
+    result = sync(start(), stream_maps={"customers": {"companyProfil": "'hidden'"}})
+    assert result.exit_code == 0
+    (warning,) = result.levels("WARNING")
+    assert warning == (
+        "stream_maps: customers: companyProfil is a new field, and companyProfile stays as it is. "
+        "Was companyProfile meant?"
+    )
+
+
+def test_a_map_may_remove_what_the_catalog_left_out(start: Start, sync: Sync) -> None:
+    """A field that is not there is as good as removed; one that the tap never had is a mistake."""
+    catalog = catalog_of("customers")
+    for stream in catalog["streams"]:
+        stream["schema"]["properties"].pop("companyProfile", None)
+        stream["schema"]["properties"]["extra"] = {"type": ["string", "null"]}
+    maps = {"customers": {"companyProfile": None, "extra": None}}
+    result = sync(start(), catalog=catalog, stream_maps=maps)
+    assert result.exit_code == 0
+
+
+def test_the_map_of_a_deselected_parent_is_read(start: Start, sync: Sync) -> None:
+    """Its filter decides which customers have relationships."""
+    emulator = start()
+    first = next(iter(emulator.customers()))["id"]
+    maps = {"customers": {"__filter__": f"id == '{first}'"}}
+    result = sync(emulator, catalog=catalog_of("customer_relationships"), stream_maps=maps)
+    assert result.exit_code == 0
+    assert {key for (key,) in result.keys("customer_relationships", "customer_id")} == {first}
