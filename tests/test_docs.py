@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 from tap_partnercenter.streams import (
@@ -56,6 +57,19 @@ def test_the_settings_table_is_the_taps_own(request: pytest.FixtureRequest) -> N
     if request.config.getoption("--update-golden"):
         README.write_text(before + middle + after, encoding="utf-8")
     assert README.read_text(encoding="utf-8") == before + middle + after
+
+
+def test_other_projects_get_the_plugin_of_this_one(request: pytest.FixtureRequest) -> None:
+    """plugin.yml is the extractor of meltano.yml, installed from a checkout beside the project."""
+    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    (plugin,) = project["plugins"]["extractors"]
+    plugin["pip_url"] = "../tap-partnercenter"
+    text = "# Written from meltano.yml by `pytest tests/test_docs.py --update-golden`.\n"
+    text += yaml.safe_dump(plugin, sort_keys=False, width=100)
+    path = ROOT / "plugin.yml"
+    if request.config.getoption("--update-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == text
 
 
 @pytest.mark.parametrize("stream", STREAMS)

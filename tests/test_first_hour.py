@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
-from partnercenter_demo.meltano import find_uv
+from partnercenter_demo.meltano import LOADER, MELTANO, find_uv
+from tests.targets.rows import assert_equal
+from tests.truth import assert_whole, held
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+    from tests.warehouse import Project
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.e2e
@@ -66,3 +77,100 @@ def test_uv_takes_no_python_that_the_demos_postgresql_lacks(tmp_path: Path) -> N
     refused = uv("run", "--managed-python", "--no-python-downloads", "demo", **nowhere)
     assert refused.returncode == 2
     assert "Python >=3.11, <3.15" in refused.stderr
+
+
+def printed(heading: str) -> str:
+    """The commands that the README prints below a heading."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n### {heading}\n", 1)[1]
+    found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert found
+    return found[1]
+
+
+class Newcomer:
+    """Someone with a checkout beside a folder of their own, who types what the README prints."""
+
+    def __init__(self, place: Path) -> None:
+        """Make the folder, and programs that the README supposes to be there."""
+        self.folder = place / "project"
+        self.folder.mkdir()
+        (place / "tap-partnercenter").symlink_to(ROOT)
+        self.programs = place / "bin"
+        self.programs.mkdir()
+        self.has(
+            "meltano",
+            f'"{find_uv()}" tool run --python "{sys.executable}" --from {MELTANO} meltano',
+        )
+        own = ("MELTANO_", "TAP_PARTNERCENTER_", "TARGET_", "VIRTUAL_ENV")
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(own)},
+            "PATH": f"{self.programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "XDG_STATE_HOME": str(place / "state"),
+        }
+
+    def has(self, name: str, command: str) -> None:
+        """Put a program on the PATH."""
+        program = self.programs / name
+        program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+
+    def types(self, commands: str, **variables: str) -> str:
+        """Run commands in a shell; the first that fails ends the test."""
+        ended = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", commands],  # noqa: S607 - whichever there is
+            cwd=self.folder,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+
+def test_the_readme_leads_a_meltano_project_to_a_loaded_table(
+    start: Start, project: Project, tmp_path: Path
+) -> None:
+    """The plugin is this tap, not a namesake, with all its settings; secrets are in .env."""
+    emulator = start(customers=40, resellers=3)
+    newcomer = Newcomer(tmp_path)
+    newcomer.types("meltano init . --force")
+    path = newcomer.folder / "meltano.yml"
+    ours = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
+    theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
+    (loader,) = (one for one in ours["plugins"]["loaders"] if one["name"] == LOADER)
+    path.write_text(yaml.safe_dump({**theirs, "plugins": {"loaders": [loader]}}), encoding="utf-8")
+
+    # Variables, which come before what the README sets, lead to the emulator.
+    newcomer.types(
+        printed("In a Meltano project"),
+        **emulator.environment(),
+        TARGET_POSTGRES_SQLALCHEMY_URL=project.server.sqlalchemy_url,
+        TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA="newcomer",
+    )
+    assert_equal(project.server, "newcomer", emulator)
+    (added,) = yaml.safe_load(path.read_text(encoding="utf-8"))["plugins"]["extractors"]
+    assert added["settings"] == ours["plugins"]["extractors"][0]["settings"]
+    assert set(added["config"]) == {"tenant_id", "client_id"}
+    secrets = (newcomer.folder / ".env").read_text(encoding="utf-8")
+    assert re.findall(r"^TAP_PARTNERCENTER_(\w+)=", secrets, re.MULTILINE) == [
+        "CLIENT_SECRET",
+        "REFRESH_TOKEN",
+    ]
+
+
+def test_the_readme_leads_to_a_singer_pipe(start: Start, project: Project, tmp_path: Path) -> None:
+    """Nothing but Python, the checkout and a target; the state is one that a run goes on from."""
+    emulator = start(customers=40, resellers=3)
+    newcomer = Newcomer(tmp_path)
+    newcomer.has("target-jsonl", project.program("target-jsonl", "target-jsonl"))
+    config = json.dumps(emulator.tap_config())
+    (newcomer.folder / "config.json").write_text(config, encoding="utf-8")
+    newcomer.types(printed("With any Singer target"))
+    for stream, keys in held(emulator).items():
+        (file,) = newcomer.folder.glob(f"{stream}-*.jsonl")
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert len(lines) == len(keys)
+    again = "tap/bin/tap-partnercenter --config config.json --catalog catalog.json"
+    assert_whole(newcomer.types(f"{again} --state state.json").splitlines(), emulator)
