@@ -26,9 +26,12 @@ MOST_CUSTOMERS_NAMED = 100
 class Oddity(Enum):
     """What the service may send in a field that the tap cannot pass on, and what became of it."""
 
-    UNKNOWN = "fields that the schemas do not have; they were left out"
-    BROKEN = "broken characters (lone surrogates or bytes that are no UTF-8); each became U+FFFD"
-    NO_BOOLEAN = "values that are neither true nor false; they became null"
+    UNKNOWN = "The service sent fields that the schemas do not have; they were left out"
+    BROKEN = (
+        "The service sent broken characters (lone surrogates or bytes that are no UTF-8); "
+        "each became U+FFFD"
+    )
+    NO_BOOLEAN = "The service sent values that are neither true nor false; they became null"
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
@@ -134,7 +137,7 @@ class Report:
         for oddity, counted in self._odd.items():
             if counted:
                 fields = ", ".join(f"{name} ({count})" for name, count in counted.items())
-                self._logger.warning("The service sent %s: %s", oddity.value, fields)
+                self._logger.warning("%s: %s", oddity.value, fields)
 
     def _totals(self) -> str:
         minutes = max(self._clock.monotonic() - self._started, 1.0) / 60
