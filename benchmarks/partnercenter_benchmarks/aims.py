@@ -76,7 +76,7 @@ AIMS = (
     *_speeds("partitions", 16, stock=8, threads=0.8),
     # What starting costs; the bare threads do without the SDK.
     *_speeds(ONE, 8, stock=0.8, threads=None),
-    *_speeds(MANY, 8, stock=3, threads=0.7),
+    *_speeds(MANY, 8, stock=3.5, threads=0.7),
     Aim(MANY, 8, "processor time of one more record, µs", _cost, ".1f", most=12),
     Aim(
         MOST, 8, "peak memory, times that with a fifth of the customers", _growth, ".2f", most=1.15

@@ -86,12 +86,12 @@ def cases(*, quick: bool = False) -> list[Case]:
             page_size=100,
             latency=0.1,
         ),
-        _records(1, quick=quick),
-        _records(40_000 if quick else 200_000, quick=quick),
+        _records(1, 1 if quick else 5),
+        _records(40_000 if quick else 200_000, 1 if quick else 5),
     ]
     if quick:
         return found
-    return [*found, _many(1_000_000), _quota(500), _quota(3_000)]
+    return [*found, _records(1_000_000, 2, alone=True), _quota(500), _quota(3_000)]
 
 
 def _at_once(*concurrencies: int) -> list[Entry]:
@@ -118,26 +118,16 @@ def _children(customers: int, milliseconds: int) -> Case:
     )
 
 
-def _records(customers: int, *, quick: bool) -> Case:
+def _records(customers: int, rounds: int, *, alone: bool = False) -> Case:
     # The one customer shows what starting costs, so that the rest can be divided by the records.
     number = "1 customer" if customers == 1 else f"{customers:,} customers"
+    others = (Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8))
     return Case(
         name=f"records-{customers}",
         section="records",
         title=f"{number} and nothing else, answers at once",
-        entries=(Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8)),
-        rounds=1 if quick else 5,
-        customers=customers,
-    )
-
-
-def _many(customers: int) -> Case:
-    return Case(
-        name=f"records-{customers}",
-        section="records",
-        title=f"{customers:,} customers and nothing else, answers at once",
-        entries=(Entry("tap", 8),),
-        rounds=2,
+        entries=(Entry("tap", 8),) if alone else others,
+        rounds=rounds,
         customers=customers,
     )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from .aims import MANY
 from .cases import TITLES, title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from .results import Results, Row
 
@@ -29,30 +30,21 @@ text { font-family: system-ui, sans-serif; font-size: 13px; fill: #1f2328 }
 }"""
 
 
-class Bar(NamedTuple):
-    """One bar."""
-
-    label: str
-    value: float
-    text: str
-    own: bool
-
-
 def chart(results: Results) -> str:
-    """Return the picture as SVG: what the slowest requests take, and how many records pass."""
-    top = 0
+    """Return the picture as SVG: what many requests take, and how many records pass."""
     parts: list[str] = []
+    top = 0
     for name, what, figure, form in (
         ("children-100ms", "seconds, less is better", lambda row: row.wall, "{:.1f} s"),
         (MANY, "records a second, more is better", _records_a_second, "{:,.0f}"),
     ):
         for facts in results.cases:
             if facts.name == name:
+                parts.append(f'<text class="title" x="0" y="{top + 18}">')
+                parts[-1] += f"{escape(facts.title)}: {what}</text>"
                 rows = [row for row in results.rows if row.case == name and row.runs]
-                bars = _bars(rows, figure, form)
-                panel, height = _panel(f"{facts.title}: {what}", bars, top)
-                parts += panel
-                top += height
+                parts += _bars(rows, figure, form, top + 30)
+                top += 30 + len(rows) * _ROW + 12
     described = "tap-partnercenter beside stock SDK taps, dlt and bare threads"
     return "\n".join(
         [
@@ -69,32 +61,18 @@ def _records_a_second(row: Row) -> float:
     return row.records / row.wall
 
 
-def _bars(rows: list[Row], figure: Callable[[Row], float], form: str) -> list[Bar]:
+def _bars(
+    rows: Sequence[Row], figure: Callable[[Row], float], form: str, top: int
+) -> Iterator[str]:
     order = list(TITLES)
+    scale = (WIDTH - _LEFT - _RIGHT) / max((figure(row) for row in rows), default=1)
     # By concurrency, and always in the same order.
     ordered = sorted(rows, key=lambda row: (row.concurrency, order.index(row.contestant)))
-    return [
-        Bar(
-            title(row.contestant, row.concurrency),
-            figure(row),
-            form.format(figure(row)),
-            row.contestant == "tap",
-        )
-        for row in ordered
-    ]
-
-
-def _panel(heading: str, bars: list[Bar], top: int) -> tuple[list[str], int]:
-    scale = (WIDTH - _LEFT - _RIGHT) / max((bar.value for bar in bars), default=1)
-    parts = [f'<text class="title" x="0" y="{top + 18}">{escape(heading)}</text>']
-    for number, bar in enumerate(bars):
-        y = top + 30 + number * _ROW
-        own = " own" if bar.own else ""
-        width = max(1.0, bar.value * scale)
+    for y, row in zip(count(top, _ROW), ordered, strict=False):
+        own = " own" if row.contestant == "tap" else ""
+        width = max(1.0, figure(row) * scale)
+        text = form.format(figure(row))
         label = f'<text class="label{own}" x="{_LEFT - 10}" y="{y + 12}" text-anchor="end">'
-        parts += [
-            f"{label}{escape(bar.label)}</text>",
-            f'<rect class="bar{own}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}"/>',
-            f'<text class="value{own}" x="{_LEFT + width + 6:.1f}" y="{y + 12}">{bar.text}</text>',
-        ]
-    return parts, 30 + len(bars) * _ROW + 12
+        yield f"{label}{escape(title(row.contestant, row.concurrency))}</text>"
+        yield f'<rect class="bar{own}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}"/>'
+        yield f'<text class="value{own}" x="{_LEFT + width + 6:.1f}" y="{y + 12}">{text}</text>'

@@ -6,117 +6,90 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .counting import Counted, count_extracted, count_messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from .cases import Name
 
 DLT_VERSION = "1.31.0"
-_HERE = Path(__file__).parent
 
 
-class Contestant(Protocol):
-    """A program that reads what the emulator holds."""
+@dataclass(frozen=True)
+class Contestant:
+    """A program that reads what the emulator holds.
 
-    def command(
-        self, folder: Path, settings: Mapping[str, Any], streams: Iterable[str]
-    ) -> list[str]:
-        """Return the command of one run; files that it needs may be put into the folder."""
+    `command` returns that of one run, from a folder for its files, the settings of a tap, and the
+    streams. `count` counts what the run has left there; its standard output is the file `stdout`.
+    """
 
-    def count(self, folder: Path) -> Counted:
-        """Count what the run has left in the folder; its standard output is the file `stdout`."""
-
-
-class SingerTap:
-    """A tap: a configuration, a catalog, messages."""
-
-    def __init__(self, module: str) -> None:
-        """Take the module that starts the tap."""
-        self._command = [sys.executable, "-m", module]
-
-    def command(
-        self, folder: Path, settings: Mapping[str, Any], streams: Iterable[str]
-    ) -> list[str]:
-        """Select the streams in the tap's own catalog."""
-        command = [*self._command, "--config", _configured(folder, settings)]
-        found = subprocess.run([*command, "--discover"], check=True, capture_output=True)  # noqa: S603
-        selected = json.loads(found.stdout)
-        for stream in selected["streams"]:
-            for entry in stream["metadata"]:
-                if not entry["breadcrumb"]:
-                    entry["metadata"]["selected"] = stream["tap_stream_id"] in streams
-        catalog = folder / "catalog.json"
-        catalog.write_text(json.dumps(selected), encoding="utf-8")
-        return [*command, "--catalog", str(catalog)]
-
-    def count(self, folder: Path) -> Counted:
-        """Count messages."""
-        return count_messages(folder)
-
-
-class Floor:
-    """Bare threads."""
-
-    def command(
-        self, folder: Path, settings: Mapping[str, Any], streams: Iterable[str]
-    ) -> list[str]:
-        """Give settings and streams."""
-        config = _configured(folder, settings)
-        return [sys.executable, "-m", f"{__package__}.floor", config, ",".join(streams)]
-
-    def count(self, folder: Path) -> Counted:
-        """Count lines in the shape of messages."""
-        return count_messages(folder)
-
-
-class Dlt:
-    """dlt, in an environment of its own."""
-
-    def __init__(self, environments: Path) -> None:
-        """Make the environment below a folder, unless it is there."""
-        major, minor = sys.version_info[:2]
-        environment = environments / f"dlt-{DLT_VERSION}-python{major}.{minor}"
-        self._python = str(environment / "bin" / "python")
-        if not (environment / "ready").exists():
-            uv = os.environ.get("UV", "uv")  # what `uv run` says of itself
-            # requests in the same version as everywhere else; dlt brings the rest.
-            wanted = [f"dlt=={DLT_VERSION}", f"requests=={version('requests')}"]
-            for command in (
-                [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
-                [uv, "pip", "install", "--quiet", "--python", self._python, *wanted],
-            ):
-                subprocess.run(command, check=True)  # noqa: S603 - fixed
-            (environment / "ready").touch()
-
-    def command(
-        self, folder: Path, settings: Mapping[str, Any], streams: Iterable[str]
-    ) -> list[str]:
-        """Give settings, streams and a folder for what is extracted."""
-        script, extracted = str(_HERE / "dlt_source.py"), str(folder / "extracted")
-        config = _configured(folder, settings)
-        return [self._python, "-I", script, config, ",".join(streams), extracted]
-
-    def count(self, folder: Path) -> Counted:
-        """Count what lies in the folder."""
-        return count_extracted(folder / "extracted")
+    command: Callable[[Path, Mapping[str, Any], Sequence[str]], list[str]]
+    count: Callable[[Path], Counted] = count_messages
 
 
 def contestants(names: Iterable[Name], environments: Path) -> dict[Name, Contestant]:
-    """Make those that are needed ready to start."""
+    """Make those that are needed ready to start; dlt's environment goes below a folder."""
     makers: dict[Name, Callable[[], Contestant]] = {
-        "tap": lambda: SingerTap("tap_partnercenter"),
-        "stock": lambda: SingerTap(f"{__package__}.stock"),
-        "naive": lambda: SingerTap(f"{__package__}.naive"),
-        "dlt": lambda: Dlt(environments),
-        "floor": Floor,
+        "tap": lambda: Contestant(partial(_tap, "tap_partnercenter")),
+        "stock": lambda: Contestant(partial(_tap, f"{__package__}.stock")),
+        "naive": lambda: Contestant(partial(_tap, f"{__package__}.naive")),
+        "dlt": lambda: Contestant(partial(_dlt, _dlt_python(environments)), count_extracted),
+        "floor": lambda: Contestant(_floor),
     }
     return {name: makers[name]() for name in set(names)}
+
+
+def _tap(
+    module: str, folder: Path, settings: Mapping[str, Any], streams: Sequence[str]
+) -> list[str]:
+    """Select the streams in the tap's own catalog."""
+    command = [sys.executable, "-m", module, "--config", _configured(folder, settings)]
+    found = subprocess.run([*command, "--discover"], check=True, capture_output=True)  # noqa: S603
+    selected = json.loads(found.stdout)
+    for stream in selected["streams"]:
+        for entry in stream["metadata"]:
+            if not entry["breadcrumb"]:
+                entry["metadata"]["selected"] = stream["tap_stream_id"] in streams
+    catalog = folder / "catalog.json"
+    catalog.write_text(json.dumps(selected), encoding="utf-8")
+    return [*command, "--catalog", str(catalog)]
+
+
+def _floor(folder: Path, settings: Mapping[str, Any], streams: Sequence[str]) -> list[str]:
+    module = f"{__package__}.floor"
+    return [sys.executable, "-m", module, _configured(folder, settings), ",".join(streams)]
+
+
+def _dlt(
+    python: str, folder: Path, settings: Mapping[str, Any], streams: Sequence[str]
+) -> list[str]:
+    script = str(Path(__file__).with_name("dlt_source.py"))
+    return [python, "-I", script, _configured(folder, settings), ",".join(streams), str(folder)]
+
+
+def _dlt_python(environments: Path) -> str:
+    """Make an environment for dlt, unless it is there, and return its Python."""
+    major, minor = sys.version_info[:2]
+    environment = environments / f"dlt-{DLT_VERSION}-python{major}.{minor}"
+    python = str(environment / "bin" / "python")
+    if not (environment / "ready").exists():
+        uv = os.environ.get("UV", "uv")  # what `uv run` says of itself
+        # requests in the same version as everywhere else; dlt brings the rest.
+        wanted = [f"dlt=={DLT_VERSION}", f"requests=={version('requests')}"]
+        for command in (
+            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
+            [uv, "pip", "install", "--quiet", "--python", python, *wanted],
+        ):
+            subprocess.run(command, check=True)  # noqa: S603 - fixed
+        (environment / "ready").touch()
+    return python
 
 
 def _configured(folder: Path, settings: Mapping[str, Any]) -> str:

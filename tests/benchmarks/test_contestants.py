@@ -6,23 +6,21 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from partnercenter_benchmarks.cases import CHILDREN, Case, Entry, cases
-from partnercenter_benchmarks.contestants import Floor, SingerTap, contestants
-from partnercenter_benchmarks.counting import Counted, count_messages
+from partnercenter_benchmarks.contestants import Contestant, contestants
 from partnercenter_benchmarks.measuring import measure, measure_all, verdict
 from partnercenter_benchmarks.server import Server
 from tests.benchmarks.made_up import run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from partnercenter_benchmarks.cases import Name
-    from partnercenter_benchmarks.contestants import Contestant
     from tests.conftest import Start
 
 SMALL = Case(
@@ -39,30 +37,20 @@ SMALL = Case(
 )
 
 
+READY = contestants(["stock", "naive", "floor"], Path())
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with Server(SMALL) as running:
         yield running
 
 
-class Liar:
+def liar(*lines: str, code: int = 0) -> Contestant:
     """Says what it is told to say."""
-
-    def __init__(self, *lines: str, code: int = 0) -> None:
-        self._text = "".join(f"{line}\n" for line in lines)
-        self._code = code
-
-    def command(
-        self,
-        folder: Path,  # noqa: ARG002
-        settings: Mapping[str, Any],  # noqa: ARG002
-        streams: Iterable[str],  # noqa: ARG002
-    ) -> list[str]:
-        program = f"import sys; print({self._text!r}, end=''); sys.exit({self._code} and 'Oh no.')"
-        return [sys.executable, "-c", program]
-
-    def count(self, folder: Path) -> Counted:
-        return count_messages(folder)
+    text = "".join(f"{line}\n" for line in lines)
+    program = f"import sys; print({text!r}, end=''); sys.exit({code} and 'Oh no.')"
+    return Contestant(lambda *_: [sys.executable, "-c", program])
 
 
 def record(stream: str, **members: str) -> str:
@@ -75,21 +63,8 @@ def without_links(customer: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "companyProfile": profile}
 
 
-@pytest.mark.parametrize(
-    "contestant",
-    [
-        SingerTap("partnercenter_benchmarks.stock"),
-        SingerTap("partnercenter_benchmarks.naive"),
-        Floor(),
-    ],
-    ids=["stock", "naive", "floor"],
-)
-def test_what_is_read_is_what_the_emulator_holds(
-    contestant: SingerTap | Floor,
-    start: Start,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
-) -> None:
+@pytest.mark.parametrize("name", ["stock", "naive", "floor"])
+def test_what_is_read_is_what_the_emulator_holds(name: Name, start: Start, tmp_path: Path) -> None:
     """Every member of every record, in the order of the API."""
     emulator = start(customers=30, resellers=3)
     resellers = [reseller["id"] for reseller in emulator.resellers()]
@@ -99,7 +74,7 @@ def test_what_is_read_is_what_the_emulator_holds(
         "max_concurrent_requests": 4,
         "reseller_ids": resellers,
     }
-    command = contestant.command(tmp_path, settings, CHILDREN)
+    command = READY[name].command(tmp_path, settings, CHILDREN)
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, list[dict[str, Any]]] = {stream: [] for stream in CHILDREN}
@@ -111,7 +86,7 @@ def test_what_is_read_is_what_the_emulator_holds(
         elif message["type"] == "STATE":
             states.append(len(line))
     # At its best, the stock tap keeps no bookmark for each customer.
-    assert (max(states) > 1_000) is ("naive" in request.node.name)
+    assert (max(states) > 1_000) is (name == "naive")
     customers = {each["id"]: without_links(each) for each in emulator.customers()}
     assert found["customers"] == list(customers.values())
     assert found["customer_relationships"] == [
@@ -129,7 +104,7 @@ def test_what_is_read_is_what_the_emulator_holds(
 
 def test_a_run_is_measured(server: Server) -> None:
     """As a process, with what the emulator saw of it."""
-    found = measure(SMALL, Entry("floor", 4), Floor(), server, 1)
+    found = measure(SMALL, Entry("floor", 4), READY["floor"], server, 1)
     assert (found.outcome, found.detail) == ("ok", "")
     assert found.records == sum(server.expected.values())
     assert 5e6 < found.memory < 5e8
@@ -147,9 +122,9 @@ def test_the_tap_keeps_to_its_setting(server: Server, monkeypatch: pytest.Monkey
     seen = server.stats()
     seen.most_in_flight = 9
     monkeypatch.setattr(server, "stats", lambda: seen)
-    found = measure(SMALL, Entry("tap", 8), Liar(), server, 0)
+    found = measure(SMALL, Entry("tap", 8), liar(), server, 0)
     assert (found.outcome, found.detail) == ("wrong", "9 requests under way at once")
-    assert measure(SMALL, Entry("floor", 8), Liar(), server, 0).outcome == "ok"
+    assert measure(SMALL, Entry("floor", 8), liar(), server, 0).outcome == "ok"
 
 
 def test_a_whole_case_is_measured() -> None:
@@ -157,7 +132,7 @@ def test_a_whole_case_is_measured() -> None:
     entries = (Entry("floor", 4), Entry("naive", most_rounds=1))
     case = replace(SMALL, entries=entries, rounds=2)
     under_quota = replace(SMALL, entries=entries[:1], name="quota", quota=1_000)
-    ready: dict[Name, Contestant] = {"floor": Floor(), "naive": Liar(code=1)}
+    ready: dict[Name, Contestant] = {"floor": READY["floor"], "naive": liar(code=1)}
     (facts, runs), (_, waited) = measure_all([case, under_quota], ready)
     assert (facts.customers, facts.quota) == (30, 0)
     assert [(each.contestant, each.round) for each in runs] == [
@@ -180,21 +155,21 @@ def test_lost_and_repeated_records_are_errors(
 ) -> None:
     """The run is wrong, and so is the command's exit code."""
     monkeypatch.setattr(server, "expected", {"customers": 3})
-    liar = Liar(*(record("customers", id=each) for each in lines))
-    found = measure(SMALL, Entry("tap", 8), liar, server, 1)
+    lies = liar(*(record("customers", id=each) for each in lines))
+    found = measure(SMALL, Entry("tap", 8), lies, server, 1)
     assert (found.outcome, found.detail) == ("wrong", detail)
     assert verdict([found]) == 1
 
 
 def test_records_of_a_stream_that_nobody_asked_for_are_errors(server: Server) -> None:
     """They would cost time that nobody else spends."""
-    liar = Liar(record("extra", id="a"))
-    assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), liar, server, 0).detail
+    lies = liar(record("extra", id="a"))
+    assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), lies, server, 0).detail
 
 
 def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> None:
     """An error, except under a quota, where failing is a result; never for the tap."""
-    found = measure(SMALL, Entry("dlt", 8), Liar(code=1), server, 1)
+    found = measure(SMALL, Entry("dlt", 8), liar(code=1), server, 1)
     assert (found.outcome, found.detail) == ("failed", "exit code 1: Oh no.")
     assert verdict([found]) == 1
     assert verdict([run("dlt", case="quota-500", outcome="failed")]) == 0
@@ -209,8 +184,7 @@ def test_the_users_settings_do_not_reach_a_contestant(
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")
     monkeypatch.setattr(server, "expected", {})
     program = "import os, sys; sys.exit('TAP_PARTNERCENTER_LOGLEVEL' in os.environ)"
-    shell = Liar()
-    monkeypatch.setattr(shell, "command", lambda *_: [sys.executable, "-c", program])
+    shell = Contestant(lambda *_: [sys.executable, "-c", program])
     assert measure(SMALL, Entry("tap", 8), shell, server, 1).outcome == "ok"
 
 
