@@ -1,10 +1,17 @@
-"""The admin API below `/_emulator`: look inside a running emulator and change it."""
+"""The admin API below `/_emulator`: look inside a running emulator and change it.
+
+It asks for no token, so it must not be a web page's to use: a page may send requests to addresses
+of the machine that shows it (their `Origin` is the page's), and may have its own name lead to one
+("DNS rebinding": their `Host` is that name).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import itertools
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from starlette.applications import Starlette
@@ -16,9 +23,10 @@ from .faults import Fault
 from .journal import as_json_lines
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Collection, Iterator
 
     from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from .state import State
 
@@ -48,10 +56,15 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reseller_id: str | None
 
 
-def create_admin(state: State) -> Starlette:
-    """Return the admin API of one emulator."""
+def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
+    """Return the admin API of one emulator.
+
+    Args:
+        state: The emulator.
+        allowed_hosts: Names that it may be called by, beside `localhost` and any IP address.
+    """
     admin = _Admin(state)
-    return Starlette(
+    app = Starlette(
         routes=[
             Route(f"/{PREFIX}", admin.about),
             Route(f"/{PREFIX}/stats", admin.stats),
@@ -70,6 +83,37 @@ def create_admin(state: State) -> Starlette:
         ],
         exception_handlers={ValueError: _invalid, KeyError: _unknown},
     )
+    names = {"localhost", *(name.lower() for name in allowed_hosts)}
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        problem = _foreign(dict(scope["headers"]), names)
+        await (app if problem is None else _json({"error": problem}, 403))(scope, receive, send)
+
+    return guarded
+
+
+def _foreign(headers: dict[bytes, bytes], names: Collection[str]) -> str | None:
+    """Say why a request may be that of somebody's web page."""
+    host = headers.get(b"host", b"").decode("latin-1")
+    if host and not _is_ours(host, names):
+        return f"the host {host} is not allowed: see --allowed-host and allowed_hosts"
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    if origin and origin.lower() != f"http://{host}".lower():
+        return f"pages of {origin} may not use the admin API"
+    return None
+
+
+def _is_ours(host: str, names: Collection[str]) -> bool:
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in names
+    # An address, as opposed to a name, cannot be made to lead elsewhere.
+    return True
 
 
 class _Admin:
@@ -151,7 +195,11 @@ class _Admin:
 
 
 async def _read(request: Request, kind: type[T]) -> T:
-    return msgspec.json.decode(await request.body(), type=kind)
+    try:
+        return msgspec.json.decode(await request.body(), type=kind)
+    except RecursionError:
+        msg = "too deep"
+        raise ValueError(msg) from None
 
 
 def _json(document: object, status: int = 200) -> Response:

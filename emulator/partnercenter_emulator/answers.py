@@ -15,6 +15,10 @@ import msgspec
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 Shape: TypeAlias = Literal["A", "B", "C", "D", "html"]
 
+BODILESS = frozenset({204, 304})
+"""Statuses of answers that have no body, nor a length of one (RFC 9110, 8.6)."""
+LONGEST_NUMBER = 10
+"""Digits of the longest number that a text is taken for."""
 JSON_TYPE = b"application/json; charset=utf-8"
 
 USUAL_CODES: dict[int, int | str] = {

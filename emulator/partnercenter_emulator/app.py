@@ -10,7 +10,7 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .admin import PREFIX, create_admin
-from .answers import Answer, ApiError, Headers, error_answer
+from .answers import BODILESS, LONGEST_NUMBER, Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
 from .connection import cut, finish, is_gone
@@ -18,7 +18,7 @@ from .faults import huge_body, tampered
 from .listing import read_listing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Collection, MutableMapping
 
     from .faults import Fault
     from .state import State
@@ -35,28 +35,33 @@ class ClientGoneError(Exception):
     """The client closed the connection before it was answered."""
 
 
-def create_app(state: State) -> Application:
+def create_app(state: State, *, allowed_hosts: Collection[str] = ()) -> Application:
     """Return the emulator as an ASGI application for a server of your own.
 
     Faults that cut connections need the server of this package; elsewhere they end in whatever
     that server does when an application returns without an answer.
+
+    Args:
+        state: The emulator.
+        allowed_hosts: Names that its admin API may be called by, beside `localhost` and any IP
+            address.
     """
-    return Application(state)
+    return Application(state, allowed_hosts)
 
 
 class Application:
     """Serves one `State` over ASGI."""
 
-    def __init__(self, state: State) -> None:
-        """Serve `state`."""
+    def __init__(self, state: State, allowed_hosts: Collection[str] = ()) -> None:
+        """Serve `state`; the other names of its machine are for the admin API."""
         self._state = state
-        self._admin = create_admin(state)
+        self._admin = create_admin(state, allowed_hosts)
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection event of the ASGI protocol."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
-        elif self._state.options.admin and scope["path"].split("/")[1] == PREFIX:
+        elif self._state.options.admin and scope["path"].split("/")[1:2] == [PREFIX]:
             await self._admin(scope, receive, send)
         elif scope["type"] == "http":
             await self._serve(scope, receive, send)
@@ -148,7 +153,8 @@ class Application:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return
-        headers.append((b"content-length", b"%d" % len(answer.body)))
+        if answer.status not in BODILESS:
+            headers.append((b"content-length", b"%d" % len(answer.body)))
         await send(start)
         if fault is not None and fault.truncate:
             half = answer.body[: len(answer.body) // 2]
@@ -185,10 +191,10 @@ class Application:
         state = self._state
         text = dict(headers).get(b"retry-after", b"").decode("latin-1")
         until = 0.0
-        if text.isdigit():
+        if text.isascii() and text.isdecimal() and len(text) < LONGEST_NUMBER:
             until = state.clock() + int(text)
         elif text:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, OverflowError):
                 until = parsedate_to_datetime(text).timestamp()
         state.journal.close(state.quota_key(call), until)
 

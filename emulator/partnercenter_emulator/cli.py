@@ -91,6 +91,13 @@ def _add_server_flags(parser: argparse.ArgumentParser, port: int) -> None:
         "--allow-remote", action="store_true", help="permit a host that other machines reach"
     )
     server.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name that the admin API may be called by, beside localhost; may be repeated",
+    )
+    server.add_argument(
         "--faults", type=Path, metavar="FILE", help="rules in force from the start, a JSON list"
     )
 
@@ -132,6 +139,7 @@ def _emulator(given: argparse.Namespace) -> Emulator:
         host=given.host,
         port=given.port,
         allow_remote=given.allow_remote,
+        allowed_hosts=given.allowed_host,
     )
 
 

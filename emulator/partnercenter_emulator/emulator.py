@@ -12,7 +12,7 @@ from .server import ServerThread, is_loopback
 from .state import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -45,6 +45,7 @@ class Emulator:
         host: str = "127.0.0.1",
         port: int = 0,
         allow_remote: bool = False,
+        allowed_hosts: Collection[str] = (),
     ) -> None:
         """Prepare an emulator; nothing is served yet.
 
@@ -57,6 +58,8 @@ class Emulator:
             host: Address to listen on.
             port: Port to listen on, 0 for a free one.
             allow_remote: Permit a host that other machines reach.
+            allowed_hosts: Names that the admin API may be called by, beside `host`, `localhost`
+                and any IP address.
 
         Raises:
             ValueError: An option or a rule has a wrong value, or the host is not loopback.
@@ -68,6 +71,7 @@ class Emulator:
             options, faults=faults, fixture=fixture, credentials=credentials, clock=clock
         )
         self._host, self._port = host, port
+        self._allowed_hosts = {host, *allowed_hosts}
         self._server: ServerThread | None = None
         #: Held by whoever starts, stops or asks the server, so that none is asked that has stopped.
         self._lock = threading.RLock()
@@ -94,7 +98,8 @@ class Emulator:
         """
         with self._lock:
             if self._server is None:
-                self._server = ServerThread(create_app(self._state), self._host, self._port)
+                app = create_app(self._state, allowed_hosts=self._allowed_hosts)
+                self._server = ServerThread(app, self._host, self._port)
 
     def stop(self) -> None:
         """Drop all connections and stop serving; what the emulator knows stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta
 
-from .answers import Answer, Headers, Shape, error_answer, json_answer
+from .answers import BODILESS, LONGEST_NUMBER, Answer, Headers, Shape, error_answer, json_answer
 from .entra import entra_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
 
     from .calls import Call
 
@@ -34,13 +36,15 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Times: TypeAlias = Annotated[int, Meta(ge=1)]
 
 CHUNK = 65_536
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule: which requests (the first seven members), and what happens to them.
 
     Several actions may stand together where that makes sense: `hang` before any of them, `headers`
-    with any answer, `status` with `body` and `json`.
+    with any answer, `status` with `body` and `json`. What would have no effect is refused.
     """
 
     place: Annotated[
@@ -59,7 +63,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     every: Annotated[Times, Meta(description="Of the rest, only each n-th.")] = 1
     share: Annotated[
         float,
-        Meta(ge=0, le=1, description="Only this share of the addresses, always the same ones."),
+        Meta(gt=0, le=1, description="Only this share of the addresses, always the same ones."),
     ] = 1.0
 
     status: Annotated[
@@ -116,12 +120,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     item_not_object: Annotated[bool, Meta(description="Make the first item a string.")] = False
 
     def __post_init__(self) -> None:
-        """Refuse a rule that would do nothing."""
-        fields = msgspec.structs.fields(type(self))
-        first = next(index for index, field in enumerate(fields) if field.name == "status")
-        if all(getattr(self, field.name) == field.default for field in fields[first:]):
-            msg = "a fault needs something to do: status, reset, body, hang, ..."
-            raise ValueError(msg)
+        """Refuse a rule that would do nothing, or of which a part would."""
+        problem = _problem(self)
+        if problem is not None:
+            raise ValueError(problem)
 
     def changes_document(self) -> bool:
         """Tell whether this fault alters the body that the API would send."""
@@ -159,7 +161,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.not_json:
             return Answer(status, b"{this is not JSON")
         if self.empty_body:
-            return Answer(status)
+            return Answer(status, content_type=None) if status in BODILESS else Answer(status)
         if self.redirect is not None:
             return Answer(
                 self.status or 302, headers=[(b"location", self.redirect.encode("latin-1"))]
@@ -170,11 +172,83 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return Answer(status, b"[" * self.deep_json + b"]" * self.deep_json)
         if self.status is None:
             return None
+        if self.status in BODILESS:
+            return Answer(status, content_type=None)
         text = self.description or f"Fault on demand: {_phrase(status)}."
         if place == "token" and self.shape is None:
             number = str(self.code)
-            return entra_error(status, int(number) if number.isdigit() else 90033, text)
+            known = number.isascii() and number.isdecimal() and len(number) < LONGEST_NUMBER
+            return entra_error(status, int(number) if known else 90033, text)
         return error_answer(status, self.shape, self.code, text)
+
+
+ERROR_DETAILS = ("code", "shape", "description")
+INSTEAD = (
+    *("reset", "expire_token", "body", "json", "not_json", "empty_body"),
+    *("redirect", "huge_body", "deep_json"),
+)
+"""Actions that leave nothing of the API's answer."""
+OF_THE_DOCUMENT = (
+    *("link_to", "cycle", "duplicate_first_item", "add_fields", "drop_field"),
+    *("items_not_list", "item_not_object"),
+)
+LISTS = frozenset({"customers", "continuation", "partition", "partition_continuation"})
+PLACES: dict[str, AbstractSet[str]] = {
+    "customer_id": {"customer", "relationships"},
+    "reseller_id": {"partition", "partition_continuation"},
+    "cycle": LISTS,
+    "link_to": LISTS,
+    "duplicate_first_item": LISTS | {"relationships", "resellers"},
+    "item_not_object": LISTS | {"relationships", "resellers"},
+}
+"""Where a member can have an effect; the others can everywhere."""
+
+
+def _problem(fault: Fault) -> str | None:  # noqa: PLR0911 - a line per reason
+    """Say why a rule, or a part of it, would have no effect."""
+    fields = msgspec.structs.fields(Fault)
+    given = [field.name for field in fields if getattr(fault, field.name) != field.default]
+    first = next(index for index, field in enumerate(fields) if field.name == "status")
+    if not {field.name for field in fields[first:]}.intersection(given):
+        return "a fault needs something to do: status, reset, body, hang, ..."
+    for name in given:
+        if name != "json" and getattr(fault, name) in ("", {}):
+            return f"{name} is empty, which would do nothing"
+        if name in PLACES and fault.place not in {"any", *PLACES[name]}:
+            return (
+                f"{name} does nothing at {fault.place}, only at {', '.join(sorted(PLACES[name]))}"
+            )
+    instead = [name for name in INSTEAD if name in given]
+    document = [name for name in OF_THE_DOCUMENT if name in given]
+    if len(instead) > 1 or (instead and document):
+        return f"only one of {', '.join(instead + document)} could happen"
+    alone = [name for name in ("reset", "expire_token") if name in given] or document
+    if fault.status is not None and alone:
+        return f"status and {alone[0]} exclude each other"
+    details = [name for name in ERROR_DETAILS if name in given]
+    if details and (fault.status is None or instead):
+        return f"{details[0]} needs status, and no other answer"
+    if fault.status in BODILESS and (details or not {"redirect", "empty_body"}.issuperset(instead)):
+        return f"an answer with status {fault.status} has no body"
+    if fault.truncate and (
+        {"reset", "empty_body", "huge_body"}.intersection(instead)
+        or fault.status in BODILESS
+        or fault.shape == "D"
+    ):
+        return "truncate needs a body whose length is promised"
+    return _bad_header(fault)
+
+
+def _bad_header(fault: Fault) -> str | None:
+    """Say which header could not be sent (RFC 9110, 5.1 and 5.5)."""
+    for name, value in (fault.headers or {}).items():
+        if not _FIELD_NAME.fullmatch(name):
+            return f"headers: {name!r} is no name of a header"
+        if not _FIELD_VALUE.fullmatch(value):
+            return f"headers: the value of {name} has a character that no header may have"
+    if fault.redirect is not None and not _FIELD_VALUE.fullmatch(fault.redirect):
+        return "redirect has a character that no header may have"
+    return None
 
 
 def tampered(fault: Fault, answer: Answer) -> Answer:

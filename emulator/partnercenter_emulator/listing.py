@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
-from .answers import ApiError, service_error
+from .answers import LONGEST_NUMBER, ApiError, service_error
 from .continuation import SHARD_HEADER, TOKEN_HEADER, Cursor, next_link
 from .directory import Filter
 
@@ -99,7 +99,12 @@ def _read_query(call: Call, listing: Listing) -> None:
 def _size(text: str) -> int:
     if not text:
         return LARGEST_SIZE
-    if not (text.isascii() and text.isdigit() and int(text) <= LARGEST_SIZE):
+    if not (
+        text.isascii()
+        and text.isdigit()
+        and len(text) < LONGEST_NUMBER
+        and int(text) <= LARGEST_SIZE
+    ):
         _refuse(f"size must be a number from 0 to {LARGEST_SIZE}.")
     return int(text) or LARGEST_SIZE
 

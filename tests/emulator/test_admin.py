@@ -98,6 +98,7 @@ def test_rules_are_replaced_and_shown(connect: SignIn, sign_in: SignIn) -> None:
         ("PATCH", "options", '{"seed": 2}', "seed"),
         ("PATCH", "options", '{"empty_page_every": 1}', "every page empty"),
         ("POST", "customers", "{}", "name"),
+        ("PUT", "faults", '[{"json": ' + "[" * 100_000 + "]" * 100_000 + "}]", "deep"),
     ],
 )
 def test_a_wrong_change_is_refused_and_named(
@@ -110,6 +111,38 @@ def test_a_wrong_change_is_refused_and_named(
         assert answer.status_code == 400
         assert told in answer.json()["error"]
         assert (emulator.options, emulator.faults) == before
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 201),
+        ({"Host": "localhost:8080"}, 201),
+        ({"Host": "[::1]:8080"}, 201),
+        ({"Host": "10.1.2.3"}, 201),
+        ({"Host": "Emulator:8080"}, 201),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:8080"}, 201),
+        ({"Host": "rebound.example"}, 403),
+        ({"Host": "rebound.example", "Origin": "http://rebound.example"}, 403),
+        ({"Host": "["}, 403),
+        ({"Origin": "https://page.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "localhost:8080", "Origin": "http://localhost:8081"}, 403),
+    ],
+)
+def test_a_web_page_cannot_use_the_admin_api(
+    headers: dict[str, str], status: int, connect: SignIn
+) -> None:
+    """Neither one of another origin, nor one whose name leads to this machine."""
+    with Emulator(SMALL, allowed_hosts=["emulator"]) as emulator:
+        # As a form of a page would send it, without asking first.
+        plain = {"Content-Type": "text/plain"}
+        answer = connect(emulator).post(
+            "/_emulator/customers", data=b'{"name": "x"}', headers=plain | headers
+        )
+        assert answer.status_code == status
+        assert emulator.counts()["customers"] == 12 + (status == 201)
+        assert ("error" in answer.json()) == (status == 403)
 
 
 def test_options_change_at_run_time(connect: SignIn, sign_in: SignIn) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import requests
+import yaml
 
 from partnercenter_emulator import Fault, Options
 from partnercenter_emulator.cli import build_parser
@@ -130,7 +131,7 @@ def test_wrong_use_is_told_in_one_line(arguments: list[str], told: str) -> None:
 def test_every_option_is_a_flag_with_its_default() -> None:
     """The parser makes exactly the default options, and changes any of them."""
     parsed = vars(build_parser().parse_args(["serve"]))
-    server = {"action", "host", "port", "allow_remote", "faults"}
+    server = {"action", "host", "port", "allow_remote", "allowed_host", "faults"}
     given = {name: value for name, value in parsed.items() if name not in server}
     assert Options(**given) == Options()
     assert list(given) == [field.name for field in msgspec.structs.fields(Options)]
@@ -174,6 +175,40 @@ def _blocks(language: str) -> list[str]:
 def test_the_readmes_code_runs(code: str) -> None:
     """What it shows is what works."""
     exec(compile(code, str(README), "exec"), {})  # noqa: S102
+
+
+def test_the_readmes_two_containers_understand_each_other() -> None:
+    """One network for both: what they say to each other, said between two processes."""
+    (document,) = _blocks("yaml")
+    services = yaml.safe_load(document)["services"]
+    serve, tap = services["emulator"], services["tap"]
+    assert tap["network_mode"] == "service:emulator"
+    name, *arguments = serve["command"].replace("8080", "0").split()
+    assert name == "partnercenter-emulator"
+    arguments += ["--customers", "4", "--resellers", "1"]
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        env={**os.environ, **serve["environment"]},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        url = running.stdout.readline().split()[5]
+        variables = {
+            name: text.replace("http://127.0.0.1:8080", url)
+            for name, text in tap["environment"].items()
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "tap_partnercenter", *tap["command"].split()],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        running.terminate()
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count('"RECORD"') > 4
 
 
 def test_the_readmes_commands_and_rules_are_understood() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -64,6 +66,85 @@ def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
     answer = _answer(sign_in, status=504, shape="html")
     assert answer.headers["Content-Type"].startswith("text/html")
     assert answer.text.startswith("<html>")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.parametrize("fault", [{}, {"empty_body": True}])
+def test_an_answer_without_a_body_keeps_the_connection(
+    status: int, fault: dict[str, Any], sign_in: SignIn
+) -> None:
+    """It has no length either, and the next answer comes over the same connection."""
+    rules = [Fault(place="customers", status=status, times=2, **fault)]
+    with Emulator(Options(customers=1, bom="all"), faults=rules) as emulator:
+        headers = {"Authorization": str(sign_in(emulator).headers["Authorization"])}
+        connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"))
+        connection.connect()
+        connection.auto_open = 0
+        for expected in (status, status, 200):
+            connection.request("GET", LIST, headers=headers)
+            answer = connection.getresponse()
+            body = answer.read()
+            assert (answer.status, bool(body)) == (expected, expected == 200)
+            assert ("Content-Length" in answer.headers) == (expected == 200)
+            assert ("Content-Type" in answer.headers) == (expected == 200)
+        connection.close()
+
+
+def test_a_request_for_no_path_is_told_so() -> None:
+    """`OPTIONS *` asks about the server as a whole."""
+    with Emulator(SMALL) as emulator:
+        connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"))
+        connection.request("OPTIONS", "*")
+        assert connection.getresponse().status == 404
+        connection.close()
+
+
+USELESS: list[tuple[dict[str, Any], str]] = [
+    ({}, "something to do"),
+    ({"times": 1}, "something to do"),
+    ({"hang": 0}, "something to do"),
+    ({"code": 2000}, "code needs status"),
+    ({"shape": "B"}, "shape needs status"),
+    ({"description": "No."}, "description needs status"),
+    ({"body": b"x", "code": 1, "status": 400}, "code needs status, and no other"),
+    ({"headers": {}}, "headers is empty"),
+    ({"link_to": ""}, "link_to is empty"),
+    ({"add_fields": {}}, "add_fields is empty"),
+    ({"status": 500, "add_fields": {"a": 1}}, "status and add_fields exclude"),
+    ({"status": 500, "reset": True}, "status and reset exclude"),
+    ({"reset": True, "not_json": True}, "only one of reset, not_json"),
+    ({"json": None, "cycle": 1}, "only one of json, cycle"),
+    ({"place": "token", "cycle": 1}, "cycle does nothing at token"),
+    ({"place": "customers", "customer_id": "x", "status": 500}, "customer_id does nothing"),
+    ({"place": "customers", "reseller_id": "x", "status": 500}, "reseller_id does nothing"),
+    ({"status": 204, "json": {}}, "status 204 has no body"),
+    ({"status": 304, "description": "x"}, "status 304 has no body"),
+    ({"status": 204, "truncate": True}, "truncate needs a body"),
+    ({"empty_body": True, "truncate": True}, "truncate needs a body"),
+    ({"share": 0.0, "status": 500}, "share"),
+    ({"headers": {"Retry After": "1"}}, "'Retry After' is no name"),
+    ({"headers": {"": "1"}}, "'' is no name"),
+    ({"headers": {"X": "a\r\nSet-Cookie: b"}}, "value of X"),
+    ({"headers": {"X": "\u20ac"}}, "value of X"),
+    ({"redirect": "/x\ny"}, "redirect has a character"),
+]
+
+
+@pytest.mark.parametrize(("fault", "told"), USELESS, ids=[str(fault) for fault, _ in USELESS])
+def test_a_fault_that_could_not_happen_is_refused(fault: dict[str, Any], told: str) -> None:
+    """When it is made, in one line, not when a request meets it."""
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Emulator(faults=[Fault(**fault)])
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "\u00b2"])
+def test_a_number_that_is_none_breaks_nothing(number: str, sign_in: SignIn) -> None:
+    """In a rule's Retry-After and in a request's size."""
+    fault = Fault(place="customers", status=429, headers={"Retry-After": number}, times=1)
+    with Emulator(SMALL, faults=[fault]) as emulator:
+        client = sign_in(emulator)
+        assert client.get(LIST).status_code == 429
+        assert client.get("/v1/customers", params={"size": number}).status_code == 400
 
 
 def test_an_error_may_bear_headers(sign_in: SignIn) -> None:
