@@ -42,11 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the command's name; by default that of this process.
 
     Returns:
-        The exit code: 0 for success, 1 for a failure, 130 or 143 after an interruption.
+        The exit code: 0 for success, 1 for a failure, 128 and its number after a signal.
     """
     given = _parser().parse_args(arguments)
     workspace = Workspace(given.data.resolve())
-    signal.signal(signal.SIGTERM, _leave)
+    for name in ("SIGTERM", "SIGHUP"):
+        # Under nohup, what is ignored stays so.
+        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), _leave)
     try:
         if given.command in {"sql", "psql"}:
             return _look_inside(workspace, getattr(given, "query", None))

@@ -14,6 +14,8 @@ from partnercenter_demo.failure import DemoError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+MARKER = ".partnercenter-demo"
+"""A file that tells a demo's folder, in which a demo may delete what it finds, from any other."""
 PROJECT = Path(__file__).resolve().parents[2]
 """The checkout that this package is a part of."""
 
@@ -46,18 +48,16 @@ class Workspace:
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Make the folder and hold it for this process alone.
+        """Make the folder, or find it as a demo left it, and hold it for this process alone.
 
         Yields:
             The descriptor of the lock. A child that inherits it keeps the folder held for as long
             as it lives, so a server that outlives a killed demo is noticed by the next one.
 
         Raises:
-            DemoError: Another process holds the folder.
+            DemoError: Another process holds the folder, or it is not a demo's.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        # Under root the server is another user, who has to pass through here.
-        self.folder.chmod(0o711)
+        self._claim()
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -67,6 +67,22 @@ class Workspace:
             yield lock
         finally:
             os.close(lock)
+
+    def _claim(self) -> None:
+        try:
+            self.folder.mkdir(parents=True)
+        except FileExistsError:
+            held = [path.name for path in self.folder.iterdir()]
+            if held and MARKER not in held:
+                message = (
+                    f"{self.folder} holds files that no demo made, which it would delete: give "
+                    "--data a new or an empty folder (or remove this one, if an old demo made it)"
+                )
+                raise DemoError(message) from None
+        else:
+            # Under root the server is another user, who has to pass through here.
+            self.folder.chmod(0o711)
+        (self.folder / MARKER).touch()
 
     def _holder(self) -> str:
         try:

@@ -197,7 +197,41 @@ def test_verbose_shows_what_meltano_says(demo: DemoRunner) -> None:
     assert ended.stderr.count("the plugin's last words") == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("kept", ["postgresql/PG_VERSION", "meltano/meltano.db", "notes.txt"])
+@pytest.mark.parametrize("arguments", [["--customers=4", "--resellers=1"], ["sql", "select 1"]])
+def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
+    demo: DemoRunner, kept: str, arguments: list[str]
+) -> None:
+    """Nothing in it is deleted, and its mode stays."""
+    (demo.data / "postgresql").mkdir(parents=True)
+    (demo.data / "postgresql" / "PG_VERSION").touch()
+    theirs = demo.data / kept
+    theirs.parent.mkdir(exist_ok=True)
+    theirs.write_text("precious")
+    demo.data.chmod(0o750)
+    before = sorted(demo.data.rglob("*"))
+    ended = demo.run(*arguments)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert f"demo: {demo.data} holds files that no demo made" in line
+    assert sorted(demo.data.rglob("*")) == before
+    assert theirs.read_text() == "precious"
+    assert demo.data.stat().st_mode & 0o777 == 0o750
+
+
+def test_an_empty_folder_is_taken_with_the_mode_that_it_has(demo: DemoRunner) -> None:
+    """And found again by the next demo, which replaces what the first one made."""
+    demo.data.mkdir()
+    demo.data.chmod(0o755)
+    for _ in range(2):
+        ended = demo.run("--customers=4", "--resellers=1")
+        assert ended.returncode == 0, ended.stderr
+    assert demo.data.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_an_interruption_leaves_nothing_running(
     demo: DemoRunner, number: signal.Signals, code: int
 ) -> None:
