@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
+import queue
 import shlex
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from .credentials import Credentials
 from .emulator import Emulator
 from .faults import Fault
 from .options import Options, checked, option_table
-from .running import run_command
+from .running import run_command, without_proxy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,8 @@ The secrets are new at each start. To choose them, set any of the environment va
 {CREDENTIALS_PREFIX}TENANT_ID, _CLIENT_ID, _CLIENT_SECRET and _REFRESH_TOKEN.
 """
 EXIT_USAGE = 2
+STOPPED_BY = ("SIGINT", "SIGTERM", "SIGBREAK")
+LOOK_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.action == "serve":
             return _serve(emulator)
-        return run_command(command, os.environ | emulator.environment())
+        no_proxy = without_proxy(os.environ, emulator.url)
+        return run_command(command, os.environ | emulator.environment() | no_proxy)
     finally:
         emulator.stop()
 
@@ -144,9 +148,11 @@ def _emulator(given: argparse.Namespace) -> Emulator:
 
 
 def _serve(emulator: Emulator) -> int:
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
+    # Unlike an event, it takes no lock that the code below a signal's handler may hold.
+    stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for name in STOPPED_BY:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stopped.put(None))
     counts = emulator.counts()
     size = f"{counts['customers']} customers and {counts['resellers']} resellers"
     lines = [
@@ -155,5 +161,8 @@ def _serve(emulator: Emulator) -> int:
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
-    stopped.wait()
-    return 0
+    while True:
+        # On Windows no signal's handler runs during a wait.
+        with contextlib.suppress(queue.Empty):
+            stopped.get(timeout=LOOK_SECONDS)
+            return 0

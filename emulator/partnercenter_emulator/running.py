@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +16,25 @@ if TYPE_CHECKING:
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 EXIT_SIGNAL = 128
-PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+FROM_THE_KEYBOARD = ("SIGINT", "SIGQUIT", "SIGBREAK")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def without_proxy(environment: Mapping[str, str], url: str) -> dict[str, str]:
+    """Return variables that keep an emulator's address from being asked for through a proxy.
+
+    Args:
+        environment: Whose exceptions from proxies are kept.
+        url: The emulator's address.
+    """
+    # Both spellings, of which the first wins with requests and curl.
+    kept = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in kept.split(",") if host.strip()]
+    if "*" not in hosts:
+        own = (urlsplit(url).hostname or "", *LOOPBACK)
+        hosts += [host for host in dict.fromkeys(own) if host not in hosts]
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(hosts))
 
 
 def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -31,7 +50,7 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
     def pass_on(number: int, _: FrameType | None) -> None:
         if child is None:
             early.append(number)
-        elif not (number == signal.SIGINT and _terminal_sends_it()):
+        elif not _reaches_command(number):
             child.send_signal(number)
 
     before = {
@@ -54,9 +73,23 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
     return EXIT_SIGNAL - code if code < 0 else code
 
 
-def _terminal_sends_it() -> bool:
-    """Tell whether Ctrl-C reaches the command without us: it does in a terminal's foreground."""
-    try:
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-    except (AttributeError, OSError, ValueError):
+def _reaches_command(number: int) -> bool:
+    """Tell whether a signal reaches the command without us: keys in its terminal or console do.
+
+    On Windows nothing else sends these, and `Popen.send_signal` refuses to.
+    """
+    if signal.Signals(number).name not in FROM_THE_KEYBOARD:
         return False
+    if sys.platform == "win32":
+        return True
+    try:
+        # Standard input may be anything; this is the terminal whose keys send signals.
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

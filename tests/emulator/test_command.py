@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import yaml
 from partnercenter_emulator import Fault, Options
 from partnercenter_emulator.cli import build_parser
 from partnercenter_emulator.options import STARTUP_ONLY, option_table
+from partnercenter_emulator.running import run_command
 
 README = Path(__file__).parents[2] / "emulator" / "README.md"
 COMMAND = [sys.executable, "-m", "partnercenter_emulator"]
@@ -85,6 +87,78 @@ def test_exec_passes_signals_on() -> None:
         assert running.stdout.readline() == "ready\n"
         running.send_signal(signal.SIGTERM)
         assert running.wait(10) == 5
+
+
+def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
+    """Also where standard input comes from elsewhere; the terminal sends it to both."""
+    code = (
+        "import signal, sys; seen = [];"
+        "signal.signal(signal.SIGINT, lambda *_: (seen.append(1), print('key', flush=True)));"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(40 + len(seen)));"
+        "print('ready', flush=True);\nwhile True: signal.pause()"
+    )
+    ours, theirs = pty.openpty()
+    # Who leads a session and opens a terminal has it for its own.
+    opening = ["/bin/sh", "-c", 'exec 3<>"$0"; exec "$@"', os.ttyname(theirs)]
+    with subprocess.Popen(
+        [*opening, *COMMAND, "exec", "--customers", "1", *_python(code)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        # The command has seen the key before the emulator sees it: no two become one.
+        running.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, running.pid, os.WSTOPPED)
+        os.write(ours, b"\x03")
+        assert running.stdout.readline() == "key\n"
+        running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGCONT)
+        assert running.wait(10) == 41
+    os.close(ours)
+    os.close(theirs)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, "127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "example.com, ::1"}, "example.com,::1,127.0.0.1,localhost"),
+        ({"no_proxy": "one", "NO_PROXY": "other"}, "one,127.0.0.1,localhost,::1"),
+        ({"NO_PROXY": "*"}, "*"),
+    ],
+)
+def test_a_proxy_is_not_asked_for_the_emulator(given: dict[str, str], expected: str) -> None:
+    """Whatever else is excepted from it stays so."""
+    code = "import os; print(os.environ['NO_PROXY']); print(os.environ['no_proxy'])"
+    cleared = {"NO_PROXY": "", "no_proxy": ""}
+    done = _run("exec", "--customers", "1", *_python(code), **(cleared | given))
+    assert done.stdout.splitlines() == [expected] * 2
+
+
+def test_a_console_of_windows_sends_its_keys_to_the_command_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There `Popen` knows SIGTERM only and raises for any other signal."""
+    sent: list[int] = []
+
+    class Child(subprocess.Popen[bytes]):
+        def send_signal(self, sig: int) -> None:
+            assert sig == signal.SIGTERM, "Unsupported signal"
+            sent.append(sig)
+            super().send_signal(sig)
+
+        def wait(self, timeout: float | None = None) -> int:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
+            return super().wait(timeout)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(subprocess, "Popen", Child)
+    code = run_command([sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+    assert (code, sent) == (128 + signal.SIGTERM, [signal.SIGTERM])
 
 
 def test_serve_tells_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
