@@ -18,13 +18,14 @@ import msgspec
 from .cases import title
 from .counting import Counted
 from .results import CaseFacts, Run
-from .server import Server
+from .server import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from .cases import Case, Entry, Name
     from .contestants import Contestant
+    from .server import Server
 
 #: Seconds for which the emulator counts requests.
 WINDOW = 60.0
@@ -32,7 +33,7 @@ WINDOW = 60.0
 GRACE = 0.25
 _LAUNCHER = Path(__file__).with_name("launch.py")
 #: Variables of the user's that would change what a contestant does, or how fast it starts.
-_OURS = ("TAP_PARTNERCENTER_", "STOCK_", "SINGER_SDK_", "DLT_", "PYTHON")
+_OURS = ("TAP_PARTNERCENTER_", "STOCK_", "NAIVE_", "SINGER_SDK_", "DLT_", "PYTHON")
 
 
 class _Process(msgspec.Struct):
@@ -63,7 +64,7 @@ def _measured(case: Case, ready: Mapping[Name, Contestant]) -> tuple[CaseFacts, 
         with ThreadPoolExecutor(len(case.entries)) as pool:
             runs = list(pool.map(lambda entry: _alone(case, entry, ready), case.entries))
     else:
-        with Server(case) as server:
+        with serving(case) as server:
             # They take turns, so that what slows the machine down hits them all.
             runs = [
                 measure(case, entry, ready[entry.name], server, number)
@@ -85,7 +86,7 @@ def _measured(case: Case, ready: Mapping[Name, Contestant]) -> tuple[CaseFacts, 
 
 
 def _alone(case: Case, entry: Entry, ready: Mapping[Name, Contestant]) -> Run:
-    with Server(case) as server:
+    with serving(case) as server:
         return measure(case, entry, ready[entry.name], server, 0)
 
 

@@ -6,15 +6,16 @@ import shlex
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import psutil
 import requests
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Iterator
 
     from .cases import Case
 
@@ -43,54 +44,48 @@ class _Partner(msgspec.Struct):
     reseller_id: str
 
 
-class Server:
-    """An emulator that runs within a `with` statement."""
-
-    def __init__(self, case: Case) -> None:
-        """Prepare the emulator of a case."""
-        self._case = case
-        command = [sys.executable, "-m", "partnercenter_emulator", "serve", "--port", "0"]
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
+@contextmanager
+def serving(case: Case) -> Iterator[Server]:
+    """Run the emulator of a case within a `with` statement."""
+    command = [sys.executable, "-m", "partnercenter_emulator", "serve", "--port", "0"]
+    with (
+        subprocess.Popen(  # noqa: S603 - our own command
             [*command, *case.options], stdout=subprocess.PIPE, text=True
-        )
+        ) as process,
+        requests.Session() as session,
+    ):
+        session.trust_env = False
+        try:
+            yield Server(case, process, session)
+        finally:
+            process.terminate()
 
-    def __enter__(self) -> Self:
+
+class Server:
+    """An emulator that is running."""
+
+    def __init__(
+        self, case: Case, process: subprocess.Popen[str], session: requests.Session
+    ) -> None:
         """Wait until it serves, and learn what it holds."""
-        assert self._process.stdout is not None  # noqa: S101 - opened above
+        assert process.stdout is not None  # noqa: S101 - opened above
         exports = {}
-        for line in self._process.stdout:
+        for line in process.stdout:
             if line.startswith("export "):
                 name, _, value = shlex.split(line)[1].partition("=")
                 exports[name] = value
             if "PARTNERCENTER_EMULATOR_URL" in exports:
                 break
         else:
-            self._process.wait()
             message = "the emulator did not start"
             raise RuntimeError(message)
+        self._case, self._session = case, session
         self._url = exports.pop("PARTNERCENTER_EMULATOR_URL")
-        self._session = requests.Session()
-        self._session.trust_env = False
         self.settings: dict[str, Any] = {
             name.removeprefix(_PREFIX).lower(): value for name, value in exports.items()
         }
-        self._measured = psutil.Process(self._process.pid)
+        self._measured = psutil.Process(process.pid)
         self.expected = self._expect()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._process.wait()
-        assert self._process.stdout is not None  # noqa: S101 - opened above
-        self._process.stdout.close()
-        if hasattr(self, "_session"):
-            self._session.close()
 
     def reset(self) -> None:
         """Forget the requests so far, once the last of them is answered."""

@@ -14,13 +14,14 @@ import pytest
 from partnercenter_benchmarks.cases import CHILDREN, Case, Entry, cases
 from partnercenter_benchmarks.contestants import Contestant, contestants
 from partnercenter_benchmarks.measuring import measure, measure_all, verdict
-from partnercenter_benchmarks.server import Server
+from partnercenter_benchmarks.server import serving
 from tests.benchmarks.made_up import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from partnercenter_benchmarks.cases import Name
+    from partnercenter_benchmarks.server import Server
     from tests.conftest import Start
 
 SMALL = Case(
@@ -42,7 +43,7 @@ READY = contestants(["stock", "naive", "floor"], Path())
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with Server(SMALL) as running:
+    with serving(SMALL) as running:
         yield running
 
 
