@@ -42,7 +42,7 @@ from tap_partnercenter.repair import REPLACEMENT
 from tap_partnercenter.report import Oddity
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.sdk import PlainStream
-from tap_partnercenter.transport import UnreadableBody, decode_repaired, read_body
+from tap_partnercenter.transport import UnreadableBody, decode_repaired, read_body, says_nothing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -253,6 +253,14 @@ class PartnerCenterStream(PlainStream):
                 raise TryAgain(NO_ANSWER, reason) from None
             except UnreadableBody as error:
                 raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
+        if (
+            place is Place.CUSTOMER
+            and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
+            and says_nothing(body)
+        ):
+            # The customer has no relationships: Microsoft's support says that it returns null then.
+            answer.document = {}
+            return answer
         try:
             answer.document, answer.broken = decode_repaired(body)
         except UnreadableBody as error:

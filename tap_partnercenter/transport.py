@@ -27,6 +27,8 @@ LARGEST_BODY = 64 * 1024 * 1024
 
 _BLOCK = 256 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+#: Bytes of a body that holds nothing, with a byte order mark and some blanks.
+_LONGEST_NOTHING = 32
 _DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
 
 
@@ -141,6 +143,13 @@ def decode(body: bytes) -> Mapping[str, Any]:
         message = "JSON that is no object"
         raise UnreadableBody(message)
     return document
+
+
+def says_nothing(body: bytes) -> bool:
+    """Tell whether a body is empty, `null` or `{}`."""
+    if len(body) > _LONGEST_NOTHING:
+        return False
+    return b"".join(body.removeprefix(_BYTE_ORDER_MARK).split()) in {b"", b"null", b"{}"}
 
 
 def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:

@@ -351,18 +351,15 @@ def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) 
         b'{"items": [{"id": "a"}], "totalCount": NaN}',
         b'{"items": [{"id": "a"}',
         b'{"items": [{"id": "a"}]} trailing',
-        b"null",
         b"5",
         b'"text"',
         b"<html></html>",
-        b"\xef\xbb\xbf",
         b"\xff\xfe{\x00}\x00",
         b'{"items": "none"}',
         b'{"items": {"0": {"id": "a"}}}',
         b'{"items": ["a"]}',
         b'{"items": [null]}',
         b'{"items": [[{"id": "a"}]]}',
-        b"{}",
         b'{"value": []}',
         b'{"code": 20002, "description": "with status 200"}',
     ],
@@ -381,6 +378,78 @@ def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
     assert_refused(result, "HTTP 200 with", stream)
     assert emulator.stats().by_place[place] == {"200": 12}
     assert result.records(stream) == []
+
+
+#: What may stand for "no relationships" in the first answer for a customer.
+NOTHING: dict[str, dict[str, Any]] = {
+    "null": {"body": b"null"},
+    "null behind a mark": {"body": b"\xef\xbb\xbfnull"},
+    "null in blanks": {"body": b" null\r\n"},
+    "an object": {"body": b"{}"},
+    "an object behind a mark": {"body": b"\xef\xbb\xbf{ }"},
+    "no body": {"empty_body": True},
+    "a mark alone": {"body": b"\xef\xbb\xbf"},
+    "204": {"status": 204},
+}
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+def test_a_customer_for_whom_nothing_comes_has_no_relationships(
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Asked once, neither retried nor skipped, and the table is complete without."""
+    emulator = start(resellers=1)
+    alone = held(emulator)["customer_relationships"][2][0]
+    emulator.faults = [Fault(place="relationships", customer_id=alone, **NOTHING[answer])]
+    result = sync(emulator, page_size=3, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    keys = result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert keys == [key for key in held(emulator)["customer_relationships"] if key[0] != alone]
+    assert sum(emulator.stats().by_place["relationships"].values()) == 7
+    assert result.levels("WARNING") == []
+    assert result.counts["ACTIVATE_VERSION"] == 4
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+@pytest.mark.parametrize("form", ["link", "token"])
+def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
+    form: str,
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The service said that there is more: what it then leaves out would be lost in silence."""
+    partner = {"id": RESELLER["id"], "relationshipType": "is_indirect_reseller_of"}
+    next_page = linked("/customers/a/relationships?seekOperation=Next")
+    first = {**next_page, "items": [partner]}
+    if form == "token":
+        first = page(partner, continuationToken="more")
+    emulator = start(
+        Fault(place="relationships", times=1, json=first),
+        Fault(place="relationships", **NOTHING[answer]),
+        Fault(place="continuation", **NOTHING[answer]),
+        fixture=Fixture(customers=[customer("a")]),
+    )
+    result = sync(emulator, max_retry_seconds=60)
+    assert_refused(result, "HTTP 20", "customer_relationships")
+    assert "Retried until patience ended" in result.error
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+@pytest.mark.parametrize("place", ["customers", "continuation", "partition", "resellers"])
+def test_nothing_in_place_of_a_list_is_an_error(
+    answer: str,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A list says that it is empty by a collection without items."""
+    result = sync(start(Fault(place=place, **NOTHING[answer])), page_size=3, max_retry_seconds=60)
+    assert result.exit_code == 1
+    assert "HTTP 20" in result.error
+    assert "Retried until patience ended" in result.error
 
 
 #: What a text holds on the wire, and what of it is emitted.
