@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from tap_partnercenter.answers import Answer, code_of, is_collection, support_ids
 from tap_partnercenter.errors import (
+    APP_AND_USER,
     NO_ANSWER,
     NO_COLLECTION,
     ConnectionFailed,
@@ -70,6 +71,8 @@ class PartnerCenterStream(PlainStream):
     state_partitioning_keys = ()
     #: The field by which shards divide the records, None where they divide what comes before.
     shard_key: str | None = None
+    #: Whether the service refuses it to app-only credentials.
+    needs_user = True
     #: Customers that the pass had to leave out. A pass with gaps must not delete rows.
     skipped = 0
     #: Whether an earlier run read the first pages of the pass.
@@ -85,6 +88,11 @@ class PartnerCenterStream(PlainStream):
     def run(self) -> Run:
         """The objects that live for one run, shared by all streams."""
         return self._partner_tap.run
+
+    @property
+    def lacks_user(self) -> bool:
+        """Whether the run has no user where the service wants one."""
+        return self.needs_user and self.run.settings.app_only
 
     def sibling(self, name: str) -> PartnerCenterStream:
         """Return another stream of the same tap."""
@@ -320,12 +328,14 @@ class PartnerCenterStream(PlainStream):
             Outcome.RESTART: ExpiredCheckpoint,
             Outcome.END: RefusedContinuation,
         }.get(rule.outcome, Refused)
-        what = f"{reason}: {rule.meaning}"
+        what, remedy, summary = f"{reason}: {rule.meaning}", rule.remedy, ""
+        if answer.status_code == HTTPStatus.FORBIDDEN and self.lacks_user:
+            remedy, summary = APP_AND_USER, "; set refresh_token"
         tried = (
             "Refused again after a new start." if rule.outcome is Outcome.END else "Not retried."
         )
-        line = self._line(request, what, support_ids(answer) + tried, rule.remedy)
-        raise kind(line, rule, what)
+        line = self._line(request, what, support_ids(answer) + tried, remedy)
+        raise kind(line, rule, what + summary)
 
     def _give_up(
         self,

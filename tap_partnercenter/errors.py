@@ -33,6 +33,7 @@ class Place(Enum):
     FIRST = "first page"
     NEXT = "continuation"
     RESUMED = "continuation of an earlier run"
+    RESELLERS = "list of resellers"
     CUSTOMER = "customer"
     CUSTOMER_NEXT = "continuation for a customer"
 
@@ -82,7 +83,13 @@ _CUSTOMER = frozenset({Place.CUSTOMER, Place.CUSTOMER_NEXT})
 _ADMIN_AGENT = (
     "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
 )
-_APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
+#: For every refusal of what needs a user, as long as there is none: codes have changed over time.
+APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
+# "Get indirect resellers of a customer": the caller is enrolled as one of the two.
+_NO_RELATIONSHIPS = (
+    "Only indirect providers and indirect resellers have relationships: a direct partner selects "
+    "the stream customers alone."
+)
 _CONSENT = "Consent again with MFA and set the new refresh_token."
 
 #: The first row that matches an answer other than 200 decides.
@@ -152,7 +159,7 @@ RULES: tuple[Rule, ...] = (
         {403},
         {"900329"},
         meaning="this endpoint does not accept app-only credentials",
-        remedy=_APP_AND_USER,
+        remedy=APP_AND_USER,
     ),
     Rule(
         Outcome.FAIL,
@@ -189,8 +196,14 @@ RULES: tuple[Rule, ...] = (
         {"1002"},
         _CUSTOMER,
         "authorization failed for this customer",
-        "If it comes for all customers, the tenant is neither indirect provider nor direct "
-        "partner: deselect the stream.",
+        _NO_RELATIONSHIPS,
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"1002"},
+        meaning="authorization failed",
+        remedy=_NO_RELATIONSHIPS,
     ),
     Rule(
         Outcome.SKIP,
@@ -250,6 +263,13 @@ RULES: tuple[Rule, ...] = (
         {*range(300, 400)},
         meaning="the service redirects to another address, which the tap does not follow",
         remedy="Check api_url and any proxy.",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {400},
+        {"2000"},
+        _CUSTOMER | {Place.RESELLERS},
+        "the service calls the request malformed",
     ),
     Rule(
         Outcome.FAIL,

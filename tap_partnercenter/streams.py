@@ -57,6 +57,7 @@ class Customers(FullTable):
     path = "/customers"
     primary_keys = ("id",)
     shard_key = "id"
+    needs_user = False
 
     def __init__(self, tap: TapPartnerCenter) -> None:
         """Make the stream of a tap."""
@@ -130,6 +131,7 @@ class CustomerRelationships(PartnerCenterStream):
         self._answered = False
         #: Customers that the service has refused in this run; `skipped` counts the whole pass.
         self._refused = 0
+        self._last_refusal: SkippedCustomer | None = None
         #: Customers that nobody has begun to ask for.
         self._waiting: deque[str] = deque()
         #: How many customers of the next page were put there before their page came.
@@ -195,20 +197,17 @@ class CustomerRelationships(PartnerCenterStream):
         """
         self.skipped += 1
         self._refused += 1
+        self._last_refusal = refusal
         named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
         self.run.report.skipped(self.name, named, refusal.reason)
         if self._refused >= SYSTEMATIC and not self._answered:
-            self._fail(f"the service refused each of the first {SYSTEMATIC} customers", refusal)
+            self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
         most = self.run.settings.max_skipped_customers
         if self.skipped > most:
-            self._fail(
-                f"{self.skipped} customers refused, max_skipped_customers allows {most}",
-                refusal,
-            )
+            self._fail(f"{self.skipped} customers refused, max_skipped_customers allows {most}")
 
-    def _fail(self, why: str, refusal: SkippedCustomer | None = None) -> None:
-        last = f" The last: {refusal}" if refusal else ""
-        message = f"{self.name}: {why}. Check the credentials' rights.{last}"
+    def _fail(self, why: str) -> None:
+        message = f"{self.name}: {why}. The last: {self._last_refusal}"
         raise PartnerCenterError(message)
 
 
@@ -228,6 +227,12 @@ class IndirectResellers(FullTable):
     ) -> dict[str, Any]:
         # The query wants PascalCase, the answers are snake_case.
         return {"relationship_type": "IsIndirectCloudSolutionProviderOf"}
+
+    @override
+    def place_of(self, continuation: Continuation | None, *, resumed: bool) -> Place:
+        if continuation is None:
+            return Place.RESELLERS
+        return super().place_of(continuation, resumed=resumed)
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:

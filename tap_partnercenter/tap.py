@@ -8,7 +8,7 @@ import sys
 import traceback
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 import click
 from singer_sdk import Tap
@@ -41,7 +41,7 @@ from tap_partnercenter.streams import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib import Catalog
@@ -317,6 +317,13 @@ class TapPartnerCenter(PlainTap):
             ", ".join(stream.name for stream in self.streams.values() if stream.selected),
             run.correlation_id,
         )
+        streams = cast("Iterable[PartnerCenterStream]", self.streams.values())
+        if refused := [s.name for s in streams if s.selected and s.lacks_user]:
+            self.logger.warning(
+                "Without refresh_token (App+User credentials) the service refuses %s. Set it, or "
+                "deselect what it is missing for.",
+                ", ".join(refused),
+            )
 
     def stop(self, outcome: str) -> None:
         """End a run that is not complete: nothing waits any more, nothing collected is lost."""

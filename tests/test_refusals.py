@@ -33,7 +33,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not implemented": ({"status": 501}, "HTTP 501, code 0: ", "Deselect the stream"),
     "method": ({"status": 405, "shape": "C"}, "HTTP 405: the service refused", "support"),
     "conflict": ({"status": 409, "shape": "B"}, "HTTP 409: the service refused", "support"),
-    "bad input": ({"status": 400, "code": 2000}, "code 2000: the service ", "page_size"),
+    "bad input": ({"status": 400, "code": 2000}, "code 2000: the service ", ""),
     "bad request": ({"status": 400, "shape": "C"}, "HTTP 400: the service refused", "support"),
 }
 
@@ -190,6 +190,101 @@ def test_a_refusal_ends_the_run_with_one_line(
     assert_resumable(result, emulator, sync)
 
 
+@pytest.mark.parametrize("place", [place for place in API if "continuation" not in place])
+def test_bad_input_advises_only_settings_that_the_request_holds(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Requests for relationships have neither size nor filter."""
+    result = sync(broken(Fault(place=place, status=400, code=2000)), page_size=3)
+    sized = place not in {"resellers", "relationships"}
+    assert ("page_size" in result.error) == sized
+    assert ("reseller_ids" in result.error) == sized
+    assert ("support" in result.error) != sized
+
+
+@pytest.mark.parametrize("place", ["relationships", "resellers", "partition"])
+def test_a_direct_partner_is_told_which_stream_to_select(
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Code 1002, and the advice works."""
+    emulator = broken(Fault(place=place, status=403, code=1002))
+    result = sync(emulator)
+    assert_told(result, emulator, API[place], status=403)
+    assert "a direct partner selects the stream customers alone" in result.error
+    assert sync(emulator, catalog=catalog_of("customers")).exit_code == 0
+
+
+# App-only
+
+NEEDS_USER = ("customer_relationships", "indirect_resellers", "reseller_customers")
+
+
+@pytest.mark.parametrize(
+    ("selected", "told"),
+    [
+        (("customers", *NEEDS_USER), NEEDS_USER),
+        (("customers", "indirect_resellers"), ("indirect_resellers",)),
+        (("customers",), ()),
+    ],
+)
+def test_streams_that_need_a_user_are_named_before_the_first_request(
+    selected: tuple[str, ...],
+    told: tuple[str, ...],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Once, as a warning; with App+User credentials there is none."""
+    catalog = catalog_of(*selected)
+    emulator = start(Fault(place="token", status=400, code=7000215))
+    result = sync(emulator, app_only=True, catalog=catalog)
+    names = ", ".join(told)
+    warning = (
+        f"Without refresh_token (App+User credentials) the service refuses {names}. Set it, or "
+        "deselect what it is missing for."
+    )
+    assert result.levels("WARNING") == ([warning] if told else [])
+    assert sync(emulator, catalog=catalog).levels("WARNING") == []
+
+
+@pytest.mark.parametrize("code", [900329, 900150, 2032, 1002, 20002, 1234567])
+@pytest.mark.parametrize("place", ["relationships", "resellers", "partition"])
+def test_without_a_user_every_403_asks_for_one(
+    place: Place,
+    code: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Which code means it has changed over time."""
+    emulator = start(app_only_code=code, customers=3, resellers=1)
+    resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
+    stream = API[place]
+    result = sync(emulator, app_only=True, catalog=catalog_of(stream), reseller_ids=resellers)
+    assert_told(result, emulator, stream, status=403)
+    assert f"code {code}: " in result.error
+    assert "Set refresh_token (App+User credentials), or deselect the stream." in result.error
+
+
+def test_a_skip_without_a_user_asks_for_one_too(start: Start, sync: Sync) -> None:
+    """Where others were answered, the summary says it; other statuses do not."""
+    document = {"items": [], "totalCount": 0}
+    emulator = start(
+        Fault(place="relationships", times=1, status=403, code=20002),
+        Fault(place="relationships", times=1, status=404, code=1000),
+        Fault(place="relationships", json=document),
+        customers=5,
+        app_only_code=0,
+    )
+    result = sync(emulator, app_only=True, catalog=catalog_of("customer_relationships"))
+    assert result.exit_code == 0
+    (_, line) = result.levels("WARNING")
+    assert line.count("; set refresh_token)") == 1
+    assert "code 20002" in line
+
+
 @pytest.mark.parametrize("place", COLLECTIONS)
 @pytest.mark.parametrize("refusal", INDIVIDUAL)
 def test_what_skips_a_customer_is_fatal_for_a_collection(
@@ -287,7 +382,7 @@ def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
     result = sync(emulator, page_size=20, max_concurrent_requests=1)
     assert_told(result, emulator, "customer_relationships", status=403)
     assert "the service refused each of the first 10 customers" in result.error
-    assert "neither indirect provider nor direct partner" in result.error
+    assert "a direct partner selects the stream customers alone" in result.error
     assert emulator.stats().by_place["relationships"] == {"403": 10}
 
 
@@ -308,6 +403,7 @@ def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None
     result = sync(emulator)
     assert result.exit_code == 1
     assert "the service refused every customer" in result.error
+    assert "a direct partner selects the stream customers alone" in result.error
 
 
 @pytest.mark.parametrize("resume", [False, True])

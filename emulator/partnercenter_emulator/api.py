@@ -55,8 +55,9 @@ def check_token(call: Call, state: State) -> None:
         raise ApiError(Answer(401, headers=challenge, content_type=None))
     if token.with_user and state.options.mfa == "code":
         raise service_error(401, "900421", "The token lacks multi-factor authentication.")
-    if not token.with_user and call.place in NEEDS_USER:
-        raise service_error(403, 900329, "Application-only tokens are not supported here.")
+    code = state.options.app_only_code
+    if code and not token.with_user and call.place in NEEDS_USER:
+        raise service_error(403, code, "Application-only tokens are not supported here.")
 
 
 def respond(call: Call, state: State, cycle: int) -> Answer:

@@ -85,6 +85,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Literal["none", "header", "code"],
         Meta(description="Refuse App+User tokens as lacking MFA, in the old or the new form."),
     ] = "none"
+    app_only_code: Annotated[
+        Count,
+        Meta(description="Code of the 403 to app-only tokens where a user is needed; 0 for none."),
+    ] = 900329
 
     requests_per_minute: Annotated[
         Count, Meta(description="API requests allowed in one window; 0 for no quota.")

@@ -213,3 +213,14 @@ def test_secrets_are_new_for_each_emulator_and_stay_out_of_its_text() -> None:
     assert first.refresh_token != second.refresh_token
     assert first.client_secret not in repr(first)
     assert first.refresh_token not in repr(first)
+
+
+def test_app_only_tokens_are_refused_with_the_code_that_was_asked_for(sign_in: SignIn) -> None:
+    """Or let in, as a service would that answers some of them."""
+    path = "/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf"
+    with Emulator(Options(customers=1)) as emulator:
+        client = sign_in(emulator, app_only=True)
+        for code, status in ((900150, 403), (0, 200)):
+            emulator.configure(app_only_code=code)
+            answer = client.get(path)
+            assert (answer.status_code, answer.json().get("code", 0)) == (status, code)
