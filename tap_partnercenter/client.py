@@ -77,6 +77,10 @@ class PartnerCenterStream(PlainStream):
     skipped = 0
     #: Whether an earlier run read the first pages of the pass.
     resumed = False
+    #: Rows that the pass has read, before any stream map.
+    held = 0
+    #: Whether the pass held so few rows that the service is to be doubted.
+    shrunk = False
 
     def __init__(self, tap: TapPartnerCenter) -> None:
         """Make the stream of a tap."""
@@ -418,7 +422,8 @@ class PartnerCenterStream(PlainStream):
         return record
 
     def note_page(self, page: Page) -> None:
-        """Count what is odd about a page that is about to be emitted, and say what must be said."""
+        """Count what a page holds that is about to be emitted, and say what is odd about it."""
+        self.held += len(page.records)
         for path in page.broken:
             self._on_odd_field(Oddity.BROKEN, path)
         if page.again and not self._begun_again:
@@ -442,24 +447,53 @@ class PartnerCenterStream(PlainStream):
     def end_pass(self, version: int) -> None:
         """Close a complete pass over the table: the target may drop what the pass did not hold."""
         self.ensure_schema_sent()
-        if self.run.settings.delete_vanished and self.may_activate():
+        deletes = self.run.settings.delete_vanished
+        if gap := self.gap():
+            # Of a resumed pass it was said when it was resumed.
+            if deletes and not self.resumed:
+                self.logger.info("%s: %s, so no rows vanish", self.name, gap)
+        elif not self._has_shrunk() and deletes:
             self.activate_version(version)
 
-    def may_activate(self) -> bool:
-        """Tell whether the pass held all that the table should hold.
-
-        A resumed one may not: its first pages are up to a day old, and where the service counts by
-        position, rows that left meanwhile have moved others over to the pages that were read.
-        """
+    def gap(self) -> str | None:
+        """Say why the pass may not have held all that the table should hold, None if it did."""
         if self.resumed:
-            return False  # it was said when the pass was resumed
+            # Its first pages are up to a day old, and where the service counts by position, rows
+            # that left meanwhile have moved others over to the pages that were read.
+            return "the pass was resumed"
         if self.skipped:
-            self.logger.info(
-                "%s: %d customers were skipped, so no rows vanish",
+            return f"{self.skipped} customers were skipped"
+        return None
+
+    def _has_shrunk(self) -> bool:
+        """Compare the rows with those of the last complete pass, whose number the bookmark has.
+
+        A number that causes doubt is not kept: the next pass is compared with the same one.
+        """
+        settings = self.run.settings
+        if settings.shard.count > 1:
+            return False  # a part of the rows, and never a version
+        bookmark = self.tap_state.setdefault("bookmarks", {}).setdefault(self.name, {})
+        before, most = bookmark.get("rows"), settings.max_vanished_percent
+        self.shrunk = (
+            settings.delete_vanished
+            # State is edited by hand, too.
+            and type(before) is int
+            and (before - self.held) * 100 > most * before
+        )
+        if self.shrunk:
+            self.logger.warning(
+                "%s: %d rows, %d in the last complete pass: more than max_vanished_percent (%d) "
+                "are gone, so no rows vanish. If they have left indeed, run once with a higher "
+                "max_vanished_percent, 100 for no guard",
                 self.name,
-                self.skipped,
+                self.held,
+                before,
+                most,
             )
-        return not self.skipped
+        else:
+            bookmark["rows"] = self.held
+        return self.shrunk
 
     @override
     def log_sync_costs(self) -> None:

@@ -83,8 +83,12 @@ class FullTable(PartnerCenterStream):
         self._ahead.begin()
 
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
             records, following = page.records, page.following
+            if page.again:
+                for stream in self._pass_streams:
+                    stream.held = held[stream]
             self.note_page(page)
             self._on_last_page = following is None and context == self._contexts[-1]
             # Children come first: they begin the next stream when all of them are begun.
@@ -191,6 +195,7 @@ class FullTable(PartnerCenterStream):
             # Only children are skipped; the table of the parent is whole.
             stream.skipped = position.skipped if position and stream is not self else 0
             stream.resumed = position is not None
+            stream.held = 0
             if stream.skipped:
                 self.logger.warning(
                     "%s: the interrupted run skipped %d customers, whose rows are missing too",

@@ -182,6 +182,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
             "(or marks) rows that the API no longer has."
         ),
     ),
+    th.Property(
+        "max_vanished_percent",
+        th.IntegerType(minimum=0, maximum=100),
+        default=10,
+        title="Vanished rows",
+        description=(
+            "Share of a stream's rows that may vanish from one complete pass to the next. Beyond "
+            "it no ACTIVATE_VERSION is sent, and a warning says so. 100: no guard."
+        ),
+    ),
 ).to_dict()
 
 
@@ -207,6 +217,7 @@ class Settings:
     shard: Shard
     user_agent: str
     delete_vanished: bool
+    max_vanished_percent: int
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Settings:
@@ -235,6 +246,7 @@ class Settings:
             shard=Shard(given["shard_count"], given["shard_index"]),
             user_agent=given["user_agent"],
             delete_vanished=given["emit_activate_version_messages"],
+            max_vanished_percent=given["max_vanished_percent"],
         )
 
     @property

@@ -146,8 +146,11 @@ class CustomerRelationships(PartnerCenterStream):
         self._early = 0
         for customer_id in batch:
             try:
+                held = self.held
                 for page in self._ahead.take():
                     self._answered = True
+                    if page.again:
+                        self.held = held
                     self.note_page(page)
                     for record in page.records:
                         yield {**record, "customer_id": customer_id}
@@ -182,6 +185,12 @@ class CustomerRelationships(PartnerCenterStream):
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:
         return super().post_process(_with_type(row), context)
+
+    @override
+    def gap(self) -> str | None:
+        if self.sibling(Customers.name).shrunk:
+            return "customers held too few rows"
+        return super().gap()
 
     @override
     def end_pass(self, version: int) -> None:
@@ -276,12 +285,11 @@ class ResellerCustomers(FullTable):
             super().begin_early()
 
     @override
-    def may_activate(self) -> bool:
+    def gap(self) -> str | None:
         # Rows of other resellers are there still: they were not asked for, or not named.
         if self.run.settings.reseller_ids or not self._reseller_ids:
-            self.logger.info("%s: not all resellers were read, so no rows vanish", self.name)
-            return False
-        return super().may_activate()
+            return "not all resellers were read"
+        return super().gap()
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:

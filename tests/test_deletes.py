@@ -23,14 +23,19 @@ def activated(result: Result) -> set[str]:
     return {m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"}
 
 
-def at_hour(emulator: Emulator, number: int, state: dict[str, Any] | None = None) -> Result:
+def at_hour(
+    emulator: Emulator,
+    number: int,
+    state: dict[str, Any] | None = None,
+    **more: Any,
+) -> Result:
     """Run the tap, so many hours later than it is: each pass has a version of its own."""
 
     class LaterClock(QuickClock):
         def now(self) -> float:
             return super().now() + number * 3600
 
-    config = {**emulator.tap_config(), "page_size": 5, **DELETES}
+    config = {**emulator.tap_config(), "page_size": 5, **DELETES, **more}
     return run_tap(config=config, state=state, clock=LaterClock)
 
 
@@ -58,7 +63,7 @@ def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
     broken_off = at_hour(emulator, 1, first.state)
     leave(emulator, 6)
     emulator.faults = []
-    resumed = at_hour(emulator, 2, broken_off.state)
+    resumed = at_hour(emulator, 2, broken_off.state, max_vanished_percent=100)
     assert (first.exit_code, broken_off.exit_code, resumed.exit_code) == (0, 1, 0)
     for run in (first, broken_off, resumed):
         warehouse.load(run.stdout.splitlines())
@@ -72,7 +77,7 @@ def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
     else:
         read_in_one_go |= {"reseller_customers"}
     assert activated(resumed) == read_in_one_go
-    again = at_hour(emulator, 3, resumed.state)
+    again = at_hour(emulator, 3, resumed.state, max_vanished_percent=100)
     assert activated(again) == set(KEYS)
     warehouse.load(again.stdout.splitlines())
     warehouse.assert_equals(emulator)
@@ -93,6 +98,98 @@ def test_two_states_on_the_same_tables_delete_nobody(start: Start) -> None:
         assert resumed.exit_code == 0
         warehouse.load(resumed.stdout.splitlines())
         warehouse.assert_equals(emulator)
+
+
+def rows(result: Result) -> dict[str, int | None]:
+    """The numbers of rows that the state keeps."""
+    return {name: mark.get("rows") for name, mark in result.state["bookmarks"].items()}
+
+
+def test_a_crowd_does_not_vanish_in_one_night(start: Start) -> None:
+    """A pass that holds more than a tenth fewer deletes nothing, night after night, until told."""
+    emulator, warehouse = start(customers=60, resellers=2), Warehouse()
+    first = at_hour(emulator, 0)
+    counts = {stream: len(keys) for stream, keys in held(emulator).items()}
+    assert rows(first) == counts
+    leave(emulator, 7)
+    second = at_hour(emulator, 1, first.state)
+    third = at_hour(emulator, 2, second.state)
+    for guarded in (second, third):
+        assert guarded.exit_code == 0
+        assert activated(guarded) == {"indirect_resellers"}
+        assert rows(guarded) == counts
+        told, *others = guarded.levels("WARNING")
+        assert told.startswith("customers: 53 rows, 60 in the last complete pass: ")
+        assert "max_vanished_percent (10)" in told
+        assert [line.split(":")[0] for line in others] == ["reseller_customers"]
+    lifted = at_hour(emulator, 3, third.state, max_vanished_percent=100)
+    assert lifted.levels("WARNING") == []
+    counts = {stream: len(keys) for stream, keys in held(emulator).items()}
+    assert rows(lifted) == counts
+    for run in (first, second, third, lifted):
+        warehouse.load(run.stdout.splitlines())
+    warehouse.assert_equals(emulator)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "most", "vanish"), [(6, 10, True), (1, 0, False), (7, 12, True)]
+)
+def test_the_share_that_may_vanish_is_the_settings(
+    leaving: int,
+    most: int,
+    vanish: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Exactly as much is allowed; without deletes the number follows the service."""
+    emulator = start(customers=60)
+    customers = catalog_of("customers")
+    first = sync(emulator, catalog=customers)
+    assert first.state == {"bookmarks": {"customers": {"rows": 60}}}
+    leave(emulator, leaving)
+    settings: dict[str, Any] = {
+        "catalog": customers,
+        "state": first.state,
+        "max_vanished_percent": most,
+    }
+    result = sync(emulator, **settings, **DELETES)
+    assert (activated(result) == {"customers"}) == vanish
+    without = sync(emulator, **settings)
+    assert without.levels("WARNING") == []
+    assert rows(without) == {"customers": 60 - leaving}
+
+
+def test_only_whole_passes_are_counted(start: Start, sync: Sync) -> None:
+    """Resumed, with a gap, begun again, or of a shard: none makes the number wrong."""
+    emulator = start(customers=12)
+    state = sync(emulator, page_size=4).state
+    counts = {stream: mark["rows"] for stream, mark in state["bookmarks"].items()}
+    emulator.faults = [Fault(place="continuation", skip=1, status=501)]
+    state = sync(emulator, page_size=4, state=state).state
+    emulator.faults = []
+    resumed = sync(emulator, page_size=4, state=state)
+    emulator.faults = [Fault(place="relationships", times=1, status=404, code=1000)]
+    gap = sync(emulator, page_size=4, state=resumed.state)
+    emulator.faults = [Fault(place="continuation", skip=1, times=1, status=400, code=2000)]
+    again = sync(emulator, page_size=4, state=gap.state)
+    emulator.faults = []
+    shard = sync(emulator, page_size=4, state=again.state, shard_count=2)
+    for run in (resumed, gap, again, shard):
+        assert run.exit_code == 0, run.stderr
+        assert rows(run) == counts
+
+
+@pytest.mark.parametrize("number", [None, True, "60", -1, 1e9, []])
+def test_a_number_of_rows_that_is_none_guards_nothing(
+    number: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """State is edited by hand and written by other versions."""
+    state = {"bookmarks": {"customers": {"rows": number}}}
+    result = sync(start(customers=3), state=state, catalog=catalog_of("customers"), **DELETES)
+    assert activated(result) == {"customers"}
+    assert rows(result) == {"customers": 3}
 
 
 def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
