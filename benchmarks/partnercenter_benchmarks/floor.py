@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from codecs import BOM_UTF8
 from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
@@ -186,7 +187,7 @@ class Floor:
             # Each thread for itself, as the simplest program would.
             time.sleep(int(answer.headers["Retry-After"]))
         answer.raise_for_status()
-        return answer.content
+        return answer.content.removeprefix(BOM_UTF8)
 
     def _write_relationships(self, jobs: Jobs) -> None:
         for customer_id, answer in jobs:

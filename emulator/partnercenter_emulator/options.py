@@ -66,7 +66,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bom: Annotated[
         Literal["none", "success", "error", "all"],
         Meta(description="Which answers of the API begin with a byte order mark."),
-    ] = "none"
+    ] = "success"
     gzip: Annotated[bool, Meta(description="Compress for clients that accept it.")] = False
     latency: Annotated[Seconds, Meta(description="Time each API request takes.")] = 0
     token_latency: Annotated[Seconds, Meta(description="Time each token request takes.")] = 0

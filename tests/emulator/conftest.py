@@ -30,7 +30,10 @@ class _Client(requests.Session):
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         address = self._origin + url if url.startswith("/") else url
         kwargs.setdefault("timeout", 10)
-        return super().request(method, address, *args, **kwargs)
+        answer = super().request(method, address, *args, **kwargs)
+        # The standard library's json does not ignore a byte order mark in text.
+        answer.encoding = "utf-8-sig"
+        return answer
 
 
 @pytest.fixture
