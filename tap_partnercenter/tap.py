@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
+from tap_partnercenter.connection import NoWriter, try_streams
 from tap_partnercenter.environment import environment_problems, unknown_variables
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.output import BlockWriter, OutputError, check_output, printing
@@ -231,15 +232,25 @@ class TapPartnerCenter(PlainTap):
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         """Try each stream, or print the schemas."""
-        if value == "disabled":
-            return
-        with cls._running(ctx.params.get("config")) as tap:
-            if value == "schema":
+        config, catalog = ctx.params.get("config"), _json(ctx.params.get("catalog"))
+        if value == "schema":
+            with cls._running(config, catalog=catalog) as tap:
                 tap.write_schemas()
-            else:
-                tap.run_connection_test()
-                tap.logger.info("All streams answered.")
+        elif value != "disabled":
+            with cls._running(config, catalog=catalog, message_writer=NoWriter()) as tap:
+                try_streams(tap)
+        else:
+            return
         ctx.exit()
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        for option in command.params:
+            # `--test` looks at it, wherever it stands.
+            option.is_eager = option.is_eager or option.name == "catalog"
+        return command
 
     @classmethod
     @contextmanager

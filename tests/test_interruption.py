@@ -308,7 +308,7 @@ def test_a_target_that_died_ends_the_tap_with_one_line(
     assert "BrokenPipe" not in stderr
 
 
-@pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test"]])
+@pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test=schema"]])
 def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> None:
     """The other commands end without a traceback too when their output goes nowhere."""
     emulator = start(customers=3)

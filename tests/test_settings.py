@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from partnercenter_emulator import Fault
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import Settings, problems
-from tests.command_line import run_tap
+from tests.command_line import catalog_of, run_tap
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -363,13 +365,94 @@ def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
     assert emulator.requests == []
 
 
+SENTENCES = {
+    "customers: answered.",
+    "customer_relationships: answered.",
+    "indirect_resellers: answered.",
+    "reseller_customers: answered.",
+}
+
+
 def test_a_connection_test_tries_every_stream(start: Start, sync: Sync) -> None:
-    """`--test` reads one record of each stream, the child too, and says that it is well."""
+    """`--test` asks for one record of each stream, the child too, and writes a sentence for it."""
     emulator = start()
     result = sync(emulator, "--test")
     assert result.exit_code == 0
-    assert "All streams answered." in result.log
+    assert result.stdout == ""
+    assert {*result.log} >= {*SENTENCES, "All streams answered."}
     places = emulator.stats().by_place
     assert {"customers", "relationships", "resellers", "partition"} <= places.keys()
     assert places["relationships"] == {"200": 1}
     assert "error" not in result.stderr.lower()
+    for customer in emulator.customers():
+        assert str(customer["companyProfile"]["companyName"]) not in result.stderr
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_connection_test_tries_what_is_selected(
+    behind: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+    tmp_path: Path,
+) -> None:
+    """App-only, the other streams would refuse; the catalog may come before or after the option."""
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog_of("customers")), encoding="utf-8")
+    options = ["--catalog", str(path), "--test"]
+    options = [options[2], *options[:2]] if behind else options
+    result = sync(start(), *options, app_only=True)
+    assert result.exit_code == 0
+    assert SENTENCES & {*result.log} == {"customers: answered."}
+
+
+@pytest.mark.parametrize(
+    ("place", "silent"),
+    [
+        ("customers", {*SENTENCES}),
+        ("resellers", {"indirect_resellers: answered.", "reseller_customers: answered."}),
+        ("partition", {"reseller_customers: answered."}),
+    ],
+)
+def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
+    place: Any,
+    silent: set[str],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Those before it have their sentence, and the exit code is 1."""
+    result = sync(start(Fault(place=place, status=403)), "--test")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert SENTENCES & {*result.log} == SENTENCES - silent
+    assert "HTTP 403" in result.error
+
+
+@pytest.mark.parametrize(
+    ("options", "faults", "told"),
+    [
+        (
+            {"customers": 0},
+            [],
+            {
+                "customers: answered, and has no record.",
+                "customer_relationships: not tried, since there are no customers.",
+            },
+        ),
+        (
+            {},
+            [Fault(place="relationships", status=404)],
+            {"customer_relationships: answered, and refused the one customer that was tried."},
+        ),
+    ],
+)
+def test_a_connection_test_says_what_it_could_not_see(
+    options: dict[str, Any],
+    faults: list[Fault],
+    told: set[str],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An empty or refused answer is an answer too, and says less."""
+    result = sync(start(*faults, **options), "--test")
+    assert result.exit_code == 0
+    assert told <= {*result.log}
