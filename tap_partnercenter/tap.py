@@ -232,15 +232,15 @@ class TapPartnerCenter(PlainTap):
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
         """Try each stream, or print the schemas."""
+        if value == "disabled":
+            return
         config, catalog = ctx.params.get("config"), _json(ctx.params.get("catalog"))
         if value == "schema":
             with cls._running(config, catalog=catalog) as tap:
                 tap.write_schemas()
-        elif value != "disabled":
+        else:
             with cls._running(config, catalog=catalog, message_writer=NoWriter()) as tap:
                 try_streams(tap)
-        else:
-            return
         ctx.exit()
 
     @classmethod
