@@ -16,6 +16,7 @@ from typing_extensions import override
 from tap_partnercenter.client import PartnerCenterStream
 from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
 from tap_partnercenter.full_table import FullTable
+from tap_partnercenter.names import meant
 from tap_partnercenter.settings import GUID
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 #: Refused customers in a row, from the first one on, that are no accident.
 SYSTEMATIC = 10
+
+#: Entries of reseller_ids that are warned of.
+_TOLD = 5
 
 #: What may stand in a path. Dots are left out: `..` would make another request of it.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -228,6 +232,12 @@ class IndirectResellers(FullTable):
     primary_keys = ("id",)
     shard_key = "id"
 
+    def __init__(self, tap: TapPartnerCenter) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        #: The ids that the service named in this run.
+        self._named: set[str] = set()
+
     @override
     def get_url_params(
         self,
@@ -245,7 +255,24 @@ class IndirectResellers(FullTable):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:
-        return super().post_process(_with_type(row), context)
+        record = super().post_process(_with_type(row), context)
+        self._named.add(record["id"].lower())
+        return record
+
+    @override
+    def end_pass(self, version: int) -> None:
+        settings = self.run.settings
+        wanted = filter(settings.shard.takes, settings.reseller_ids)
+        missing = [reseller_id for reseller_id in wanted if reseller_id not in self._named]
+        # The first pages of a resumed pass were read by an earlier run.
+        for reseller_id in [] if self.resumed else missing[:_TOLD]:
+            self.logger.warning(
+                "%s: the service names no reseller %s, as reseller_ids does%s",
+                self.name,
+                reseller_id,
+                meant(reseller_id, self._named),
+            )
+        super().end_pass(version)
 
 
 class ResellerCustomers(FullTable):

@@ -182,6 +182,26 @@ def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
     ]
 
 
+@pytest.mark.parametrize("selected", [True, False])
+def test_a_reseller_that_the_service_does_not_name_is_warned_of(
+    selected: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A wrong id reads as a reseller without customers; where the list is read, it shows."""
+    emulator = start(resellers=2)
+    right = str(next(iter(emulator.resellers()))["id"])
+    wrong = right[:-1] + ("1" if right[-1] == "0" else "0")
+    streams = {"reseller_customers", *(["indirect_resellers"] if selected else [])}
+    result = sync(emulator, catalog=catalog_of(*streams), reseller_ids=[right.upper(), wrong])
+    assert result.exit_code == 0
+    told = (
+        f"indirect_resellers: the service names no reseller {wrong}, as reseller_ids does "
+        f"(did you mean {right}?)"
+    )
+    assert result.levels("WARNING") == ([told] if selected else [])
+
+
 def test_flattening_needs_a_depth() -> None:
     """The SDK finds it, and the line is its own."""
     result = run_tap(config={**GOOD, "flattening_enabled": True})
