@@ -10,6 +10,8 @@ import requests
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from tap_partnercenter.causes import Route
+
 #: Members by which an envelope without `items` is known.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
 _CODE = re.compile(r"[0-9]{1,10}")
@@ -21,10 +23,12 @@ class Answer(requests.Response):
     """A response whose body was read and decoded once, inside the retried call.
 
     Attributes:
+        route: The way that it came.
         document: The collection envelope: `items`, `links`, `continuationToken`, …
         broken: The path of each field of `items` whose characters had to be repaired.
     """
 
+    route: Route
     document: Mapping[str, Any]
     broken: Sequence[str] = ()
 

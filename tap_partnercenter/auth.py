@@ -22,7 +22,6 @@ from requests.auth import AuthBase
 from typing_extensions import override
 
 from tap_partnercenter.errors import (
-    NO_ANSWER,
     ConnectionFailed,
     Outcome,
     PartnerCenterError,
@@ -193,13 +192,9 @@ class TokenAuthenticator(AuthBase):
             headers={"Accept": "application/json", "User-Agent": self._settings.user_agent},
             data=form,
         ).prepare()
+        response = self._transport.send(request, "auth_url")
         try:
-            response = self._transport.send(request)
             body = read_body(response)
-        except requests.RequestException as error:
-            # Not `str(error)`: nothing of a request that carries secrets goes into a message.
-            reason = f"no answer from the token endpoint ({type(error).__name__})"
-            raise TryAgain(NO_ANSWER, reason) from None
         except UnreadableBody as error:
             reason = f"the token endpoint answered HTTP {response.status_code} with {error}"
             raise TryAgain(_BUSY, reason) from None

@@ -16,7 +16,6 @@ from typing_extensions import override
 from tap_partnercenter.answers import Answer, code_of, is_collection, support_ids
 from tap_partnercenter.errors import (
     APP_AND_USER,
-    NO_ANSWER,
     NO_COLLECTION,
     ConnectionFailed,
     ExpiredCheckpoint,
@@ -54,10 +53,14 @@ if TYPE_CHECKING:
     from requests.auth import AuthBase
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_partnercenter.errors import Rule
     from tap_partnercenter.lookahead import Source
     from tap_partnercenter.pacing import Passage
     from tap_partnercenter.run import Run
     from tap_partnercenter.tap import TapPartnerCenter
+
+
+_REQUEST_ID = "MS-RequestId"
 
 
 class PartnerCenterStream(PlainStream):
@@ -121,10 +124,10 @@ class PartnerCenterStream(PlainStream):
     def http_headers(self) -> dict[str, str]:
         """Headers of a new request ("Partner Center REST headers").
 
-        The request id is new for each request and kept on its retries; the correlation id is one
-        for the run, so that Microsoft support can find all of it.
+        The request id is new for each request, and kept until there is an answer; the correlation
+        id is one for the run, so that Microsoft support can find all of it.
         """
-        return {**self.run.headers, "MS-RequestId": str(uuid.uuid4())}
+        return {**self.run.headers, _REQUEST_ID: str(uuid.uuid4())}
 
     @override
     def get_url(self, context: Context | None) -> str:
@@ -229,8 +232,12 @@ class PartnerCenterStream(PlainStream):
     def look_ahead(self, sources: Callable[[], Source[T] | None], *, held: int) -> LookAhead[T]:
         """Read ahead on the threads of the run; a connection test asks for nothing in advance."""
         pool = self.run.pool if self.ABORT_AT_RECORD_COUNT is None else Pool(1)
-        on_idle = self._partner_tap.message_writer.flush
-        return LookAhead(pool, sources, held=held, on_idle=on_idle)
+        return LookAhead(pool, sources, held=held, on_idle=self._on_idle)
+
+    def _on_idle(self) -> None:
+        """Pass on what is collected while nothing comes, and say in due time that nothing does."""
+        self._partner_tap.message_writer.flush()
+        self.run.report.progress()
 
     @cached_property
     def _patient_fetch(self) -> Callable[[requests.PreparedRequest, Place], Answer]:
@@ -252,19 +259,19 @@ class PartnerCenterStream(PlainStream):
             Refused: If not.
         """
         run = self.run
-        signed = self.authenticator(request)
+        self.authenticator(request)
         with self._passage() as passage:
+            # A pause at the gate may be longer than a token lives.
+            signed = self.authenticator(request)
             run.report.requested()
+            answer = run.transport.send(signed, "api_url")
+            if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                passage.refuse(self._retry_after(answer))
             try:
-                answer = run.transport.send(signed)
-                if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                    passage.refuse(self._retry_after(answer))
                 body = read_body(answer)
-            except requests.RequestException as error:
-                reason = f"no answer ({type(error).__name__})"
-                raise TryAgain(NO_ANSWER, reason) from None
             except UnreadableBody as error:
-                raise TryAgain(NO_COLLECTION, f"HTTP {answer.status_code} with {error}") from None
+                reason = f"HTTP {answer.status_code} with {error}"
+                raise _ask_again(answer, NO_COLLECTION, reason) from None
         if (
             place is Place.CUSTOMER
             and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
@@ -278,13 +285,12 @@ class PartnerCenterStream(PlainStream):
         except UnreadableBody as error:
             answer.document = {}
             if answer.status_code == HTTPStatus.OK:
-                reason = f"HTTP 200 with {error}"
-                raise TryAgain(NO_COLLECTION, reason, told=support_ids(answer)) from None
+                raise _ask_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if answer.status_code != HTTPStatus.OK:
             self._judge(answer, request, place, passage.pause)
         elif not is_collection(answer.document):
             reason = "HTTP 200 with JSON that is no collection of records"
-            raise TryAgain(NO_COLLECTION, reason, told=support_ids(answer))
+            raise _ask_again(answer, NO_COLLECTION, reason)
         return answer
 
     @contextmanager
@@ -321,12 +327,9 @@ class PartnerCenterStream(PlainStream):
                 pause = self._retry_after(answer)
             if rule.outcome is Outcome.REFRESH:
                 self.run.authenticator.reject(request)
-            raise TryAgain(
-                rule,
-                f"{reason}: {rule.meaning}",
-                retry_after=pause,
-                told=support_ids(answer),
-            )
+            if rule.sign:
+                self.run.report.sign(f"{reason}: {rule.meaning}", rule.remedy)
+            raise _ask_again(answer, rule, f"{reason}: {rule.meaning}", pause)
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
@@ -357,7 +360,7 @@ class PartnerCenterStream(PlainStream):
             )
         else:
             tried = "Retried until patience ended."
-        told = error.told or f"MS-RequestId {request.headers['MS-RequestId']}. "
+        told = error.told or f"MS-RequestId {request.headers[_REQUEST_ID]}. "
         raise ConnectionFailed(
             self._line(request, f"{error.reason} ({place.value})", told + tried, error.rule.remedy),
         ) from None
@@ -501,3 +504,19 @@ class PartnerCenterStream(PlainStream):
         self.log_metrics()
         if self.selected:
             self.run.report.stream_ended(self.name)
+
+
+def _ask_again(
+    answer: Answer,
+    rule: Rule,
+    reason: str,
+    pause: float | None = None,
+) -> TryAgain:
+    """Return what an answer of no use raises.
+
+    A request that was answered has a new id when it is sent again; one that was not keeps its own
+    ("Partner Center REST headers").
+    """
+    told = support_ids(answer)
+    answer.request.headers[_REQUEST_ID] = str(uuid.uuid4())
+    return TryAgain(rule, reason, retry_after=pause, told=told)

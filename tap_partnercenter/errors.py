@@ -61,6 +61,7 @@ class Rule:
         places: Where the row applies; empty for everywhere.
         meaning: What the answer means.
         remedy: What the operator can do, as a sentence.
+        sign: Whether a refusal that passes is worth a warning.
     """
 
     outcome: Outcome
@@ -69,6 +70,7 @@ class Rule:
     places: AbstractSet[Place] = field(default_factory=frozenset)
     meaning: str = "the service refused the request"
     remedy: str = "Give Microsoft support the ids below."
+    sign: bool = False
 
     def matches(self, status: int, code: str | None, place: Place) -> bool:
         """Tell whether an answer belongs to this row."""
@@ -144,6 +146,8 @@ RULES: tuple[Rule, ...] = (
         {"900421"},
         meaning="the token holds no proof of MFA",
         remedy=_CONSENT,
+        # The service enforces MFA for a growing share of the requests first.
+        sign=True,
     ),
     Rule(
         Outcome.REFRESH,
@@ -353,13 +357,6 @@ class TryAgain(RetriableAPIError):
         self.retry_after = retry_after
         self.told = told
 
-
-#: The row for an attempt that ended without an answer.
-NO_ANSWER = Rule(
-    Outcome.RETRY,
-    meaning="no answer",
-    remedy="Check the network, proxy and api_url; request_timeout gives a slow answer more time.",
-)
 
 #: The row for a 200 whose body is no collection.
 NO_COLLECTION = rule_for(HTTPStatus.OK, None, Place.FIRST)

@@ -83,6 +83,7 @@ class FullTable(PartnerCenterStream):
         self._ahead.begin()
 
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        self.run.report.reading(self.name, self._share(context))
         held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
             records, following = page.records, page.following

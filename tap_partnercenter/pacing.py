@@ -254,8 +254,7 @@ class Gate:
                     return answer
                 if answer > max(self._max_seconds, _MINUTE + _CREDIT):
                     raise PauseTooLong(answer)
-                self._report.waited(answer)
-                self._clock.wait(answer)
+                self._report.wait(answer)
 
 
 @dataclass(slots=True)

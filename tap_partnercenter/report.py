@@ -46,13 +46,18 @@ class Report:
         self._logger = logger
         self._lock = threading.Lock()
         self._started = self._spoke = clock.monotonic()
-        self._warned_of_throttling = self._started - INTERVAL
+        self._warned_of_throttling = self._told_of_failure = self._started - INTERVAL
+        #: What is being read, as the lines of progress name it.
+        self._at = "begun"
         # On a terminal a live bar stands in for the lines.
         self._bar = tqdm(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
         self._requests = 0
         self._retries = 0
         self._waited = 0.0
+        self._waiting = 0
+        self._waiting_since = 0.0
+        self._signs: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._skipped_named: list[str] = []
         self._odd: dict[Oddity, Counter[str]] = {oddity: Counter() for oddity in Oddity}
@@ -62,15 +67,50 @@ class Report:
         with self._lock:
             self._requests += 1
 
-    def retried(self) -> None:
-        """Count another attempt at a request."""
+    def retried(self, reason: str | None, patience: float) -> None:
+        """Count another attempt at a request, and say why: the first time, then now and again.
+
+        Args:
+            reason: What failed; None for what is told elsewhere.
+            patience: Seconds for which a request is repeated.
+        """
+        now = self._clock.monotonic()
         with self._lock:
             self._retries += 1
+            if reason is None or now - self._told_of_failure < INTERVAL:
+                return
+            self._told_of_failure = now
+        self._logger.info("Retrying for up to %.0f s: %s", patience, reason)
 
-    def waited(self, seconds: float) -> None:
-        """Add up the time for which the tap held requests back."""
+    def sign(self, reason: str, remedy: str) -> None:
+        """Count a refusal that passes, and warn of the first of its kind."""
         with self._lock:
-            self._waited += seconds
+            self._signs[reason] += 1
+            first = self._signs[reason] == 1
+        if first:
+            self._logger.warning("%s. A new token may pass for now. %s", reason, remedy)
+
+    def wait(self, seconds: float) -> None:
+        """Hold a request back, and count the time for which that was so.
+
+        Raises:
+            Cancelled: If the run ends meanwhile.
+        """
+        with self._lock:
+            if not self._waiting:
+                self._waiting_since = self._clock.monotonic()
+            self._waiting += 1
+        try:
+            while seconds > 0:
+                self._clock.wait(min(seconds, INTERVAL))
+                self.progress()
+                seconds -= INTERVAL
+        finally:
+            # Threads wait side by side: seconds count once, and only those that passed.
+            with self._lock:
+                self._waiting -= 1
+                if not self._waiting:
+                    self._waited += self._clock.monotonic() - self._waiting_since
 
     def throttled(self, seconds: float) -> None:
         """Say, from time to time, that the service wants to be left alone."""
@@ -80,6 +120,10 @@ class Report:
                 return
             self._warned_of_throttling = now
         self._logger.info("The service throttles (HTTP 429): no request for %.0f s", seconds)
+
+    def reading(self, stream: str, share: str) -> None:
+        """Note what is being read, in the words of :meth:`emitted`."""
+        self._at = f"{stream} {share}".strip()
 
     def emitted(self, stream: str, records: int, share: str = "") -> None:
         """Note how many records a stream has by now, and tell how far the run is in due time.
@@ -96,10 +140,19 @@ class Report:
             self._bar.set_postfix_str(f"{self._requests} requests", refresh=False)
             self._bar.update(new)
             return
+        self.reading(stream, share)
+        self.progress()
+
+    def progress(self) -> None:
+        """Say in due time how far the run is, also while nothing comes. Any thread may ask."""
+        if not self._bar.disable:
+            return
         now = self._clock.monotonic()
-        if now - self._spoke >= INTERVAL:
+        with self._lock:
+            if now - self._spoke < INTERVAL:
+                return
             self._spoke = now
-            self._logger.info("%s: %s", f"{stream} {share}".strip(), self._totals())
+        self._logger.info("%s: %s", self._at, self._totals())
 
     def skipped(self, stream: str, customer: str, reason: str) -> None:
         """Count a customer that was left out."""
@@ -134,16 +187,25 @@ class Report:
                 ", ".join(self._skipped_named),
                 more,
             )
+        for reason, count in self._signs.items():
+            self._logger.warning("%d requests were refused at first: %s", count, reason)
         for oddity, counted in self._odd.items():
             if counted:
                 fields = ", ".join(f"{name} ({count})" for name, count in counted.items())
                 self._logger.warning("%s: %s", oddity.value, fields)
 
     def _totals(self) -> str:
-        minutes = max(self._clock.monotonic() - self._started, 1.0) / 60
+        now = self._clock.monotonic()
+        minutes = max(now - self._started, 1.0) / 60
+        waited = self._waited + (now - self._waiting_since if self._waiting else 0.0)
         return (
-            f"{self._records.total()} records, {self._requests} requests "
+            f"{_total(self._records)} records, {self._requests} requests "
             f"({self._requests / minutes:.0f} a minute), {self._retries} retries, "
-            f"{self._waited:.0f} s waited, {self._skipped.total()} customers skipped, "
+            f"{waited:.0f} s waited, {_total(self._skipped)} customers skipped, "
             f"{minutes * 60:.0f} s in all"
         )
+
+
+def _total(counts: Counter[str]) -> int:
+    """Add up what another thread may be counting: as a list it does not change any more."""
+    return sum(list(counts.values()))

@@ -79,6 +79,7 @@ class _Retries:
     ) -> None:
         self._clock = clock
         self._report = report
+        self._max_seconds = max_seconds
         self._deadline = clock.monotonic() + max_seconds
         self._logger = logger
         self._tries = 0
@@ -109,8 +110,10 @@ class _Retries:
 
     def pause(self, details: Details) -> None:
         """Wait before the next attempt."""
-        error = details["exception"]
-        self._report.retried()
+        error = cast("TryAgain", details["exception"])
+        # Throttling has lines of its own, and a token that is over is no failure.
+        passing = error.rule.outcome is Outcome.RETRY
+        self._report.retried(error.reason if passing else None, self._max_seconds)
         self._logger.debug(
             "Attempt %d failed: %s. Next in %.1f seconds.",
             details["tries"],
@@ -118,8 +121,7 @@ class _Retries:
             self._next_pause,
         )
         if self._next_pause:
-            self._report.waited(self._next_pause)
-            self._clock.wait(self._next_pause)
+            self._report.wait(self._next_pause)
 
 
 def _jittered(attempts: int) -> float:

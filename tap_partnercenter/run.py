@@ -78,7 +78,7 @@ class Run:
         )
         self.transport = Transport(
             connections=settings.max_concurrent_requests,
-            read_timeout=settings.request_timeout,
+            answer_timeout=settings.request_timeout,
         )
         self.pool = Pool(settings.max_concurrent_requests)
         self.patience = Patience(

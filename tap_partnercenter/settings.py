@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -26,6 +26,9 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # The service returns at most 500 customers a page ("Customer resources").
 LARGEST_PAGE = 500
+
+#: Seconds of patience of a connection test: somebody waits for it.
+TEST_PATIENCE = 15
 
 CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
@@ -139,7 +142,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=3600),
         default=60,
         title="Request timeout",
-        description="Seconds to wait for an answer.",
+        description="Seconds that an answer may take, from the request to its last byte.",
     ),
     th.Property(
         "max_retry_seconds",
@@ -247,6 +250,14 @@ class Settings:
             user_agent=given["user_agent"],
             delete_vanished=given["emit_activate_version_messages"],
             max_vanished_percent=given["max_vanished_percent"],
+        )
+
+    def for_test(self) -> Settings:
+        """Return the settings of a connection test."""
+        return replace(
+            self,
+            request_timeout=min(self.request_timeout, TEST_PATIENCE),
+            max_retry_seconds=min(self.max_retry_seconds, TEST_PATIENCE),
         )
 
     @property

@@ -67,6 +67,8 @@ class TapPartnerCenter(PlainTap):
     message_writer: BlockWriter
     #: How the tap tells the time and waits; a test puts a clock of its own here.
     clock_class: type[Clock] = Clock
+    #: Whether this is a connection test.
+    testing = False
 
     def __init__(
         self,
@@ -127,7 +129,10 @@ class TapPartnerCenter(PlainTap):
     @cached_property
     def run(self) -> Run:
         """The objects that live for one run."""
-        return Run(Settings.from_config(self.config), clock=self.clock, logger=self.logger)
+        settings = Settings.from_config(self.config)
+        if self.testing:
+            settings = settings.for_test()
+        return Run(settings, clock=self.clock, logger=self.logger)
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
@@ -239,7 +244,12 @@ class TapPartnerCenter(PlainTap):
             with cls._running(config, catalog=catalog) as tap:
                 tap.write_schemas()
         else:
-            with cls._running(config, catalog=catalog, message_writer=NoWriter()) as tap:
+            with cls._running(
+                config,
+                testing=True,
+                catalog=catalog,
+                message_writer=NoWriter(),
+            ) as tap:
                 try_streams(tap)
         ctx.exit()
 
@@ -257,6 +267,8 @@ class TapPartnerCenter(PlainTap):
     def _running(
         cls,
         config: Any,  # noqa: ANN401 - a private class of the SDK
+        *,
+        testing: bool = False,
         **kwargs: Any,  # noqa: ANN401 - the SDK's
     ) -> Iterator[TapPartnerCenter]:
         """Make a tap, and end its run with a line and an exit code that tell the truth.
@@ -265,6 +277,7 @@ class TapPartnerCenter(PlainTap):
             SystemExit: If the run did not end well.
         """
         tap = cls._make(config, **kwargs)
+        tap.testing = testing
         try:
             tap.announce()
             # Lines of the log go above the bar, where there is one.

@@ -1,26 +1,29 @@
-"""HTTP as the tap uses it: one connection pool, no redirects, bodies bounded and decoded once."""
+"""HTTP as the tap uses it: one connection pool, no redirects, answers bounded and decoded once."""
 
 from __future__ import annotations
 
 import decimal
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from typing_extensions import override
 
 from tap_partnercenter.answers import Answer
-from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.causes import Route, cause_of
+from tap_partnercenter.deadline import answer_in_time
+from tap_partnercenter.errors import Outcome, PartnerCenterError, Rule, TryAgain
 from tap_partnercenter.repair import repaired
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import urllib3
-
-#: Seconds to wait for a connection; reading has the setting request_timeout.
+#: Seconds to wait for a connection; a whole answer has the setting request_timeout.
 CONNECT_TIMEOUT = 10.0
 #: Largest body to read, in bytes. A page of 500 customers has about 400 KB.
 LARGEST_BODY = 64 * 1024 * 1024
@@ -37,7 +40,21 @@ class UnreadableBody(Exception):
 
 
 class _Adapter(HTTPAdapter):
-    """Makes an :class:`Answer` of each response."""
+    """Makes an :class:`Answer` of each response, which has come to its end in time."""
+
+    @override
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        manager = self.poolmanager
+        manager.pool_classes_by_scheme = answer_in_time(manager.pool_classes_by_scheme)
+
+    @override
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.PoolManager:
+        known = proxy in self.proxy_manager
+        manager: urllib3.PoolManager = super().proxy_manager_for(proxy, **kwargs)
+        if not known:
+            manager.pool_classes_by_scheme = answer_in_time(manager.pool_classes_by_scheme)
+        return manager
 
     @override
     def build_response(
@@ -66,40 +83,41 @@ class _Session(requests.Session):
 class Transport:
     """Sends prepared requests over a pool that fits the concurrency."""
 
-    def __init__(self, *, connections: int, read_timeout: float) -> None:
-        """Open nothing yet; `read_timeout` is in seconds."""
+    def __init__(self, *, connections: int, answer_timeout: float) -> None:
+        """Open nothing yet; `answer_timeout` is in seconds, and for a whole answer."""
         # It would quote addresses, and header lines that it cannot read.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         self._session = _Session()
         adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)
-        self._timeout = (CONNECT_TIMEOUT, read_timeout)
-        self._environments: dict[str, Any] = {}
+        self._timeout = (CONNECT_TIMEOUT, answer_timeout)
+        self._environments: dict[tuple[str, str], tuple[Any, Route]] = {}
 
-    def send(self, request: requests.PreparedRequest) -> Answer:
+    def send(self, request: requests.PreparedRequest, setting: str) -> Answer:
         """Send a request and return its answer with the body still unread.
 
+        Args:
+            request: To an address that a setting names.
+            setting: The name of that setting, for the operator.
+
         Raises:
-            requests.RequestException: If no answer came.
-            PartnerCenterError: If none can come from this machine.
+            TryAgain: If no answer came.
+            PartnerCenterError: If none can come.
         """
         url = str(request.url)
         origin = url[: url.find("/", len("https://"))]
-        if (environment := self._environments.get(origin)) is None:
+        if (known := self._environments.get((origin, setting))) is None:
             # `Session.send` alone ignores REQUESTS_CA_BUNDLE and the proxy variables. Looking them
             # up takes longer than sending, so it is done once for each origin.
             environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
-            self._environments[origin] = environment
-        try:
+            route = Route(origin, setting, select_proxy(origin, environment["proxies"]))
+            known = self._environments[origin, setting] = (environment, route)
+        environment, route = known
+        with _explained(route):
             answer = self._session.send(request, **environment, timeout=self._timeout)
-        except requests.RequestException:
-            raise
-        except OSError as error:
-            # A bundle of certificates that is not there: no attempt will find it.
-            message = f"No connection can be made: {error}. Check REQUESTS_CA_BUNDLE."
-            raise PartnerCenterError(message) from None
         assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
+        answer.route = route
         return answer
 
     def close(self) -> None:
@@ -107,17 +125,42 @@ class Transport:
         self._session.close()
 
 
-def read_body(response: requests.Response) -> bytes:
-    """Read a body whole, but no more than :data:`LARGEST_BODY` of it.
+@contextmanager
+def _explained(route: Route) -> Iterator[None]:
+    """Tell a failure to get an answer in words for the operator.
 
     Raises:
-        requests.RequestException: If the connection ends before the body does.
+        TryAgain: If another attempt may help.
+        PartnerCenterError: If not.
+    """
+    try:
+        yield
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        cause = cause_of(error)
+        remedy = cause.remedy.format(setting=route.setting)
+        if cause.permanent:
+            message = f"No connection to {route}: {cause.words}. {remedy} Not retried."
+            raise PartnerCenterError(message) from None
+        rule = Rule(Outcome.RETRY, meaning="no answer", remedy=remedy)
+        reason = f"no answer from {route} ({cause.words})"
+        raise TryAgain(rule, reason) from None
+    except OSError as error:
+        # A bundle of certificates that is not there: no attempt will find it.
+        message = f"No connection can be made: {error}. Check REQUESTS_CA_BUNDLE."
+        raise PartnerCenterError(message) from None
+
+
+def read_body(answer: Answer) -> bytes:
+    """Read a body whole, but no more than :data:`LARGEST_BODY` of it once it is decompressed.
+
+    Raises:
+        TryAgain: If the connection, or the time, ends before the body does.
         UnreadableBody: If it is too large.
     """
     blocks = []
     size = 0
-    with response:
-        for block in response.iter_content(_BLOCK):
+    with _explained(answer.route), answer:
+        for block in answer.iter_content(_BLOCK):
             size += len(block)
             if size > LARGEST_BODY:
                 message = f"a body of more than {LARGEST_BODY >> 20} MiB"

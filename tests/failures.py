@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import TYPE_CHECKING
 
 from tests.truth import assert_whole, last_state
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from partnercenter_emulator import Emulator, LoggedRequest
     from partnercenter_emulator.faults import Place
     from tests.command_line import Result
@@ -33,22 +36,33 @@ def at(emulator: Emulator, place: Place) -> list[LoggedRequest]:
 
 
 def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedRequest]:
-    """All requests with the id of the first one at a place that had this answer; 0 for a reset."""
+    """All attempts at the first request at a place that had this answer; 0 for a reset.
+
+    Where others at the same address may come between, the run has one request at once.
+    """
     first = next(request for request in at(emulator, place) if request.status == status)
-    same = [request for request in emulator.requests if request.request_id == first.request_id]
-    assert {(request.path, request.place) for request in same} == {(first.path, place)}
-    return same
+    api = [request for request in emulator.requests if request.place != "token"]
+    same = itertools.takewhile(lambda r: r.path == first.path, api[api.index(first) :])
+    found: list[LoggedRequest] = []
+    for request in same:
+        found.append(request)
+        if request.status != status:
+            break
+    return found
 
 
-def assert_ids(emulator: Emulator) -> None:
-    """One correlation id for the run; a request id for each logical request, kept on retries."""
+def assert_ids(emulator: Emulator, unanswered: Collection[int] = (0,)) -> None:
+    """One correlation id for the run; a request id is kept until there is an answer."""
     api = [request for request in emulator.requests if request.place != "token"]
     assert len({request.correlation_id for request in api}) == 1
-    ends: dict[str, int] = {}
-    for request in api:
-        # A request id is used again only as long as no answer of use has come.
-        assert ends.get(request.request_id, 503) not in {200, 403, 404}
-        ends[request.request_id] = request.status if request.status != 200 else 503
+    assert {request.status for request in reused(emulator)} <= {*unanswered}
+
+
+def reused(emulator: Emulator) -> list[LoggedRequest]:
+    """The requests whose id a later request has too."""
+    api = [request for request in emulator.requests if request.place != "token"]
+    last = {request.request_id: request for request in api}
+    return [request for request in api if last[request.request_id] is not request]
 
 
 def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:

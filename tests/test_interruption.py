@@ -346,6 +346,8 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
         result = run_tap(config=config, clock=StruckClock)
     assert result.exit_code == EXIT_CODES[number]
     assert result.log[-1].startswith("interrupted: ")
+    # Of the ten minutes that it was told to wait, none passed.
+    assert ", 0 s waited, " in result.log[-1]
     assert_resumable(result.stdout.splitlines(), emulator)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 
+from tests.command_line import run_tap
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -94,8 +95,134 @@ def test_an_unknown_certificate_is_refused(secure: tuple[Emulator, str], sync: S
     emulator, address = secure
     result = sync(emulator, api_url=address, auth_url=address)
     assert result.exit_code == 1
-    assert "SSLError" in result.error
+    host = address.removeprefix("https://")
+    assert result.error.startswith(f"No connection to {host}: certificate not trusted: ")
+    assert "Set REQUESTS_CA_BUNDLE" in result.error
+    assert result.waits == []
     assert emulator.requests == []
+
+
+#: Words and remedy for each.
+UNUSABLE_PROXIES = {
+    "socks5://proxy:1080": ("a SOCKS proxy needs a library", "requests[socks]"),
+    "http://:3128": ("the proxy's address is not usable", "HTTP_PROXY"),
+    "http://u:se-cret@proxy:port": ("the address is not usable", "any proxy"),
+    "gopher://u:se-cret@proxy": ("a proxy of this kind is not supported", "ALL_PROXY"),
+}
+
+
+@pytest.mark.parametrize("value", UNUSABLE_PROXIES)
+def test_an_unusable_proxy_is_told_at_once(
+    value: str,
+    start: Start,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No attempt can succeed: one line, without the proxy's password, and no second attempt."""
+    words, remedy = UNUSABLE_PROXIES[value]
+    monkeypatch.setenv("ALL_PROXY", value)
+    result = sync(start(), auth_url="http://localhost:9")
+    assert result.exit_code == 1
+    assert result.error.startswith("No connection to localhost:9 through the proxy ")
+    assert words in result.error
+    assert remedy in result.error
+    assert "se-cret" not in result.stderr
+    assert result.waits == []
+
+
+def test_an_address_without_tls_is_told_at_once(start: Start, sync: Sync) -> None:
+    """https in front of a port where http is spoken: the setting is named."""
+    emulator = start()
+    address = emulator.url.replace("http://", "https://")
+    result = sync(emulator, api_url=address)
+    assert "the other side speaks no TLS. Check api_url" in result.error
+    assert result.waits == []
+    result = sync(emulator, auth_url=address)
+    assert "the other side speaks no TLS. Check auth_url" in result.error
+
+
+def test_a_file_without_certificates_is_told_at_once(
+    secure: tuple[Emulator, str],
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A bundle that holds something else: the variable is named."""
+    emulator, address = secure
+    bundle = tmp_path / "authority.pem"
+    bundle.write_text("no certificate")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    result = sync(emulator, api_url=address, auth_url=address)
+    assert "the file of certificates holds none. Set REQUESTS_CA_BUNDLE" in result.error
+    assert result.waits == []
+
+
+@pytest.mark.parametrize("setting", ["auth_url", "api_url"])
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [
+        ("http://localhost:9", "no answer from localhost:9 (connection refused)"),
+        ("https://nobody.invalid", "no answer from nobody.invalid (name not resolved)"),
+    ],
+)
+def test_a_service_that_cannot_be_reached_is_told_at_the_first_attempt(
+    address: str,
+    cause: str,
+    setting: str,
+    start: Start,
+) -> None:
+    """The network may come back, so the run is patient; nobody has to wait for the reason."""
+    result = run_tap(config={**start().tap_config(), setting: address})
+    assert result.exit_code == 1
+    stream = "sign-in" if setting == "auth_url" else "customers"
+    assert result.error.startswith(f"{stream}: {cause}")
+    assert f"Check the network and {setting}." in result.error
+    told = [line for line in result.log if cause in line]
+    assert told[0] == f"Retrying for up to 900 s: {cause}"
+    # From then on twice a minute at most, as there is progress; not at each of the attempts.
+    assert len(told) <= 2 + sum(result.waits) / 30
+    assert len(result.waits) >= 11
+
+
+@pytest.mark.parametrize("setting", ["auth_url", "api_url"])
+def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> None:
+    """Whoever types --test waits for it."""
+    config = {**start().tap_config(), setting: "http://localhost:9"}
+    result = run_tap("--test", config=config)
+    assert result.exit_code == 1
+    assert "no answer from localhost:9 (connection refused)" in result.error
+    assert f"Check the network and {setting}." in result.error
+    assert sum(result.waits) <= 15
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(407, 1), (502, 12)])
+def test_a_proxy_that_refuses_is_told(
+    status: int,
+    attempts: int,
+    start: Start,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it wants credentials or has no way on: it is the proxy, and the variable is named."""
+    seen: list[socket.socket] = []
+
+    def accept(client: socket.socket) -> socket.socket:
+        seen.append(client)
+        client.recv(65536)
+        client.sendall(f"HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n".encode())
+        client.close()
+        raise OSError
+
+    emulator = start()
+    with listener(accept, emulator) as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:se-cret@127.0.0.1:{port}")
+        result = sync(emulator, auth_url="https://localhost:9")
+    words = f"localhost:9 through the proxy 127.0.0.1:{port}"
+    assert f"{words}: the proxy answered" in result.error.replace(" (the", ": the")
+    assert f"HTTP {status}" in result.error
+    assert "Check HTTPS_PROXY" in result.error
+    assert "se-cret" not in result.stderr
+    assert len(seen) == attempts
 
 
 def test_a_bundle_that_is_not_there_is_told(
@@ -128,3 +255,19 @@ def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPat
         result = sync(emulator, api_url=address, auth_url=address)
     assert seen
     assert_complete(result, emulator)
+
+
+def test_each_address_has_its_own_proxy_settings(
+    start: Start,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NO_PROXY may name the host of the one address, which says nothing about the other."""
+    emulator = start(customers=3)
+    behind = "http://localhost:9"
+    with listener(lambda client: client, emulator) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # Nothing listens behind the proxy but the emulator, nor without it at this address.
+        assert_complete(sync(emulator, api_url=behind), emulator)
+        assert_complete(sync(emulator, auth_url=behind), emulator)

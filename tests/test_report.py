@@ -8,6 +8,8 @@ import sys
 import termios
 from typing import TYPE_CHECKING
 
+import pytest
+
 from partnercenter_emulator import Fault
 from tests.command_line import catalog_of
 
@@ -22,11 +24,28 @@ def test_a_long_run_tells_how_far_it_is(start: Start, sync: Sync) -> None:
     result = sync(emulator, catalog=catalog_of("reseller_customers"), max_concurrent_requests=1)
     assert result.exit_code == 0
     progress = [line for line in result.log if "reseller_customers (" in line]
-    assert 1 <= len(progress) <= 3
-    assert "(1 of 4 partitions): 0 records" not in progress[0]
+    assert 3 <= len(progress) <= 4
+    assert "(1 of 4 partitions): 0 records" in progress[0]
     assert "of 4 partitions): " in progress[0]
     assert "3 retries" in result.log[-1]
     assert "120 s waited" in result.log[-1]
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_run_without_any_answer_says_that_it_lives(
+    concurrency: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """While nothing flows there are lines as well, and none of them claims a record."""
+    slow = Fault(place="token", status=503, headers={"Retry-After": "100"}, times=2)
+    result = sync(start(slow, customers=3), max_concurrent_requests=concurrency)
+    assert result.exit_code == 0
+    told = [line for line in result.log if line.startswith("customers: 0 records, ")]
+    assert 5 <= len(told) <= 7
+    reason = "the token endpoint answered HTTP 503 temporarily_unavailable AADSTS90033"
+    assert f"Retrying for up to 900 s: {reason}" in result.log
+    assert "200 s waited" in result.log[-1]
 
 
 def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:

@@ -52,7 +52,7 @@ def test_a_token_that_is_over_is_replaced_in_the_middle(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """401: a new token, and the same request once more with the same id and continuation."""
+    """401: a new token, and the same request once more with the same continuation."""
     emulator = broken(Fault(place=place, times=1, expire_token=True))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -93,6 +93,35 @@ def test_a_second_401_is_fatal(
     assert remedy in result.error
     assert "Refused again with a new token." in result.error
     assert_resumable(result, emulator, sync)
+
+
+def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], sync: Sync) -> None:
+    """The service demands MFA of ever more requests: those that pass again are the early sign."""
+    emulator = broken(Fault(place="relationships", every=3, status=401, code="900421"))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    assert_complete(result, emulator)
+    first, summary = result.levels("WARNING")
+    assert first.startswith("HTTP 401, code 900421: the token holds no proof of MFA. ")
+    assert "Consent again with MFA and set the new refresh_token." in first
+    refused = [request for request in emulator.requests if request.status == 401]
+    assert len(refused) > 1
+    reason = first.partition(". ")[0]
+    assert summary == f"{len(refused)} requests were refused at first: {reason}"
+    assert result.log[-1] == summary
+
+
+def test_a_token_is_not_used_in_its_last_minutes(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A request that is sent with it may be under way when it ends, and clocks differ."""
+    headers = {"Retry-After": "3400"}
+    # The token lives for 3599 seconds, more than the pause, and less than five minutes more.
+    emulator = broken(Fault(place="continuation", times=1, status=429, headers=headers))
+    result = sync(emulator, page_size=3, max_concurrent_requests=1, max_retry_seconds=4000)
+    assert_complete(result, emulator)
+    after = next(n for n, request in enumerate(emulator.requests) if request.status == 429)
+    assert [r.place for r in emulator.requests[after + 1 : after + 3]] == ["token", "continuation"]
 
 
 @pytest.mark.parametrize("form", ["header", "code"])

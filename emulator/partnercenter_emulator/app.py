@@ -13,7 +13,8 @@ from .admin import PREFIX, create_admin
 from .answers import BODILESS, LONGEST_NUMBER, Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
-from .connection import cut, finish, is_gone
+from .connection import cut, finish, is_gone, write
+from .drip import PAUSE, drip
 from .faults import huge_body, tampered
 from .listing import read_listing
 
@@ -83,7 +84,7 @@ class Application:
             status = answer.status
             await self._deliver(call, answer, fault, scope, receive, send)
         except ClientGoneError:
-            return
+            status = 0
         finally:
             state.journal.leave(call, status)
 
@@ -152,6 +153,14 @@ class Application:
                     break
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
+            return
+        if fault is not None and fault.drip is not None:
+            at_once, slowly = drip(fault.drip, answer.status, headers, answer.body)
+            write(scope, at_once)
+            for piece in slowly:
+                await _pause(PAUSE, receive)
+                write(scope, piece)
+            await finish(scope, receive)
             return
         if answer.status not in BODILESS:
             headers.append((b"content-length", b"%d" % len(answer.body)))

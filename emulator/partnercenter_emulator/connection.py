@@ -60,6 +60,13 @@ async def finish(
         await _until_gone(receive)
 
 
+def write(scope: dict[str, Any], data: bytes) -> None:
+    """Send bytes as they are, past the server."""
+    transport = _transport(scope)
+    if transport is not None:
+        transport.write(data)
+
+
 def is_gone(scope: dict[str, Any]) -> bool:
     """Tell whether the client has left."""
     transport = _transport(scope)

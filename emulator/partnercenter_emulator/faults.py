@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta
 
 from .answers import BODILESS, LONGEST_NUMBER, Answer, Headers, Shape, error_answer, json_answer
+from .drip import Part  # noqa: TC001 - msgspec reads it
 from .entra import entra_error
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     truncate: Annotated[
         bool, Meta(description="Send half of the promised body, then cut the connection.")
     ] = False
+    drip: Annotated[
+        Part | None,
+        Meta(description="Send this part of the answer a byte at a time."),
+    ] = None
     expire_token: Annotated[
         bool, Meta(description="Revoke the access token that was used, and answer 401.")
     ] = False

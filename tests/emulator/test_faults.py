@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -179,6 +181,29 @@ def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
     """Actions stand together."""
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
         _answer(sign_in, truncate=True, status=500)
+
+
+@pytest.mark.parametrize("part", ["headers", "body", "trailers"])
+def test_an_answer_may_drip(part: str, sign_in: SignIn) -> None:
+    """It is whole in the end, for those who have the time."""
+    answer = _answer(sign_in, drip=part, json={"items": []}, headers={"X-More": "1"})
+    assert (answer.json(), answer.headers["X-More"]) == ({"items": []}, "1")
+    assert answer.elapsed.total_seconds() > (1 if part == "headers" else 0)
+
+
+def test_an_answer_may_never_begin(sign_in: SignIn) -> None:
+    """Whoever waits is told to go on with the request, again and again."""
+    with Emulator(SMALL, faults=[Fault(place="customers", drip="continue")]) as emulator:
+        client = sign_in(emulator)
+        address = urlsplit(emulator.url)
+        with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+            token = str(client.headers["Authorization"])
+            request = f"GET {LIST} HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n\r\n"
+            connection.sendall(request.encode())
+            received = b""
+            while received.count(b"HTTP/1.1 100 Continue\r\n\r\n") < 3:
+                received += connection.recv(1024)
+        assert b"200" not in received
 
 
 def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:

@@ -1,0 +1,43 @@
+"""Answers that come a byte at a time, in the place where a fault wants it."""
+
+from __future__ import annotations
+
+import itertools
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .answers import Headers
+
+Part: TypeAlias = Literal["continue", "headers", "body", "trailers"]
+
+PAUSE = 0.01
+"""Seconds between two pieces."""
+
+
+def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes, Iterable[bytes]]:
+    """Return what is sent at once, and after it the pieces that are sent one by one.
+
+    All of it is as it goes over the wire: servers do not pass on a part of a head. The answer ends
+    with its last piece, except one in `continue`, which never ends.
+    """
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode("latin-1")
+    headers = [*headers, (b"connection", b"close")]
+    fields = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    length = b"content-length: %d\r\n" % len(body)
+    match part:
+        case "continue":
+            return b"", itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n")
+        case "headers":
+            return line, _bytes(fields + length + b"\r\n" + body)
+        case "body":
+            return line + fields + length + b"\r\n", _bytes(body)
+        case "trailers":
+            chunked = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
+            return line + fields + chunked, _bytes(b"x-trailer: %b\r\n\r\n" % (b"-" * 200))
+
+
+def _bytes(text: bytes) -> Iterable[bytes]:
+    return (text[place : place + 1] for place in range(len(text)))
