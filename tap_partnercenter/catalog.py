@@ -7,6 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, cast
 
 from jsonschema import Draft202012Validator
+from jsonschema.validators import extend
 from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping, Schema, StreamMetadata
 
 from tap_partnercenter.names import meant
@@ -26,8 +27,16 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 _FLAG = {"type": ["boolean", "null"]}
 _NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
 _SCHEMA = {"$ref": "#/$defs/schema"}
+# A catalog from a program, as the SDK's own tests give it, has tuples where a file has lists.
+_Validator = extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "array",
+        lambda _, value: isinstance(value, list | tuple),
+    ),
+)
 #: What the SDK reads of a catalog without looking.
-_SHAPE = Draft202012Validator(
+_SHAPE = _Validator(
     {
         "type": "object",
         "required": ["streams"],
