@@ -28,7 +28,7 @@ _FLAG = {"type": ["boolean", "null"]}
 _NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
 _SCHEMA = {"$ref": "#/$defs/schema"}
 # A catalog from a program, as the SDK's own tests give it, has tuples where a file has lists.
-_Validator = extend(
+_Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
     Draft202012Validator,
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
         "array",
