@@ -37,7 +37,8 @@ API_PLACES = [
     "relationships",
 ]
 FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
-ENDINGS = ["plain", "no_links", "empty_links", "null_next", "empty", "code_2000"]
+#: Not `code_2000`: behind a full page it is no end, so that some of these lists end the run.
+ENDINGS = ["plain", "no_links", "empty_links", "null_next", "empty"]
 
 options = st.builds(
     Options,
