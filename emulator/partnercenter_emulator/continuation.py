@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import secrets
 import uuid
 import zlib
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,6 +18,7 @@ from .options import LinkForm  # noqa: TC001 - msgspec reads the annotation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .credentials import Credentials
     from .options import Options
 
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - a header's name
@@ -63,9 +63,10 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Continuations:
     """Signs cursors into tokens and reads them back; nothing is remembered."""
 
-    def __init__(self, tenant_id: str, clock: Callable[[], float]) -> None:
-        """Make a key of this run and tenant: tokens of another one are foreign."""
-        self._key = hashlib.blake2b(tenant_id.encode(), key=secrets.token_bytes(32)).digest()
+    def __init__(self, credentials: Credentials, clock: Callable[[], float]) -> None:
+        """Make a key of tenant and secret: tokens outlive a restart with the same ones."""
+        secret = hashlib.sha256(credentials.client_secret.encode()).digest()
+        self._key = hashlib.blake2b(credentials.tenant_id.encode(), key=secret).digest()
         self._clock = clock
 
     def stamp(self, options: Options, cursor: Cursor) -> Cursor:

@@ -143,8 +143,9 @@ class Directory:
 
         `details` are the members that only the record by id has (`billingProfile` and others).
         """
-        identifier = str(uuid.uuid4())
         position = len(self._served_by)
+        # The same changes to the same data give the same ids, also after a restart.
+        identifier = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{position}.{domain}"))
         listed = listed_customer(identifier, domain, name)
         self._created.append(
             {

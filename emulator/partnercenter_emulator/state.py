@@ -73,7 +73,7 @@ class State:
         )
         self.tokens = TokenStore(self.credentials.refresh_token, clock)
         self.token_endpoint = TokenEndpoint(self.credentials, self.tokens, clock)
-        self.continuations = Continuations(self.credentials.tenant_id, clock)
+        self.continuations = Continuations(self.credentials, clock)
         self.quota = Quota(self.options)
         self.faults = FaultBook()
         self.faults.replace(faults)

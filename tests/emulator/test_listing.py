@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from partnercenter_emulator import Emulator, Options
+from partnercenter_emulator import Credentials, Emulator, Options
 from partnercenter_emulator.options import Ending  # noqa: TC001 - beside the others
 
 Page: TypeAlias = dict[str, Any]
@@ -282,6 +282,24 @@ def test_a_foreign_or_altered_token_is_refused(sign_in: SignIn) -> None:
         for text in (token, own[:-4], changed, own.upper(), "AQ==", "nonsense", ",", "é"):
             answer = client.get(path, headers={"MS-ContinuationToken": text.encode("latin-1")})
             assert _refusal(answer) == (400, 2000)
+
+
+def test_after_a_restart_a_listing_goes_on(sign_in: SignIn) -> None:
+    """With the same secrets and the same changes, customers and tokens are those of before."""
+    credentials = Credentials()
+    path = "/v1/customers?size=2&seekOperation=Next"
+    token: dict[str, str] = {}
+    ids, pages = [], []
+    for _ in range(2):
+        with Emulator(SMALL, credentials=credentials) as emulator:
+            emulator.create_customer("Late Ltd.", domain="late.example")
+            client = sign_in(emulator)
+            token = token or _token(client.get("/v1/customers?size=2").json())
+            pages.append(client.get(path, headers=token).json()["items"])
+            ids.append([customer["id"] for customer in emulator.customers()])
+    assert ids[0] == ids[1]
+    assert pages[0] == pages[1]
+    assert [customer["id"] for customer in pages[0]] == ids[0][2:4]
 
 
 def test_a_continuation_may_expire(sign_in: SignIn) -> None:
