@@ -25,6 +25,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Write the golden files anew instead of comparing with them.",
     )
+    trials = parser.getgroup("kill trials")
+    trials.addoption(
+        "--kill-seed", type=int, default=1, help="what is struck, and when (%(default)s)"
+    )
+    trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,7 @@ import sys
 import tempfile
 import termios
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ import pytest
 from partnercenter_emulator import Emulator, Fault, Options
 from tap_partnercenter.clock import Clock
 from tests.command_line import run_tap
-from tests.truth import KEYS, assert_whole, held, last_state, whole_lines
+from tests.truth import assert_whole, last_state, whole_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,12 +32,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from tests.conftest import Start
-    from tests.warehouse import Pipe
 
 #: Seconds after which a test gives up on a process; nothing takes anywhere near as long.
 PATIENCE = 60
-#: The worlds are small: the few who leave are more than a tenth of some table.
-DELETES: dict[str, Any] = {"emit_activate_version_messages": True, "max_vanished_percent": 100}
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 #: The fourth customer of the emulator, first of the second page.
 FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
@@ -449,143 +445,3 @@ def test_a_killed_tap_goes_on_from_the_last_whole_state(seed: int, start: Start)
         exit_code, lines, _ = tap.end()
     assert exit_code in {-signal.SIGKILL, 0}
     assert_resumable(lines, emulator)
-
-
-# With a real target
-
-
-@dataclass
-class Loading:
-    """An emulated partner and its schema in the warehouse; what the target confirmed is kept."""
-
-    emulator: Emulator
-    pipe: Pipe
-    schema: str
-    chance: random.Random
-    state: dict[str, Any] | None = None
-    size: int = 30_000
-
-    def load(self, ending: str | None) -> bool:
-        """Run tap and target; return whether the tap came to its end.
-
-        Args:
-            ending: What happens to it at some byte of its output, None for nothing.
-        """
-        wanted = self.chance.randrange(self.size * 2 // 3) if ending else sys.maxsize
-        with (
-            tempfile.NamedTemporaryFile("w", suffix=".json") as config,
-            started(self.emulator, self.state, **DELETES) as tap,
-        ):
-            json.dump(
-                {
-                    "sqlalchemy_url": self.pipe.server.sqlalchemy_url,
-                    "default_target_schema": self.schema,
-                    "hard_delete": True,
-                },
-                config,
-            )
-            config.flush()
-            with subprocess.Popen(
-                [self.pipe.target, "--config", config.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            ) as loader:
-                assert loader.stdin is not None
-                assert loader.stdout is not None
-                with suppress(BrokenPipeError):
-                    self._pump(tap, loader, wanted, ending)
-                    loader.stdin.close()
-                confirmed = loader.stdout.read().decode().splitlines()
-                loader.wait(PATIENCE)
-                exit_code, _, stderr = tap.end()
-        assert "Traceback" not in stderr
-        for line in confirmed:
-            self.state = json.loads(line)
-        if not ending:
-            self.size = max(self.size, len(tap.read))
-            assert loader.returncode == 0
-            assert exit_code == 0, stderr
-        return exit_code == 0
-
-    def _pump(
-        self,
-        tap: Tap,
-        loader: subprocess.Popen[bytes],
-        wanted: int,
-        ending: str | None,
-    ) -> None:
-        """Carry lines from tap to target, until the end of one of them."""
-        assert loader.stdin is not None
-        assert tap.process.stdout is not None
-        passed = 0
-        while block := os.read(tap.output, min(8192, max(1, wanted - passed))):
-            loader.stdin.write(block)
-            passed += len(block)
-            if passed < wanted:
-                continue
-            wanted = sys.maxsize
-            if ending == "SIGKILL":
-                tap.process.kill()
-            elif ending == "SIGTERM":
-                tap.process.terminate()
-            else:
-                if ending == "target killed":
-                    loader.kill()
-                tap.process.stdout.close()
-                tap.process.stdout = None
-                return
-
-    def assert_equal(self) -> None:
-        """The tables hold the rows of the API, and no others."""
-        with self.pipe.server.connect() as connection:
-            for stream, keys in held(self.emulator).items():
-                columns = ", ".join(f'"{name}"' for name in KEYS[stream])
-                rows = connection.execute(
-                    f'select {columns} from "{self.schema}"."{stream}"',  # noqa: S608
-                ).fetchall()
-                assert sorted(rows) == sorted(keys), stream
-
-    def change_the_source(self) -> None:
-        """Let some customers vanish, come, and change their reseller."""
-        ids = [customer["id"] for customer in self.emulator.customers()]
-        for vanished in self.chance.sample(ids, 4):
-            self.emulator.remove_customer(vanished)
-        resellers = [str(reseller["id"]) for reseller in self.emulator.resellers()]
-        for _ in range(4):
-            self.emulator.create_customer("New, Ltd.", reseller_id=self.chance.choice(resellers))
-        left = [customer["id"] for customer in self.emulator.customers()]
-        self.emulator.move_customer(self.chance.choice(left), self.chance.choice(resellers))
-
-
-ENDINGS = ["SIGKILL", "SIGTERM", "pipe closed", "target killed"]
-WORLDS, PASSES, KILLS = 5, 4, 5
-
-
-def interrupted_passes(number: int, pipe: Pipe) -> int:
-    """Passes over a changing source, each interrupted often; returns how often."""
-    options = Options(customers=30, resellers=2, seed=number + 1, latency=0.002)
-    with Emulator(options) as emulator:
-        loading = Loading(emulator, pipe, f"world{number}", random.Random(number))  # noqa: S311
-        killed = 0
-        for _ in range(PASSES):
-            for _ in range(KILLS):
-                ending = loading.chance.choice(ENDINGS)
-                # A pass that came to its end before the blow was not interrupted.
-                while loading.load(ending):
-                    pass
-                killed += 1
-            # The first is resumed mostly, and removes nothing; the second is a pass in one go.
-            loading.load(None)
-            loading.load(None)
-            loading.assert_equal()
-            loading.change_the_source()
-        return killed
-
-
-@pytest.mark.e2e
-def test_a_hundred_killed_runs_leave_the_tables_of_the_api(pipe: Pipe) -> None:
-    """Loaded with deletes on, interrupted anywhere, resumed: equal after every complete pass."""
-    with ThreadPoolExecutor(WORLDS) as pool:
-        worlds = pool.map(lambda number: interrupted_passes(number, pipe), range(WORLDS))
-        assert sum(worlds) == 100

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,7 +19,16 @@ KEYS = {
 }
 
 
-def held(emulator: Emulator) -> dict[str, list[tuple[str, ...]]]:
+class Truth(Protocol):
+    """What an emulator tells of all that it holds."""
+
+    def customers(self) -> Iterable[dict[str, Any]]: ...
+    def resellers(self) -> Iterable[dict[str, Any]]: ...
+    def memberships(self) -> Iterable[dict[str, Any]]: ...
+    def relationships(self) -> Iterable[dict[str, Any]]: ...
+
+
+def held(emulator: Truth) -> dict[str, list[tuple[str, ...]]]:
     """The keys of all that the emulator holds, in the order in which the API lists it."""
     resellers = [reseller["id"] for reseller in emulator.resellers()]
     order = {reseller: place for place, reseller in enumerate(resellers)}
