@@ -246,7 +246,7 @@ def test_the_2000_ending_is_an_error_elsewhere(
     sync: Sync,
 ) -> None:
     """On a first page or behind a link the same answer must not end the data silently."""
-    emulator = start(Fault(place=place, status=400, code=code))  # type: ignore[arg-type]
+    emulator = start(Fault(place=place, status=400, code=code))
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert result.exit_code == 1
     assert "customers: HTTP 400, code 2000" in result.error

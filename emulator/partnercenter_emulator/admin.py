@@ -21,6 +21,7 @@ from starlette.routing import Route
 from .credentials import TENANT_DOMAIN
 from .faults import Fault
 from .journal import as_json_lines
+from .truth import held
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Iterator
@@ -75,7 +76,7 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
             Route(f"/{PREFIX}/faults", admin.replace_faults, methods=["PUT"]),
             Route(f"/{PREFIX}/options", admin.change_options, methods=["PATCH"]),
             Route(f"/{PREFIX}/data/counts", admin.counts),
-            Route(f"/{PREFIX}/data/{{kind}}", admin.data),
+            Route(f"/{PREFIX}/data/{{place}}", admin.data),
             Route(f"/{PREFIX}/customers", admin.create, methods=["POST"]),
             Route(f"/{PREFIX}/customers/{{id}}", admin.remove, methods=["DELETE"]),
             Route(f"/{PREFIX}/customers/{{id}}", admin.rename, methods=["PATCH"]),
@@ -159,18 +160,8 @@ class _Admin:
         return _json(self._state.directory.counts())
 
     async def data(self, request: Request) -> Response:
-        directory = self._state.directory
-        sources = {
-            "customers": directory.iterate_customers,
-            "resellers": lambda: iter(directory.resellers),
-            "memberships": directory.iterate_memberships,
-            "relationships": directory.iterate_relationships,
-        }
-        kind = request.path_params["kind"]
-        if kind not in sources:
-            msg = f"no data {kind}; there is: counts, {', '.join(sources)}"
-            raise KeyError(msg)
-        return StreamingResponse(_lines(sources[kind]()), media_type="application/x-ndjson")
+        records = held(self._state, request.path_params["place"])
+        return StreamingResponse(_lines(records), media_type="application/x-ndjson")
 
     async def create(self, request: Request) -> Response:
         wanted = await _read(request, NewCustomer)

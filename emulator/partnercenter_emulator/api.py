@@ -1,24 +1,19 @@
-"""The API's requests other than the list of customers: who may ask, and what is answered."""
+"""The API's requests: who may ask, and what is answered."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from .answers import Answer, ApiError, error_answer, json_answer, service_error
 from .credentials import RETIRED_RESOURCE
 from .customers import create_customer
-from .listing import Listing, Pager
+from .paging import Pager, whole
+from .resources import NEEDS_USER
 
 if TYPE_CHECKING:
     from .calls import Call
-    from .data import Record
     from .state import State
 
-NEEDS_USER = frozenset(
-    {"partition", "partition_continuation", "relationships", "resellers", "create"}
-)
-RELATIONSHIP_TYPES = ("IsIndirectCloudSolutionProviderOf", "IsIndirectResellerOf")
 MFA_CHALLENGE = (
     b'Bearer error="invalid_token", '
     b'error_description="Multi-factor authentication is required for this user"'
@@ -31,9 +26,9 @@ def check_route(call: Call) -> None:
     Raises:
         ApiError: 404 in the gateway's shape, or 405 in the framework's.
     """
-    if call.place == "other":
+    if call.resource is None:
         raise ApiError(error_answer(404, "B", None, "Resource not found"))
-    if call.method != ("POST" if call.place == "create" else "GET"):
+    if call.method != call.resource.method:
         text = f"The requested resource does not support http method '{call.method}'."
         raise ApiError(error_answer(405, "C", None, text))
 
@@ -66,23 +61,23 @@ def respond(call: Call, state: State, cycle: int) -> Answer:
     Raises:
         ApiError: The request is refused.
     """
-    directory = state.directory
-    match call.place:
-        case "relationships":
-            return json_answer(_collection(directory.relationships(_position(call, state))))
-        case "customer":
-            return json_answer(directory.full(_position(call, state)))
-        case "resellers":
-            return _resellers(call, state)
-        case "create":
-            return create_customer(call.body, directory)
-        case _:
-            listing = call.listing or Listing()
-            if listing.problem is not None:
-                raise listing.problem
-            origin = f"http://{call.header(b'host')}"
-            pager = Pager(directory, state.continuations, state.options, origin)
-            return json_answer(pager.page(listing, cycle))
+    resource = call.resource
+    assert resource is not None, call.path  # noqa: S101 - see check_route
+    if resource.method == "POST":
+        return create_customer(call.body, state.directory)
+    position = _position(call, state) if resource.of_customer else 0
+    if resource.record is not None:
+        return json_answer(resource.record(state, position))
+    listing = call.listing
+    if listing is not None and listing.problem is not None:
+        raise listing.problem
+    assert resource.rows is not None, call.place  # noqa: S101 - what else there is
+    rows = resource.rows(state, position, listing.parameters if listing is not None else {})
+    if listing is None or not listing.paged:
+        return json_answer(whole(resource, rows, listing, state.options))
+    origin = f"http://{call.header(b'host')}"
+    pager = Pager(resource, rows, listing, state.continuations, state.options, origin)
+    return json_answer(pager.page(cycle))
 
 
 def _position(call: Call, state: State) -> int:
@@ -90,20 +85,3 @@ def _position(call: Call, state: State) -> int:
     if position is None:
         raise service_error(404, 1000, "Resource not found.")
     return position
-
-
-def _resellers(call: Call, state: State) -> Answer:
-    asked = parse_qs(call.query.decode("latin-1")).get("relationship_type", [""])[0]
-    if asked not in RELATIONSHIP_TYPES:
-        raise service_error(400, 2000, "The relationship_type is missing or unknown.")
-    # A provider is no reseller of anybody: the second type is known and always empty.
-    mine = asked == RELATIONSHIP_TYPES[0]
-    return json_answer(_collection(state.directory.resellers if mine else []))
-
-
-def _collection(items: list[Record]) -> Record:
-    return {
-        "totalCount": len(items),
-        "items": items,
-        "attributes": {"objectType": "Collection"},
-    }

@@ -72,7 +72,7 @@ class Application:
         call = Call.from_scope(scope, state.clock())
         if call.method == "POST":
             call.body = await _body(receive)
-        elif call.place == "customers":
+        else:
             read_listing(call, state.options, state.continuations)
         state.journal.arrive(call, state.quota_key(call))
         status = 0

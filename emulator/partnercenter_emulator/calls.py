@@ -6,8 +6,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .resources import route
+
 if TYPE_CHECKING:
     from .listing import Listing
+    from .resources import Resource
 
 
 @dataclass(slots=True)
@@ -15,7 +18,7 @@ class Call:
     """One request on its way through the emulator.
 
     `target` is path and query as they came; `place` is the kind of request in the words of
-    `Fault.place`, or "other".
+    `Fault.place`, or "other"; `resource` is its row in the table of resources.
     """
 
     method: str
@@ -25,6 +28,7 @@ class Call:
     arrived_at: float
     number: int = 0
     place: str = "other"
+    resource: Resource | None = None
     body: bytes = b""
     customer_id: str | None = None
     reseller_id: str | None = None
@@ -48,7 +52,11 @@ class Call:
             call.bearer = text.strip()
         call.request_id = call.header(b"ms-requestid") or str(uuid.uuid4())
         call.correlation_id = call.header(b"ms-correlationid") or str(uuid.uuid4())
-        call.place, call.customer_id = _place(call.method, call.path)
+        call.resource, call.customer_id = route(call.method, call.path)
+        if call.resource is not None:
+            call.place = call.resource.place
+        elif _is_token_endpoint(call.path):
+            call.place = "token"
         return call
 
     @property
@@ -61,17 +69,9 @@ class Call:
         return self.headers.get(name, b"").decode("latin-1")
 
 
-def _place(method: str, path: str) -> tuple[str, str | None]:
+def _is_token_endpoint(path: str) -> bool:
     match path.split("/")[1:]:
-        case ["v1", "customers", customer_id, "relationships"]:
-            return "relationships", customer_id.lower()
-        case ["v1", "customers"]:
-            return ("create" if method == "POST" else "customers"), None
-        case ["v1", "customers", customer_id]:
-            return "customer", customer_id.lower()
-        case ["v1", "relationships"]:
-            return "resellers", None
         case [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]:
-            return "token", None
+            return True
         case _:
-            return "other", None
+            return False

@@ -8,7 +8,6 @@ import hmac
 import uuid
 import zlib
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
 
 import msgspec
 
@@ -40,12 +39,14 @@ _LENGTH = 2
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Where a listing goes on.
 
-    `filter` is the canonical text of the request's filter or empty; `page` counts from 0;
+    `path` is the collection's, without version and in lower case, and `query` its parameters in
+    their canonical spelling; `page` counts from 0;
     `previous` is where the page before began; `shard` is the value the extra header must bring
     back, or -1; `form` is how the link was written; `ended` marks a token with nothing behind it.
     """
 
-    filter: str
+    path: str
+    query: tuple[tuple[str, str], ...]
     size: int
     start: int
     page: int
@@ -55,9 +56,13 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     issued: int = 0
     ended: bool = False
 
-    def same_filter(self, text: str) -> bool:
-        """Tell whether `text` is this cursor's filter; values compare in any case."""
-        return self.filter.casefold() == text.casefold()
+    @property
+    def digest(self) -> int:
+        """A number that differs between filters and between customers."""
+        values = "".join(value for _, value in self.query)
+        if self.path.count("/") > 1:
+            values += self.path
+        return zlib.crc32(values.encode())
 
 
 class Continuations:
@@ -72,14 +77,16 @@ class Continuations:
     def stamp(self, options: Options, cursor: Cursor) -> Cursor:
         """Fill in what a cursor bears for the client's sake: link form, shard, time of issue."""
         form = options.link_form
-        digest = zlib.crc32(cursor.filter.encode())
+        turn = 0
+        if form == "rotate" or options.extra_link_headers:
+            turn = cursor.page + cursor.digest
         if form == "rotate":
-            form = ROTATION[(cursor.page + digest) % len(ROTATION)]
+            form = ROTATION[turn % len(ROTATION)]
         wants_header = options.extra_link_headers and form != "token_only"
         return msgspec.structs.replace(
             cursor,
             form=form,
-            shard=(cursor.page + digest) % 16 if wants_header else -1,
+            shard=turn % 16 if wants_header else -1,
             issued=int(self._clock()) if options.continuation_lifetime else 0,
         )
 
@@ -120,21 +127,29 @@ class Continuations:
         return hashlib.blake2b(payload, key=self._key, digest_size=_SIGNATURE).digest()
 
 
-def next_link(cursor: Cursor, token: str, origin: str) -> dict[str, Any]:
-    """Return the link to the page at `cursor`; `origin` is the server's, as the client knows it."""
-    prefix = {"versioned": "/v1", "absolute": f"{origin}/v1"}.get(cursor.form, "")
-    query = f"size={cursor.size}"
-    if cursor.filter:
-        query += f"&filter={quote(cursor.filter, safe='')}"
+def next_link(cursor: Cursor, token: str, uri: str, origin: str) -> dict[str, Any]:
+    """Return the link to the page at `cursor`.
+
+    Args:
+        cursor: Where the page begins, and how the link is written.
+        token: The cursor, sealed.
+        uri: Path and query of the list, without version.
+        origin: Scheme, host and port as the client knows them.
+    """
     separator = "?" if cursor.form == "double_question" else "&"
     headers = [{"key": TOKEN_HEADER, "value": token}]
     if cursor.shard >= 0:
         headers.insert(0, {"key": SHARD_HEADER, "value": str(cursor.shard)})
     return {
-        "uri": f"{prefix}/customers?{query}{separator}seekOperation=Next",
+        "uri": f"{prefix(cursor.form, origin)}{uri}{separator}seekOperation=Next",
         "method": "GET",
         "headers": headers,
     }
+
+
+def prefix(form: LinkForm, origin: str) -> str:
+    """Return what a link of this form has before the path."""
+    return {"versioned": "/v1", "absolute": f"{origin}/v1"}.get(form, "")
 
 
 def _refuse(description: str) -> NoReturn:

@@ -189,7 +189,7 @@ class Directory:
     def counts(self) -> dict[str, int]:
         """Return how many customers, resellers, memberships and direct customers there are."""
         members = sum(len(member) for member in self._members)
-        direct = sum(1 for position in self.iterate_positions() if not self.resellers_of(position))
+        direct = sum(1 for position in self.positions() if not self.resellers_of(position))
         return {
             "customers": len(self),
             "resellers": len(self.resellers),
@@ -197,35 +197,21 @@ class Directory:
             "direct_customers": direct,
         }
 
-    def iterate_positions(self) -> Iterator[int]:
-        """Yield every customer's position; changes made meanwhile do no harm."""
+    def positions(self, condition: Filter | None = None) -> Iterator[int]:
+        """Yield the customers' positions; changes made meanwhile do no harm."""
         start: int | None = 0
         while start is not None:
-            positions, start = self.page(None, start, PAGE)
+            positions, start = self.page(condition, start, PAGE)
             yield from positions
 
-    def iterate_customers(self) -> Iterator[Record]:
-        """Yield the customers as the list shows them, in its order."""
-        return (self.listed(position) for position in self.iterate_positions())
-
-    def iterate_memberships(self) -> Iterator[Record]:
+    def memberships(self) -> Iterator[Record]:
         """Yield `reseller_id` and `customer_id`, reseller by reseller, in the lists' order."""
         for reseller in self.resellers:
-            start: int | None = 0
-            condition = Filter("IndirectReseller", reseller["id"])
-            while start is not None:
-                positions, start = self.page(condition, start, PAGE)
-                for position in positions:
-                    yield {"reseller_id": reseller["id"], "customer_id": self._identifier(position)}
+            for position in self.positions(Filter("IndirectReseller", reseller["id"])):
+                yield {"reseller_id": reseller["id"], "customer_id": self.identifier(position)}
 
-    def iterate_relationships(self) -> Iterator[Record]:
-        """Yield every relationship record with `customer_id` added, customer by customer."""
-        for position in self.iterate_positions():
-            identifier = self._identifier(position)
-            for record in self.relationships(position):
-                yield {"customer_id": identifier} | record
-
-    def _identifier(self, position: int) -> str:
+    def identifier(self, position: int) -> str:
+        """Return a customer's id."""
         if position < self._population.size:
             return self._population.identifier(position)
         return str(self._created[position - self._population.size]["id"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from .app import create_app
 from .server import ServerThread, is_loopback
 from .state import State
+from .truth import held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -189,21 +190,32 @@ class Emulator:
         """Count from zero again and forget the requests."""
         self._call(self._state.reset_stats)
 
+    def held(self, place: str) -> Iterator[Record]:
+        """Yield every record of a place (`subscriptions`) as the API answers it, in its order.
+
+        Records of a customer's collection have `customer_id` added, and those of `partition`
+        have `reseller_id`.
+
+        Raises:
+            KeyError: No records are read at this place.
+        """
+        return self._records(held(self._state, place))
+
     def customers(self) -> Iterator[Record]:
         """Yield all customers as the API lists them, in its order."""
-        return self._records(self._state.directory.iterate_customers())
+        return self.held("customers")
 
     def resellers(self) -> Iterator[Record]:
         """Yield the indirect resellers as the API lists them, in its order."""
-        return self._records(iter(self._state.directory.resellers))
+        return self.held("resellers")
 
     def memberships(self) -> Iterator[Record]:
         """Yield `reseller_id` and `customer_id` for each customer in a reseller's list."""
-        return self._records(self._state.directory.iterate_memberships())
+        return self.held("memberships")
 
     def relationships(self) -> Iterator[Record]:
         """Yield each customer's relationship records with `customer_id` added."""
-        return self._records(self._state.directory.iterate_relationships())
+        return self.held("relationships")
 
     def counts(self) -> dict[str, int]:
         """Return how many customers, resellers, memberships and direct customers there are."""

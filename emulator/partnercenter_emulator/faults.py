@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta
 from .answers import BODILESS, LONGEST_NUMBER, Answer, Headers, Shape, error_answer, json_answer
 from .drip import Part  # noqa: TC001 - msgspec reads it
 from .entra import entra_error
+from .resources import PLACES, RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,18 +22,8 @@ if TYPE_CHECKING:
 
     from .calls import Call
 
-Place: TypeAlias = Literal[
-    "token",
-    "customers",
-    "continuation",
-    "partition",
-    "partition_continuation",
-    "resellers",
-    "relationships",
-    "customer",
-    "create",
-    "any",
-]
+Place: TypeAlias = str
+"""One of `PLACES`."""
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Times: TypeAlias = Annotated[int, Meta(ge=1)]
 
@@ -197,32 +188,33 @@ OF_THE_DOCUMENT = (
     *("link_to", "cycle", "duplicate_first_item", "add_fields", "drop_field"),
     *("items_not_list", "item_not_object"),
 )
-LISTS = frozenset({"customers", "continuation", "partition", "partition_continuation"})
-PLACES: dict[str, AbstractSet[str]] = {
-    "customer_id": {"customer", "relationships"},
+COLLECTIONS = frozenset(place for row in RESOURCES if row.rows is not None for place in row.places)
+CONCERNED: dict[str, AbstractSet[str]] = {
+    "customer_id": frozenset(place for row in RESOURCES if row.of_customer for place in row.places),
     "reseller_id": {"partition", "partition_continuation"},
-    "cycle": LISTS,
-    "link_to": LISTS,
-    "duplicate_first_item": LISTS | {"relationships", "resellers"},
-    "item_not_object": LISTS | {"relationships", "resellers"},
+    "cycle": COLLECTIONS,
+    "link_to": COLLECTIONS,
+    "duplicate_first_item": COLLECTIONS,
+    "item_not_object": COLLECTIONS,
 }
 """Where a member can have an effect; the others can everywhere."""
 
 
-def _problem(fault: Fault) -> str | None:  # noqa: PLR0911 - a line per reason
+def _problem(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per reason
     """Say why a rule, or a part of it, would have no effect."""
     fields = msgspec.structs.fields(Fault)
     given = [field.name for field in fields if getattr(fault, field.name) != field.default]
     first = next(index for index, field in enumerate(fields) if field.name == "status")
     if not {field.name for field in fields[first:]}.intersection(given):
         return "a fault needs something to do: status, reset, body, hang, ..."
+    if fault.place not in PLACES:
+        return f"place: there is no {fault.place!r}, only {', '.join(PLACES)}"
     for name in given:
         if name != "json" and getattr(fault, name) in ("", {}):
             return f"{name} is empty, which would do nothing"
-        if name in PLACES and fault.place not in {"any", *PLACES[name]}:
-            return (
-                f"{name} does nothing at {fault.place}, only at {', '.join(sorted(PLACES[name]))}"
-            )
+        concerned = CONCERNED.get(name)
+        if concerned is not None and fault.place not in {"any", *concerned}:
+            return f"{name} does nothing at {fault.place}, only at {', '.join(sorted(concerned))}"
     instead = [name for name in INSTEAD if name in given]
     document = [name for name in OF_THE_DOCUMENT if name in given]
     if len(instead) > 1 or (instead and document):

@@ -37,6 +37,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         int,
         Meta(ge=1, le=500, description="Largest page of customers; also the page without `size`."),
     ] = 500
+    collection_page_limit: Annotated[
+        Count,
+        Meta(
+            le=500,
+            description="Largest page of the collections that are documented to come whole; 0 to "
+            "send them so.",
+        ),
+    ] = 0
     link_form: Annotated[
         LinkForm, Meta(description="How a page names the next one; `rotate` takes turns.")
     ] = "relative"

@@ -64,7 +64,7 @@ class State:
         self.options = checked(options or Options())
         self.credentials = credentials or Credentials()
         self.clock = clock
-        self.directory = Directory(
+        self.directory: Directory = Directory(
             FixturePopulation(fixture)
             if fixture is not None
             else GeneratedPopulation(

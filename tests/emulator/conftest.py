@@ -95,7 +95,7 @@ def follow() -> Callable[[requests.Session, Page, str], requests.Response | None
             path = f"/v1{parts.path.removeprefix('/v1')}?{query}"
             headers = {pair["key"]: pair["value"] for pair in link["headers"]}
         elif page.get("continuationToken"):
-            path += "&seekOperation=Next"
+            path += ("&" if "?" in path else "?") + "seekOperation=Next"
             headers = {"MS-ContinuationToken": page["continuationToken"]}
         else:
             return None
@@ -115,7 +115,7 @@ def read_all(
         pages: list[Page] = []
         while answer is not None:
             ended = answer.status_code == 400 and answer.json()["code"] == 2000
-            if ended and pages and "continuationToken" in pages[-1]:
+            if ended and pages:
                 break
             assert answer.status_code == 200, answer.text
             pages.append(answer.json())

@@ -18,6 +18,7 @@ import yaml
 from partnercenter_emulator import Fault, Options
 from partnercenter_emulator.cli import build_parser
 from partnercenter_emulator.options import STARTUP_ONLY, option_table
+from partnercenter_emulator.resources import RESOURCES
 from partnercenter_emulator.running import run_command
 
 README = Path(__file__).parents[2] / "emulator" / "README.md"
@@ -233,8 +234,25 @@ def _fault_rows() -> list[str]:
     return [f"| `{name}` | {about['description']} |" for name, about in properties.items()]
 
 
-@pytest.mark.parametrize("rows", [_option_rows(), _fault_rows()], ids=["options", "faults"])
-def test_the_readme_documents_every_option_and_every_fault(rows: list[str]) -> None:
+def _resource_rows() -> list[str]:
+    comes = {"object": "alone", "plain": "whole", "seek": "in pages", "offset": "by offset"}
+    rows = []
+    for row in RESOURCES:
+        query = "".join(f"&{one.name}=…" for one in row.parameters).replace("&", "?", 1)
+        token = "user" if row.user else "any"
+        rows.append(
+            f"| `{row.method} {row.pattern}{query}` | `{row.place}` | {token} | "
+            f"{comes[row.paging]} | {row.about} |"
+        )
+    return rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [_option_rows(), _fault_rows(), _resource_rows()],
+    ids=["options", "faults", "resources"],
+)
+def test_the_readme_documents_every_option_fault_and_request(rows: list[str]) -> None:
     """The tables are the code's; on a difference put these rows into the README."""
     text = README.read_text(encoding="utf-8")
     assert "\n".join(rows) in text, "\n" + "\n".join(rows)

@@ -463,7 +463,7 @@ def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
 )
 def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, Any]) -> None:
     """Wrong values and rules without an action, before anything is served."""
-    with pytest.raises(ValueError, match=r"fault needs|\$\.|Invalid"):
+    with pytest.raises(ValueError, match=r"fault needs|\$\.|place|Invalid"):
         Emulator(SMALL, faults=[Fault(**fault)])
 
 
