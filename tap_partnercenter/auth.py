@@ -6,15 +6,9 @@ and "Microsoft Entra authentication and authorization error codes".
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-import tempfile
 import threading
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -29,6 +23,7 @@ from tap_partnercenter.errors import (
     TryAgain,
 )
 from tap_partnercenter.retry import seconds_to_wait
+from tap_partnercenter.token_cache import RefusedToken, refresh_tokens
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
 
 if TYPE_CHECKING:
@@ -110,13 +105,11 @@ class TokenAuthenticator(AuthBase):
         self._settings = settings
         self._transport = transport
         self._clock = clock
-        self._logger = logger
+        self._refresh_tokens = refresh_tokens(settings, clock=clock, logger=logger)
         self._fetch: Callable[[], Mapping[str, Any]] = patience.with_retries(self._ask, logger)
         self._lock = threading.Lock()
         self._token: _Token | None = None
         self._failed: PartnerCenterError | None = None
-        self._refresh_token = settings.refresh_token
-        self._cache_read = False
 
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -153,21 +146,21 @@ class TokenAuthenticator(AuthBase):
             return token.value
 
     def _sign_in(self) -> _Token:
-        if not self._cache_read:
-            self._cache_read = True
-            self._refresh_token = _stored_refresh_token(self._settings) or self._refresh_token
         asked_at = self._clock.monotonic()
         try:
             answer = self._fetch()
         except TryAgain as error:
             message = f"sign-in: {error.reason}, after all retries. {error.rule.remedy}"
             raise ConnectionFailed(message) from None
-        self._keep(answer.get("refresh_token"))
         lifetime = _seconds(answer.get("expires_in"))
         # A token that lives shorter than twice the margin is used for half of its life.
         return _Token(answer["access_token"], asked_at + max(lifetime - MARGIN, lifetime / 2))
 
     def _ask(self) -> Mapping[str, Any]:
+        """Sign in once, with the newest refresh token that is accepted."""
+        return self._refresh_tokens.redeem(self._redeem)
+
+    def _redeem(self, refresh_token: str | None) -> Mapping[str, Any]:
         """Ask the token endpoint once.
 
         Raises:
@@ -179,11 +172,11 @@ class TokenAuthenticator(AuthBase):
             "client_secret": self._settings.client_secret,
             "scope": f"{self._settings.cloud.resource}/.default",
         }
-        if self._refresh_token is None:
+        if refresh_token is None:
             form["grant_type"] = "client_credentials"
         else:
             form["grant_type"] = "refresh_token"
-            form["refresh_token"] = self._refresh_token
+            form["refresh_token"] = refresh_token
             # Without it the answer holds no new refresh token.
             form["scope"] += " offline_access"
         request = requests.Request(
@@ -235,30 +228,10 @@ class TokenAuthenticator(AuthBase):
             or "Check tenant_id, client_id, client_secret and auth_url."
         )
         more = f" See https://login.microsoftonline.com/error?code={number}." if number else ""
-        return PartnerCenterError(
-            f"sign-in: the token endpoint answered {told}. {remedy}{more} Not retried.",
+        message = f"sign-in: the token endpoint answered {told}. {remedy}{more} Not retried."
+        return (
+            RefusedToken(message, told) if error == "invalid_grant" else PartnerCenterError(message)
         )
-
-    def _keep(self, refresh_token: object) -> None:
-        """Use a rotated refresh token from now on, and store it where the operator wants that."""
-        if (
-            self._refresh_token is None
-            or not isinstance(refresh_token, str)
-            or not refresh_token
-            or refresh_token == self._refresh_token
-        ):
-            return
-        self._refresh_token = refresh_token
-        if self._settings.token_cache_path is not None:
-            try:
-                _store_refresh_token(self._settings, refresh_token)
-            except OSError as error:
-                # The token in hand is good: a full disk is no reason to lose the night's run.
-                self._logger.warning(
-                    "The new refresh token could not be kept in token_cache_path: %s. Check the "
-                    "path before the token in use grows 90 days old.",
-                    error.strerror or type(error).__name__,
-                )
 
 
 def _is_header(token: str) -> bool:
@@ -272,56 +245,3 @@ def _seconds(expires_in: object) -> float:
     except (TypeError, ValueError):
         return UNNAMED_LIFETIME
     return seconds if 0 < seconds < float("inf") else UNNAMED_LIFETIME
-
-
-def _origin_of(settings: Settings) -> str:
-    """Tell which configured refresh token a stored one descends from, without repeating it."""
-    text = f"{settings.tenant_id} {settings.client_id} {settings.refresh_token}"
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _stored_refresh_token(settings: Settings) -> str | None:
-    """Read the token cache; a new token in the configuration makes the stored one obsolete.
-
-    Raises:
-        PartnerCenterError: If the file cannot be read, or others may read it.
-    """
-    if settings.token_cache_path is None or settings.refresh_token is None:
-        return None
-    path = Path(settings.token_cache_path).expanduser()
-    try:
-        if os.name == "posix" and path.stat().st_mode & 0o077:
-            message = (
-                f"token_cache_path: others may read {path}. Run chmod 600 on it; if somebody "
-                "could have read it, consent again."
-            )
-            raise PartnerCenterError(message)
-        stored = json.loads(path.read_bytes())
-        if stored["origin"] == _origin_of(settings):
-            return str(stored["refresh_token"])
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        message = (
-            f"token_cache_path: {path} cannot be used ({type(error).__name__}). Delete the file, "
-            "or set another path."
-        )
-        raise PartnerCenterError(message) from None
-    return None
-
-
-def _store_refresh_token(settings: Settings, refresh_token: str) -> None:
-    """Replace the token cache as one step, so that no crash leaves half a token."""
-    path = Path(str(settings.token_cache_path)).expanduser()
-    # `mkstemp` makes the file with mode 0600.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"origin": _origin_of(settings), "refresh_token": refresh_token}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -69,7 +69,9 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Token cache path",
         description=(
             "File in which the tap keeps the newest refresh token, since Microsoft issues a new "
-            "one at each use. Only its owner may read it. Without it the tap forgets the new ones."
+            "one at each use. Only its owner may read it; a symbolic link is followed. Processes "
+            "with the same settings may share it: they sign in one after the other, by way of an "
+            "empty .lock file beside it. Without it the tap forgets the new ones."
         ),
     ),
     th.Property(

@@ -181,6 +181,21 @@ def test_a_signal_before_the_first_answer_has_the_same_end(
     assert_resumable(lines, emulator)
 
 
+def test_a_signal_ends_the_wait_for_another_process(start: Start, tmp_path: Path) -> None:
+    """While the tap waits for the lock of its token cache."""
+    emulator = start(customers=8, resellers=1)
+    cache = tmp_path / "tokens.json"
+    with cache.with_name("tokens.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with started(emulator, token_cache_path=str(cache)) as tap:
+            tap.read_until(b'"type":"SCHEMA"')
+            tap.process.terminate()
+            exit_code, _, stderr = tap.end()
+    assert exit_code == 143
+    assert "Traceback" not in stderr
+    assert emulator.stats().requests == 0
+
+
 @pytest.mark.parametrize("unbuffered", [False, True])
 @pytest.mark.parametrize("number", EXIT_CODES)
 def test_a_signal_while_the_target_is_slow_leaves_whole_lines(

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
+import json
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
-from tests.command_line import catalog_of, run_tap
+from tests.command_line import Result, catalog_of, run_tap
 from tests.failures import API, assert_resumable, assert_told, attempts
 from tests.truth import assert_complete
 
@@ -310,7 +314,10 @@ def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache
     assert emulator.credentials.refresh_token not in first
     assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
     assert cache.read_text() != first
-    assert list(cache.parent.iterdir()) == [cache]
+    # An empty file to lock, and nothing else.
+    lock = cache.with_name("tokens.json.lock")
+    assert sorted(cache.parent.iterdir()) == [cache, lock]
+    assert (lock.stat().st_size, lock.stat().st_mode & 0o777) == (0, 0o600)
     # Without the cache the configured one is revoked by now.
     assert "AADSTS50173" in sync(emulator).error
 
@@ -397,4 +404,146 @@ def test_a_cache_is_replaced_in_one_step(
     assert_complete(result, emulator)
     assert "No space left on device" in result.levels("WARNING")[0]
     assert cache.read_text() == before
-    assert list(cache.parent.iterdir()) == [cache]
+    assert sorted(cache.parent.iterdir()) == [cache, cache.with_name("tokens.json.lock")]
+
+
+def test_a_symbolic_link_to_the_cache_is_kept(start: Start, sync: Sync, cache: Path) -> None:
+    """The file may lie on a volume: what the link leads to is replaced, there already or not."""
+    volume = cache.with_name("volume")
+    volume.mkdir()
+    cache.symlink_to("volume/tokens")
+    emulator = start(revoke_old_refresh_tokens=True)
+    for _ in range(2):
+        assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+        assert cache.is_symlink()
+        assert sorted(path.name for path in volume.iterdir()) == ["tokens", "tokens.lock"]
+
+
+def put(cache: Path, refresh_token: str) -> None:
+    """Replace the token in the cache."""
+    stored = json.loads(cache.read_text())
+    cache.write_text(json.dumps({**stored, "refresh_token": refresh_token}))
+
+
+def test_a_refused_token_in_the_cache_gives_way_to_the_configured_one(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """The night's run is saved, a warning tells of it, and the next one needs no luck."""
+    emulator = start()
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    put(cache, "revoked")
+    emulator.reset_stats()
+    result = sync(emulator, token_cache_path=str(cache))
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line == (
+        "The refresh token in token_cache_path is not accepted (HTTP 400 invalid_grant "
+        "AADSTS70000). The configured one is, and replaces it."
+    )
+    assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
+    emulator.reset_stats()
+    again = sync(emulator, token_cache_path=str(cache))
+    assert again.levels("WARNING") == []
+    assert emulator.stats().by_place["token"] == {"200": 1}
+
+
+def test_both_tokens_refused_is_told_once(start: Start, sync: Sync, cache: Path) -> None:
+    """The reason is that of the newest token."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    put(cache, "malformed")
+    emulator.reset_stats()
+    result = sync(emulator, token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert "AADSTS70000" in result.error
+    assert result.levels("WARNING") == []
+    assert emulator.stats().by_place == {"token": {"400": 2}}
+
+
+def test_a_token_that_came_meanwhile_is_used(sync: Sync, cache: Path) -> None:
+    """A process without the lock has redeemed the token that was read, and stored its successor."""
+    late: list[str] = []
+
+    def clock() -> float:
+        if late:
+            cache.write_text(late.pop())
+        return time.time()
+
+    options = Options(customers=7, resellers=2, revoke_old_refresh_tokens=True)
+    with Emulator(options, clock=clock) as emulator:
+        assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+        old = cache.read_text()
+        assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+        new = cache.read_text()
+        cache.write_text(old)
+        emulator.reset_stats()
+        # The emulator looks at the clock when the request with the old token arrives.
+        late.append(new)
+        result = sync(emulator, token_cache_path=str(cache))
+        assert_complete(result, emulator)
+        assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
+        assert result.levels("WARNING") == []
+
+
+def test_a_process_that_hangs_on_the_cache_holds_nobody_up_for_ever(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """Two minutes, said while they last; then the run goes on, and does not wait again."""
+    emulator = start(Fault(place="resellers", times=1, expire_token=True))
+    with cache.with_name("tokens.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = sync(emulator, token_cache_path=str(cache))
+    assert_complete(result, emulator)
+    assert emulator.stats().tokens_issued == 2
+    assert 100 < sum(result.waits) < 121
+    (line,) = result.levels("WARNING")
+    assert line.startswith("Another process has held the lock of token_cache_path for 120 s")
+    assert "Waiting for another process that signs in (token_cache_path)" in result.log
+
+
+def test_a_file_system_without_locks_costs_no_run(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As some network file systems: the token is kept all the same, with a warning."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    emulator = start(revoke_old_refresh_tokens=True)
+    for _ in range(2):
+        result = sync(emulator, token_cache_path=str(cache))
+        assert_complete(result, emulator)
+        (line,) = result.levels("WARNING")
+        assert line.startswith("token_cache_path cannot be locked (No locks available): of two")
+
+
+def test_processes_that_share_a_cache_lock_nobody_out(start: Start, cache: Path) -> None:
+    """Each redeems what the other stored, though the service revokes a token that was used."""
+    emulator = start(customers=24, revoke_old_refresh_tokens=True, token_latency=0.02)
+    emulator.faults = [
+        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
+        for each in emulator.customers()
+    ]
+    config = cache.with_name("config.json")
+    settings = {"token_cache_path": str(cache), "max_concurrent_requests": 1}
+    config.write_text(json.dumps({**emulator.tap_config(), **settings}))
+    command = [sys.executable, "-m", "tap_partnercenter", "--config", str(config)]
+    taps = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for tap in taps:
+        stdout, stderr = tap.communicate(timeout=60)
+        assert tap.returncode == 0, stderr
+        assert " WARNING " not in stderr
+        assert_complete(Result(0, stdout, stderr), emulator)
+    # One for each process at its start, and one for each token that was revoked under way.
+    assert emulator.stats().by_place["token"] == {"200": 26}
