@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from tap_partnercenter.pagination import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Mapping, MutableMapping, Sequence
 
 #: Seconds after which an interrupted pass is not continued: its first pages have grown old.
 OLDEST = 24 * 3600
@@ -31,13 +31,13 @@ class Position:
         version: Version that the records of the pass carry: seconds since the epoch.
         partition: Reseller whose customers are being read, None in a stream without partitions.
         continuation: The next page of that partition, None for its first.
-        skipped: Customers that the pass had to leave out so far.
+        skipped: Customers that the pass had to leave out so far, by child stream.
     """
 
     version: int
     partition: str | None = None
     continuation: Continuation | None = None
-    skipped: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -91,7 +91,7 @@ class Checkpoint:
                 int(stored["version"]),
                 stored.get("partition"),
                 continuation,
-                int(stored["skipped"]),
+                self._skipped(stored["skipped"]),
             )
         except (
             TypeError,
@@ -109,7 +109,7 @@ class Checkpoint:
         stored: dict[str, Any] = {
             "scope": self._scope,
             "version": position.version,
-            "skipped": position.skipped,
+            "skipped": dict(position.skipped),
         }
         if position.partition is not None:
             stored["partition"] = position.partition
@@ -119,6 +119,13 @@ class Checkpoint:
             stored["headers"] = [list(pair) for pair in position.continuation.headers]
             stored["largest"] = position.continuation.largest
         self._bookmark[_KEY] = stored
+
+    @staticmethod
+    def _skipped(stored: Any) -> dict[str, int]:  # noqa: ANN401 - JSON
+        if isinstance(stored, int):
+            # As version 0.1.0 wrote it, when there was one child stream.
+            return {"customer_relationships": stored}
+        return {str(stream): int(count) for stream, count in stored.items()}
 
     def clear(self) -> None:
         """Forget the position: the stream is complete, or begins again."""

@@ -2,56 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from typing_extensions import override
-
-from tap_partnercenter.output import BlockWriter
+from tap_partnercenter.full_table import FullTable
 
 if TYPE_CHECKING:
-    from singer_sdk.singerlib.encoding.simple import Message
+    from collections.abc import Iterator
 
-    from tap_partnercenter.client import PartnerCenterStream
+    from tap_partnercenter.pages import Page
+    from tap_partnercenter.stream import PartnerCenterStream
     from tap_partnercenter.tap import TapPartnerCenter
 
 
-class NoWriter(BlockWriter):
-    """Takes messages and writes none: a test is about answers, and records are personal data."""
-
-    @override
-    def write_message(self, message: Message) -> None:
-        """Take a message."""
-
-    @override
-    def write_record(self, stream: str, record: dict[str, Any], version: int | None) -> None:
-        """Take a record."""
-
-
 def try_streams(tap: TapPartnerCenter) -> None:
-    """Ask for the first record of each selected stream, and say which of them answered.
+    """Read the first page of each selected stream, and say which of them answered.
+
+    Nothing is written: a test is about answers, and records are personal data.
 
     Raises:
         PartnerCenterError: If one does not.
     """
-    streams = cast("list[PartnerCenterStream]", [*tap.streams.values()])
-    selected = [stream for stream in streams if stream.selected]
-    for stream in streams:
-        stream.ABORT_AT_RECORD_COUNT = 1  # so that none reads ahead, for itself or for the next
-    for root in streams:
-        wanted = [stream for stream in selected if stream in {root, *root.descendent_streams}]
-        if root.parent_stream_type is None and wanted:
-            # A parent is read for its children, selected or not.
-            tap.run_sync_dry_run(1, streams={root: None, **dict.fromkeys(wanted)})
-            for stream in wanted:
-                tap.logger.info("%s: %s", stream.name, _outcome(stream, root))
+    for root in tap.root_streams:
+        for stream, outcome in _outcomes(root):
+            tap.logger.info("%s: %s", stream.name, outcome)
     tap.logger.info("All streams answered.")
 
 
-def _outcome(stream: PartnerCenterStream, root: PartnerCenterStream) -> str:
-    if stream.records_written:
-        return "answered."
-    if stream.skipped:
+def _outcomes(root: PartnerCenterStream) -> Iterator[tuple[PartnerCenterStream, str]]:
+    """Try a root stream, and each of its children for the first record."""
+    children = root.children.streams if isinstance(root, FullTable) else []
+    if not (root.selected or children):
+        return
+    page = root.first_page()
+    if root.selected:
+        yield root, _outcome(root, page)
+    for child in children:
+        if page is None or not page.records:
+            yield child, f"not tried, since there are no {root.name}."
+        else:
+            parent = root.post_process(page.records[0])
+            yield child, _outcome(child, child.source_of(parent["id"]).read())
+
+
+def _outcome(stream: PartnerCenterStream, page: Page | None) -> str:
+    if page is not None and page.refusal is not None:
         return "answered, and refused the one customer that was tried."
-    if stream is not root and not root.records_written:
-        return f"not tried, since there are no {root.name}."
-    return "answered, and has no record."
+    if page is None or not page.records:
+        return "answered, and has no record."
+    stream.post_process({**page.records[0], **page.context})
+    return "answered."

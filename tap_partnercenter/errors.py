@@ -213,7 +213,7 @@ RULES: tuple[Rule, ...] = (
         Outcome.SKIP,
         {403, 404},
         places=_CUSTOMER,
-        meaning="the service does not show this customer's relationships",
+        meaning="the service does not show the records of this customer",
         remedy="Look the customer up in Partner Center.",
     ),
     Rule(

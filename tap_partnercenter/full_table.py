@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
+from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
 from tap_partnercenter.checkpoint import Checkpoint, Position
-from tap_partnercenter.client import PartnerCenterStream
+from tap_partnercenter.children import Children, ChildStream
 from tap_partnercenter.errors import ExpiredCheckpoint
+from tap_partnercenter.passes import PassStream
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from singer_sdk.helpers.types import Context
+    from singer_sdk.helpers.types import Context, Record
 
     from tap_partnercenter.lookahead import LookAhead
     from tap_partnercenter.pages import Page, Pages
     from tap_partnercenter.pagination import Continuation
-    from tap_partnercenter.tap import TapPartnerCenter
+    from tap_partnercenter.sdk import PlainTap
 
 
 #: Records of later partitions that may wait for the earlier ones, some 15 to 30 MB.
 _RECORDS_AHEAD = 10_000
 
 
-class FullTable(PartnerCenterStream):
+class FullTable(PassStream):
     """A root stream: a pass over all of its partitions, page by page, with a checkpoint a page.
 
     The pass has a version, which an interrupted and resumed pass keeps, and which is activated only
-    where the pass was read in one go. Children belong to the
-    pass: a page is behind the checkpoint when its children are written too.
+    where the pass was read in one go. Children belong to the pass: a page is behind the checkpoint
+    when its children are written too.
     """
 
-    def __init__(self, tap: TapPartnerCenter) -> None:
+    def __init_subclass__(cls) -> None:
+        """Refuse a replication key.
+
+        Raises:
+            TypeError: A run would emit what changed, and its version delete all the rest.
+        """
+        super().__init_subclass__()
+        if cls.__dict__.get("replication_key"):
+            message = f"{cls.__name__} has a replication key: a full table has none."
+            raise TypeError(message)
+
+    def __init__(self, tap: PlainTap) -> None:
         """Make the stream of a tap."""
         super().__init__(tap)
         self._version: int | None = None
         self._on_last_page = False
         #: The first partition that this run reads; an earlier run read those before it.
         self._first = 0
+        #: Records of the page that are written, and whose children are not yet.
+        self._parents: list[str] = []
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
@@ -59,9 +74,6 @@ class FullTable(PartnerCenterStream):
             for earlier in self._contexts[: self._place(context) + 1]:
                 yield from self._walk(earlier)
 
-    def after_records(self) -> None:
-        """Do what follows the records of a page once they are written, before the checkpoint."""
-
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
         """End the pass. The tap calls this after a root stream that was read to its end."""
@@ -71,51 +83,79 @@ class FullTable(PartnerCenterStream):
             stream.end_pass(version)
         super().finalize_state_progress_markers(state)
 
-    def begin_early(self) -> None:
-        """Begin to read ahead while an earlier stream comes to its end.
-
-        What cannot be read is told when this stream's turn comes.
-        """
-        if self.ABORT_AT_RECORD_COUNT is not None:
-            return  # a test asks for nothing in advance
+    @override
+    def prepare(self) -> None:
         if self._version is None:
             self._begin(self._checkpoint.position(self.run.clock.now()))
         self._ahead.begin()
+
+    # Children
+
+    @cached_property
+    def children(self) -> Children:
+        """The selected child streams."""
+        streams = cast("list[ChildStream]", self.child_streams)
+        selected = [stream for stream in streams if stream.selected]
+        # An answer is small; a slow one must not keep the threads from those behind it.
+        held = 8 * self.run.settings.max_concurrent_requests
+        return Children(selected, self, partial(self.look_ahead, held=held))
+
+    @override
+    def generate_child_contexts(
+        self,
+        record: Record,
+        context: Context | None,
+    ) -> Iterable[Context]:
+        # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
+        # lines and a growing STATE for each customer. A customer that a stream map filters out
+        # has no children; where a map drops the whole table, they are wanted without it.
+        if self.children.streams and (
+            self.untouched
+            or isinstance(self.stream_maps[0], RemoveRecordTransform)
+            or self.passes_map(record)
+        ):
+            self._parents.append(record["id"])
+        return ()
+
+    def coming_ids(self) -> list[str] | None:
+        """Return the ids on the next page as soon as it is there, None before."""
+        page = self._ahead.peek()
+        # A stream map may filter customers out, which shows only when they are emitted.
+        if page is None or not isinstance(self.stream_maps[0], SameRecordTransform):
+            return None
+        ids: list[Any] = [record.get("id") for record in page.records]
+        # An id of another kind becomes text, or ends the run, when its record is emitted.
+        return ids if all(isinstance(identity, str) for identity in ids) else None
+
+    def all_begun(self) -> None:
+        """Have the next root stream read ahead, if nothing of this one is left to begin."""
+        if self._on_last_page and self.follower is not None:
+            self.follower.prepare()
+
+    # The pass
 
     def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
         self.run.report.reading(self.name, self._share(context))
         held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
-            records, following = page.records, page.following
             if page.again:
                 for stream in self._pass_streams:
                     stream.held = held[stream]
             self.note_page(page)
-            self._on_last_page = following is None and context == self._contexts[-1]
-            # Children come first: they begin the next stream when all of them are begun.
-            if not any(child.selected for child in self.child_streams):
-                self.begin_next()
-            # A test ends the stream after a few records; what follows those must be tried too.
-            size = self.ABORT_AT_RECORD_COUNT or len(records) or 1
-            for first in range(0, len(records), size):
-                yield from records[first : first + size]
-                self.after_records()
-                share = self._share(context)
-                for stream in self._pass_streams:
-                    self.run.report.emitted(stream.name, stream.records_written, share)
-            self._save(context, following)
-
-    def begin_next(self) -> None:
-        """Have the next stream read ahead, if the threads run out of work for this one."""
-        if not self._on_last_page:
-            return
-        streams = iter(self._partner_tap.streams.values())
-        # Up to this one; what is left comes after it.
-        any(stream is self for stream in streams)
-        for stream in streams:
-            if isinstance(stream, FullTable) and stream.selected:
-                stream.begin_early()
-                return
+            self._on_last_page = page.following is None and context == self._contexts[-1]
+            # Children come first: they say when all of them are begun.
+            if not self.children.streams:
+                self.all_begun()
+            # Not in `post_process`: its context is the one that the SDK asked for, which is another
+            # than the one that is read when an expired checkpoint leads back.
+            for record in page.records:
+                yield {**record, **page.context}
+            parents, self._parents = self._parents, []
+            self.children.sync(parents)
+            share = self._share(context)
+            for stream in self._pass_streams:
+                self.run.report.emitted(stream.name, stream.records_written, share)
+            self._save(context, page.following)
 
     def _share(self, context: Context | None) -> str:
         """Tell how much of the stream is read: known are the partitions, but not their sizes."""
@@ -132,10 +172,9 @@ class FullTable(PartnerCenterStream):
         return {_partition(context): place for place, context in enumerate(self._contexts)}
 
     @cached_property
-    def _pass_streams(self) -> list[PartnerCenterStream]:
+    def _pass_streams(self) -> list[PassStream]:
         """The streams whose tables the pass fills: this one and its children, where selected."""
-        streams = [self, *cast("list[PartnerCenterStream]", self.child_streams)]
-        return [stream for stream in streams if stream.selected]
+        return [*([self] if self.selected else []), *self.children.streams]
 
     @cached_property
     def _contexts(self) -> list[Context | None]:
@@ -193,36 +232,24 @@ class FullTable(PartnerCenterStream):
             held=2 if len(partitions) == 1 else room,
         )
         for stream in self._pass_streams:
-            # Only children are skipped; the table of the parent is whole.
-            stream.skipped = position.skipped if position and stream is not self else 0
-            stream.resumed = position is not None
-            stream.held = 0
-            if stream.skipped:
-                self.logger.warning(
-                    "%s: the interrupted run skipped %d customers, whose rows are missing too",
-                    stream.name,
-                    stream.skipped,
-                )
-            if self.run.settings.delete_vanished:
-                stream.use_version(version)
+            skipped = position.skipped.get(stream.name, 0) if position else 0
+            stream.begin_pass(version, resumed=position is not None, skipped=skipped)
         return version
 
     def _save(self, context: Context | None, following: Continuation | None) -> None:
         """Move the checkpoint behind a page whose records and children are written."""
-        if self.ABORT_AT_RECORD_COUNT is not None:
-            return  # a test is no pass
         if following is None:
             later = self._place(context) + 1
             if later == len(self._contexts):
                 return  # the end of the pass clears the checkpoint
             context = self._contexts[later]
-        skipped = sum(stream.skipped for stream in self._pass_streams)
+        skipped = {s.name: s.skipped for s in self.children.streams if s.skipped}
         assert self._version is not None  # noqa: S101 - `_walk` runs within a pass
         self._checkpoint.save(Position(self._version, _partition(context), following, skipped))
         self.write_state()
 
 
-def _selection(stream: PartnerCenterStream) -> list[str]:
+def _selection(stream: PassStream) -> list[str]:
     """List the fields of a stream that are selected."""
     return sorted(".".join(field) for field, selected in stream.mask.items() if selected)
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tap_partnercenter.errors import RefusedContinuation
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from singer_sdk.helpers.types import Context
-
-    from tap_partnercenter.client import PartnerCenterStream
-    from tap_partnercenter.pagination import Continuation
+    from tap_partnercenter.client import Client, Collection
+    from tap_partnercenter.errors import SkippedCustomer
+    from tap_partnercenter.pagination import Continuation, LinkPaginator
 
 
 class Page(NamedTuple):
@@ -22,15 +21,19 @@ class Page(NamedTuple):
     Attributes:
         records: As the service sent them, those of this shard, perhaps none.
         following: Where the next page is, None after the last.
+        context: Partition or customer of the records: fields to add to each of them.
         broken: The path of each field whose characters had to be repaired.
         again: Whether this is the first page for a second time: what came before it comes again.
             The pass goes on with its version, which thus holds the rows of both readings.
+        refusal: Why the service does not show this customer's records, None where it does.
     """
 
     records: list[dict[str, Any]]
     following: Continuation | None
+    context: Mapping[str, str]
     broken: Sequence[str] = ()
     again: bool = False
+    refusal: SkippedCustomer | None = None
 
 
 class Pages:
@@ -42,15 +45,17 @@ class Pages:
 
     def __init__(
         self,
-        stream: PartnerCenterStream,
-        context: Context | None,
+        client: Client,
+        collection: Collection,
+        paginate: Callable[[Continuation | None], LinkPaginator],
         start: Continuation | None,
     ) -> None:
         """Begin with the first page, or where an earlier run stopped."""
-        self._stream = stream
-        self._context = context
+        self._client = client
+        self._collection = collection
+        self._paginate = paginate
         self._start = start
-        self._paginator = stream.get_new_paginator(start)
+        self._paginator = paginate(start)
         self._ended = False
         self._again = False
 
@@ -60,7 +65,7 @@ class Pages:
         return self._ended or self._paginator.finished
 
     def read(self) -> Page:
-        """Read the next page.
+        """Read the next page. Runs in any thread.
 
         Raises:
             PartnerCenterError: If it cannot be had.
@@ -70,20 +75,21 @@ class Pages:
         except RefusedContinuation:
             if self._at_end():
                 self._ended = True
-                return Page([], None)
+                return Page([], None, self._collection.context)
             if self._again:
                 raise
         self._again = True
         self._start = None
-        self._paginator = self._stream.get_new_paginator()
+        self._paginator = self._paginate(None)
         return self._read()._replace(again=True)
 
     def _read(self) -> Page:
-        paginator = self._paginator
+        paginator, collection = self._paginator, self._collection
         resumed = self._start is not None and paginator.count == 0
-        answer = self._stream.read_page(self._context, paginator, resumed=resumed)
+        answer = self._client.read(collection, paginator, resumed=resumed)
+        records = collection.own(answer.items, self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
-        return Page(self._stream.own(answer.items), following, answer.broken)
+        return Page(records, following, collection.context, answer.broken)
 
     def _at_end(self) -> bool:
         """Judge a refused continuation by the page before it."""
@@ -91,7 +97,7 @@ class Pages:
         refused = paginator.current_value
         if refused is None or not refused.has_token:
             return False
-        asked = self._stream.get_url_params(self._context, None).get("size")
+        asked = self._collection.params.get("size")
         if paginator.count == 1 and self._start is None:
             return asked is not None and paginator.rows < asked and self._is_whole(paginator.rows)
         return paginator.behind_short_page(asked)
@@ -101,15 +107,10 @@ class Pages:
 
         If the service had capped it, or if its token had expired, the halves would hold more.
         """
-        paginator = self._stream.get_new_paginator()
+        paginator = self._paginate(None)
         found = 0
         with suppress(RefusedContinuation):
             while not paginator.finished and found <= rows:
-                self._stream.read_page(
-                    self._context,
-                    paginator,
-                    resumed=False,
-                    page_size=max(1, rows // 2),
-                )
+                self._client.read(self._collection, paginator, page_size=max(1, rows // 2))
                 found += paginator.rows
         return found == rows

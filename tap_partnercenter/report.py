@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 if TYPE_CHECKING:
-    import logging
-
     from tap_partnercenter.clock import Clock
 
 #: Seconds between two lines of progress.
@@ -57,9 +56,11 @@ class Report:
         self._waited = 0.0
         self._waiting = 0
         self._waiting_since = 0.0
+        #: Whether the summary was given.
+        self._ended = False
         self._signs: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
-        self._skipped_named: list[str] = []
+        self._skipped_named: defaultdict[str, list[str]] = defaultdict(list)
         self._odd: dict[Oddity, Counter[str]] = {oddity: Counter() for oddity in Oddity}
 
     def requested(self) -> None:
@@ -80,7 +81,7 @@ class Report:
             if reason is None or now - self._told_of_failure < INTERVAL:
                 return
             self._told_of_failure = now
-        self._logger.info("Retrying for up to %.0f s: %s", patience, reason)
+        self._say(logging.INFO, "Retrying for up to %.0f s: %s", patience, reason)
 
     def sign(self, reason: str, remedy: str) -> None:
         """Count a refusal that passes, and warn of the first of its kind."""
@@ -88,7 +89,8 @@ class Report:
             self._signs[reason] += 1
             first = self._signs[reason] == 1
         if first:
-            self._logger.warning("%s. A new token may pass for now. %s", reason, remedy)
+            message = "%s. A new token may pass for now. %s"
+            self._say(logging.WARNING, message, reason, remedy)
 
     def wait(self, seconds: float) -> None:
         """Hold a request back, and count the time for which that was so.
@@ -119,7 +121,8 @@ class Report:
             if now - self._warned_of_throttling < INTERVAL:
                 return
             self._warned_of_throttling = now
-        self._logger.info("The service throttles (HTTP 429): no request for %.0f s", seconds)
+        message = "The service throttles (HTTP 429): no request for %.0f s"
+        self._say(logging.INFO, message, seconds)
 
     def reading(self, stream: str, share: str) -> None:
         """Note what is being read, in the words of :meth:`emitted`."""
@@ -152,15 +155,21 @@ class Report:
             if now - self._spoke < INTERVAL:
                 return
             self._spoke = now
-        self._logger.info("%s: %s", self._at, self._totals())
+        self._say(logging.INFO, "%s: %s", self._at, self._totals())
+
+    def _say(self, level: int, message: str, *arguments: object) -> None:
+        """Log from any thread, but not behind the summary: threads may outlive the run."""
+        with self._lock:
+            if not self._ended:
+                self._logger.log(level, message, *arguments)
 
     def skipped(self, stream: str, customer: str, reason: str) -> None:
         """Count a customer that was left out."""
         with self._lock:
             self._skipped[stream] += 1
             self._logger.debug("%s: skipped %s: %s", stream, customer, reason)
-            if len(self._skipped_named) < MOST_CUSTOMERS_NAMED:
-                self._skipped_named.append(f"{customer} ({reason})")
+            if self._skipped[stream] <= MOST_CUSTOMERS_NAMED:
+                self._skipped_named[stream].append(f"{customer} ({reason})")
 
     def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
         """Count an odd field. Its name is the service's: it may be anything."""
@@ -177,15 +186,18 @@ class Report:
 
     def summary(self, outcome: str) -> None:
         """Say what the run did, and what an operator should look at."""
+        with self._lock:
+            self._ended = True
         self._bar.close()
         self._logger.info("%s: %s", outcome, self._totals())
-        if skipped := self._skipped.total():
-            more = "" if skipped <= len(self._skipped_named) else ", …"
+        for stream, skipped in self._skipped.items():
+            named = self._skipped_named[stream]
             self._logger.warning(
-                "%d customers skipped, their relationships are missing: %s%s",
+                "%s: %d customers skipped, their records are missing: %s%s",
+                stream,
                 skipped,
-                ", ".join(self._skipped_named),
-                more,
+                ", ".join(named),
+                "" if skipped == len(named) else ", …",
             )
         for reason, count in self._signs.items():
             self._logger.warning("%d requests were refused at first: %s", count, reason)

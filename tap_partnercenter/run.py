@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tap_partnercenter.auth import TokenAuthenticator
+from tap_partnercenter.client import Client
 from tap_partnercenter.lookahead import Pool
 from tap_partnercenter.pacing import Gate
 from tap_partnercenter.report import Report
@@ -55,7 +56,6 @@ class Run:
     Attributes:
         settings: As the operator set them.
         correlation_id: By which Microsoft support finds all requests of the run.
-        headers: Headers of every request to the API ("Partner Center REST headers").
     """
 
     def __init__(self, settings: Settings, *, clock: Clock, logger: logging.Logger) -> None:
@@ -63,7 +63,8 @@ class Run:
         self.settings = settings
         self.clock = clock
         self.correlation_id = str(uuid.uuid4())
-        self.headers = {
+        # Headers of every request to the API ("Partner Center REST headers").
+        headers = {
             "Accept": "application/json",
             "MS-CorrelationId": self.correlation_id,
             "MS-PartnerCenter-Application": f"tap-partnercenter/{TAP_VERSION}",
@@ -92,6 +93,17 @@ class Run:
             patience=self.patience,
             clock=clock,
             logger=logger,
+        )
+        self.client = Client(
+            settings,
+            headers,
+            authenticator=self.authenticator,
+            clock=clock,
+            gate=self.gate,
+            logger=logger,
+            patience=self.patience,
+            report=self.report,
+            transport=self.transport,
         )
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ import logging
 from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.exceptions import MapExpressionError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import RecordMessage
 
     from tap_partnercenter.output import BlockWriter
+    from tap_partnercenter.run import Run
 
 
 class _QuietCounter(metrics.Counter):
@@ -79,6 +80,13 @@ class PlainTap(Tap):
         super().__init_subclass__()
         cls.append_builtin_config(cls.config_jsonschema)
 
+    message_writer: BlockWriter
+
+    @property
+    @abstractmethod
+    def run(self) -> Run:
+        """The objects that live for one run."""
+
     @abstractmethod
     def end_by_signal(self, number: int) -> None:
         """End the run.
@@ -130,10 +138,10 @@ class PlainStream(RESTStream[Any]):
     that an interrupted run leaves a table half empty.
     """
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: PlainTap) -> None:
         """Make the stream of a tap."""
         super().__init__(tap)
-        self._writer = cast("BlockWriter", tap.message_writer)
+        self._writer = tap.message_writer
         self._schema_sent = False
         self._counter = _QuietCounter(metrics.Metric.RECORD_COUNT, {metrics.Tag.STREAM: self.name})
         self._timer = _QuietTimer(metrics.Metric.SYNC_DURATION, {metrics.Tag.STREAM: self.name})

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
-from tap_partnercenter.connection import NoWriter, try_streams
+from tap_partnercenter.connection import try_streams
 from tap_partnercenter.environment import environment_problems, unknown_variables
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.output import BlockWriter, OutputError, check_output, printing
@@ -34,12 +34,7 @@ from tap_partnercenter.settings import (
     unknown_settings,
 )
 from tap_partnercenter.stream_maps import checked_mapper, shape_problems
-from tap_partnercenter.streams import (
-    CustomerRelationships,
-    Customers,
-    IndirectResellers,
-    ResellerCustomers,
-)
+from tap_partnercenter.streams import STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +42,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.capabilities import CapabilitiesEnum
     from singer_sdk.singerlib import Catalog
 
-    from tap_partnercenter.client import PartnerCenterStream
+    from tap_partnercenter.stream import PartnerCenterStream
 
 
 class TapPartnerCenter(PlainTap):
@@ -109,12 +104,7 @@ class TapPartnerCenter(PlainTap):
 
     @override
     def discover_streams(self) -> Sequence[PartnerCenterStream]:
-        return [
-            Customers(self),
-            CustomerRelationships(self),
-            IndirectResellers(self),
-            ResellerCustomers(self),
-        ]
+        return [stream(self) for stream in STREAMS]
 
     @cached_property
     @override
@@ -125,6 +115,12 @@ class TapPartnerCenter(PlainTap):
     @override
     def setup_mapper(self) -> None:
         self.mapper = checked_mapper(self.config, self.catalog, self.streams, self.logger)
+
+    @property
+    def root_streams(self) -> list[PartnerCenterStream]:
+        """The streams that are not read as children of another, in their order."""
+        streams = cast("Iterable[PartnerCenterStream]", self.streams.values())
+        return [stream for stream in streams if stream.parent_stream_type is None]
 
     @cached_property
     def run(self) -> Run:
@@ -244,12 +240,7 @@ class TapPartnerCenter(PlainTap):
             with cls._running(config, catalog=catalog) as tap:
                 tap.write_schemas()
         else:
-            with cls._running(
-                config,
-                testing=True,
-                catalog=catalog,
-                message_writer=NoWriter(),
-            ) as tap:
+            with cls._running(config, testing=True, catalog=catalog) as tap:
                 try_streams(tap)
         ctx.exit()
 

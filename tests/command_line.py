@@ -98,13 +98,14 @@ class Result:
         return line
 
 
-def run_tap(
+def run_tap(  # noqa: PLR0913 - the files and ends of a process
     *arguments: str,
     config: dict[str, Any] | None = None,
     state: dict[str, Any] | None = None,
     catalog: dict[str, Any] | None = None,
     clock: type[Clock] = QuickClock,
     target: io.BytesIO | None = None,
+    tap: type[TapPartnerCenter] = TapPartnerCenter,
 ) -> Result:
     """Run `tap-partnercenter` with arguments and files, as a shell would.
 
@@ -135,7 +136,7 @@ def run_tap(
                 options += [f"--{name}", str(path)]
         exit_code = 0
         try:
-            TapPartnerCenter.cli(args=[*options, *arguments])
+            tap.cli(args=[*options, *arguments])
         except SystemExit as ending:
             exit_code = int(ending.code or 0)
         finally:
@@ -147,9 +148,9 @@ def run_tap(
     return Result(exit_code, stdout.read(), stderr.getvalue(), waits)
 
 
-def catalog_of(*selected: str) -> dict[str, Any]:
+def catalog_of(*selected: str, tap: type[TapPartnerCenter] = TapPartnerCenter) -> dict[str, Any]:
     """The discovered catalog with only some streams selected."""
-    catalog: dict[str, Any] = json.loads(run_tap("--discover", config={}).stdout)
+    catalog: dict[str, Any] = json.loads(run_tap("--discover", config={}, tap=tap).stdout)
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
             if not entry["breadcrumb"]:

@@ -11,18 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tap_partnercenter import streams
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
-from tap_partnercenter.streams import (
-    CustomerRelationships,
-    Customers,
-    IndirectResellers,
-    ResellerCustomers,
-)
 from tests.command_line import run_tap
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-STREAMS: list[Any] = [Customers, ResellerCustomers, CustomerRelationships, IndirectResellers]
+# The SDK declares a name for instances alone.
+STREAMS: list[Any] = [*streams.STREAMS]
 
 
 def settings_table() -> str:

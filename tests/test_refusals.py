@@ -340,7 +340,7 @@ def test_a_lost_customer_is_skipped_and_named(
     assert result.keys("customers", "id") == held(emulator)["customers"]
     (line,) = result.levels("WARNING")
     assert line.startswith(
-        f"1 customers skipped, their relationships are missing: {lost} ({reason}",
+        f"customer_relationships: 1 customers skipped, their records are missing: {lost} ({reason}",
     )
     assert "1 customers skipped" in result.log[-2]
     assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
@@ -393,7 +393,7 @@ def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> 
     result = sync(emulator, max_skipped_customers=200, max_concurrent_requests=1)
     assert result.exit_code == 0
     (line,) = result.levels("WARNING")
-    assert line.startswith("129 customers skipped")
+    assert line.startswith("customer_relationships: 129 customers skipped")
     assert line.count("20002") == 100
     assert line.endswith(", …")
 

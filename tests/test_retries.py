@@ -53,8 +53,16 @@ PASSING: dict[str, dict[str, Any]] = {
 # Retry
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("fault", PASSING)
+@pytest.mark.parametrize(
+    ("fault", "place"),
+    [
+        (fault, place)
+        for fault in PASSING
+        for place in PLACES
+        # Of one customer, no content is an answer: there are no relationships.
+        if not (place == "relationships" and PASSING[fault].get("empty_body"))
+    ],
+)
 def test_a_passing_fault_leaves_no_trace_in_the_messages(
     fault: str,
     place: Place,

@@ -13,9 +13,9 @@ from singer_sdk import Stream
 from singer_sdk.helpers.conform import TypeConformanceLevel
 
 from partnercenter_emulator import Emulator, Fault, Fixture
+from tap_partnercenter.partitions import PerReseller
 from tap_partnercenter.records import Shape
 from tap_partnercenter.sdk import PlainStream
-from tap_partnercenter.streams import ResellerCustomers
 from tests.command_line import catalog_of, run_tap
 
 if TYPE_CHECKING:
@@ -112,9 +112,9 @@ def test_a_page_costs_the_same_with_ten_times_the_resellers(
             compared += 1
             return super().__eq__(other)
 
-    named = vars(ResellerCustomers)["partitions"].fget
+    named = vars(PerReseller)["partitions"].fget
     partitions = property(lambda stream: [Counting(context) for context in named(stream)])
-    monkeypatch.setattr(ResellerCustomers, "partitions", partitions)
+    monkeypatch.setattr(PerReseller, "partitions", partitions)
     catalog = catalog_of("reseller_customers")
     result = sync(start(customers=20, resellers=resellers), catalog=catalog)
     assert result.exit_code == 0

@@ -1,0 +1,218 @@
+"""Children of a page of parents: any number of streams, read ahead together, in one order.
+
+The order is that of the output: page, then child stream, then parent. One queue holds what is to be
+read, in that order; one look-ahead takes from it, and goes on with the next page of parents as soon
+as that page is there. What comes back carries its parent's id, so that nothing is paired by place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from typing_extensions import override
+
+from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
+from tap_partnercenter.pages import Page, Pages
+from tap_partnercenter.passes import PassStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_partnercenter.lookahead import LookAhead, Source
+    from tap_partnercenter.sdk import PlainTap
+
+#: Refused customers in a row, from the first one on, that are no accident.
+SYSTEMATIC = 10
+
+#: What may stand in a path. Dots are left out: `..` would make another request of it.
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class ChildStream(PassStream):
+    """A collection below each customer: at least one request for each of them.
+
+    A subclass is a declaration, like any stream; its path names the member of `parent_key`.
+    """
+
+    #: The field that names the customer, added to each record.
+    parent_key: ClassVar[str] = "customer_id"
+    place = Place.CUSTOMER
+    next_place = Place.CUSTOMER_NEXT
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a parent that is a child itself.
+
+        Raises:
+            TypeError: It would take a request for each record of that child.
+        """
+        super().__init_subclass__()
+        parent = cls.parent_stream_type
+        if parent is not None and issubclass(parent, ChildStream):
+            message = f"{cls.__name__} is a child of a child, which is not supported."
+            raise TypeError(message)
+
+    def __init__(self, tap: PlainTap) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        self._family: Children | None = None
+        #: Whether the service has answered for any customer.
+        self._answered = False
+        #: Customers that the service has refused in this run; `skipped` counts the whole pass.
+        self._refused = 0
+        self._last_refusal: SkippedCustomer | None = None
+
+    def join(self, family: Children) -> None:
+        """Read together with the other children of the parent."""
+        self._family = family
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        """Read the records of the next customers, as many as the context says."""
+        assert self._family is not None  # noqa: S101 - only the family calls `sync`
+        for _ in range((context or {})["customers"]):
+            held = self.held
+            for page in self._family.take():
+                if page.refusal is not None:
+                    self._skip(page.context[self.parent_key], page.refusal)
+                    continue
+                self._answered = True
+                if page.again:
+                    self.held = held
+                self.note_page(page)
+                for record in page.records:
+                    yield {**record, **page.context}
+            self.run.report.emitted(self.name, self.records_written)
+
+    def source_of(self, customer_id: str) -> Source[Page]:
+        """Return a reader of the records of one customer."""
+        context = {self.parent_key: customer_id}
+        safe = _SAFE_ID.fullmatch(customer_id)
+        return _ChildPages(context, self.pages(context) if safe else None)
+
+    @override
+    def gap(self) -> str | None:
+        if self._family is not None and self._family.parent.shrunk:
+            return f"{self._family.parent.name} held too few rows"
+        return super().gap()
+
+    @override
+    def end_pass(self, version: int) -> None:
+        if self._refused > 1 and not self._answered and not self.resumed:
+            self._fail("the service refused every customer")
+        super().end_pass(version)
+
+    def _skip(self, customer_id: str, refusal: SkippedCustomer) -> None:
+        """Leave a customer out, unless there is a system in the refusals.
+
+        Raises:
+            PartnerCenterError: If there is.
+        """
+        self.skipped += 1
+        self._refused += 1
+        self._last_refusal = refusal
+        named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
+        self.run.report.skipped(self.name, named, refusal.reason)
+        if self._refused >= SYSTEMATIC and not self._answered:
+            self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
+        most = self.run.settings.max_skipped_customers
+        if self.skipped > most:
+            self._fail(f"{self.skipped} customers refused, max_skipped_customers allows {most}")
+
+    def _fail(self, why: str) -> None:
+        message = f"{self.name}: {why}. The last: {self._last_refusal}"
+        raise PartnerCenterError(message)
+
+
+class _ChildPages:
+    """Reads the records of one customer. A refusal is a page, too: the run goes on behind it."""
+
+    def __init__(self, context: dict[str, str], pages: Pages | None) -> None:
+        """Read `pages`; without them the customer's id cannot stand in an address."""
+        self._context = context
+        self._pages = pages
+        self._refused = False
+
+    @property
+    def finished(self) -> bool:
+        return self._refused or (self._pages is not None and self._pages.finished)
+
+    def read(self) -> Page:
+        if self._pages is None:
+            reason = "its id cannot stand in an address"
+            return self._refuse(SkippedCustomer(reason, Rule(Outcome.SKIP), reason))
+        try:
+            return self._pages.read()
+        except SkippedCustomer as refusal:
+            return self._refuse(refusal)
+
+    def _refuse(self, refusal: SkippedCustomer) -> Page:
+        self._refused = True
+        return Page([], None, self._context, refusal=refusal)
+
+
+class Parent(Protocol):
+    """What children need of the stream of their parents."""
+
+    name: str
+    shrunk: bool
+
+    def coming_ids(self) -> Sequence[str] | None:
+        """Return the ids on the next page as soon as it is there, None before."""
+
+    def all_begun(self) -> None:
+        """Take note that nothing of what is there is left to begin."""
+
+
+class Children:
+    """The selected child streams of one parent stream."""
+
+    def __init__(
+        self,
+        streams: Sequence[ChildStream],
+        parent: Parent,
+        look_ahead: Callable[[Callable[[], Source[Page] | None]], LookAhead[Page]],
+    ) -> None:
+        """Prepare; nothing is read before the first :meth:`sync`."""
+        self.streams = streams
+        self.parent = parent
+        self._ahead = look_ahead(self._next)
+        #: What nobody has begun to read, in the order of the output.
+        self._queue: deque[tuple[ChildStream, str]] = deque()
+        #: Whether the children of the next page are in the queue, or begun, before their turn.
+        self._foreseen = False
+        for stream in streams:
+            stream.join(self)
+
+    def sync(self, customer_ids: Sequence[str]) -> None:
+        """Emit the children of a page of customers, whose own records are written."""
+        if not self._foreseen:
+            self._put(customer_ids)
+        self._foreseen = False
+        if customer_ids:
+            for stream in self.streams:
+                stream.sync({"customers": len(customer_ids)})
+
+    def take(self) -> Iterator[Page]:
+        """Yield the pages of the next customer."""
+        return self._ahead.take()
+
+    def _put(self, customer_ids: Sequence[str]) -> None:
+        for stream in self.streams:
+            self._queue.extend((stream, customer_id) for customer_id in customer_ids)
+
+    def _next(self) -> Source[Page] | None:
+        """Begin with the next customer: of this page, or of the one that is read ahead."""
+        if not self._queue and not self._foreseen:
+            coming = self.parent.coming_ids()
+            if coming is not None:
+                self._foreseen = True
+                self._put(coming)
+        if not self._queue:
+            self.parent.all_begun()
+            return None
+        stream, customer_id = self._queue.popleft()
+        return stream.source_of(customer_id)

@@ -1,0 +1,121 @@
+"""A table with one partition for each indirect reseller: which ones there are, and their filter."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_partnercenter.errors import PartnerCenterError, Place
+from tap_partnercenter.full_table import FullTable
+from tap_partnercenter.names import meant
+from tap_partnercenter.settings import GUID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from singer_sdk.helpers.types import Context, Record
+
+    from tap_partnercenter.pages import Page
+    from tap_partnercenter.sdk import PlainTap
+
+#: Entries of reseller_ids that are warned of.
+_WARNED_OF = 5
+
+
+class ResellerTable(FullTable):
+    """A table of resellers, which says what reseller_ids names and the service does not."""
+
+    place = Place.RESELLERS
+
+    def __init__(self, tap: PlainTap) -> None:
+        """Make the stream of a tap."""
+        super().__init__(tap)
+        #: The ids that the service named in this run.
+        self._named: set[str] = set()
+
+    @override
+    def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:
+        record = super().post_process(row, context)
+        self._named.add(record["id"].lower())
+        return record
+
+    @override
+    def end_pass(self, version: int) -> None:
+        settings = self.run.settings
+        wanted = filter(settings.shard.takes, settings.reseller_ids)
+        missing = [reseller_id for reseller_id in wanted if reseller_id not in self._named]
+        # The first pages of a resumed pass were read by an earlier run.
+        for reseller_id in [] if self.resumed else missing[:_WARNED_OF]:
+            self.logger.warning(
+                "%s: the service names no reseller %s, as reseller_ids does%s",
+                self.name,
+                reseller_id,
+                meant(reseller_id, self._named),
+            )
+        super().end_pass(version)
+
+
+class PerReseller(FullTable):
+    """Customers, filtered by the indirect reseller that serves them: a partition for each."""
+
+    #: The stream that lists the resellers.
+    resellers: type[ResellerTable]
+
+    @property
+    @override
+    def partitions(self) -> list[dict[str, str]]:
+        return [{"reseller_id": reseller_id} for reseller_id in self._reseller_ids]
+
+    @cached_property
+    def _reseller_ids(self) -> tuple[str, ...]:
+        """The configured ids, or those of all resellers the API names: this shard's of them."""
+        settings = self.run.settings
+        ids = tuple(filter(settings.shard.takes, settings.reseller_ids))
+        if not settings.reseller_ids:
+            resellers = self.sibling(self.resellers).request_records(None)
+            ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
+        if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
+            # The filter matches beginnings: anything but a whole id would match other resellers.
+            message = (
+                f"{self.name}: the service named a reseller whose id is no GUID. Set reseller_ids."
+            )
+            raise PartnerCenterError(message)
+        if not ids:
+            self.logger.info("%s: there is no indirect reseller to read", self.name)
+        return ids
+
+    @override
+    def prepare(self) -> None:
+        # To find out which partitions there are is a request of its own, and fails in its own turn.
+        if self.run.settings.reseller_ids and self.partitions:
+            super().prepare()
+
+    @override
+    def first_page(self) -> Page | None:
+        return self.pages(self.partitions[0]).read() if self.partitions else None
+
+    @override
+    def gap(self) -> str | None:
+        # Rows of other resellers are there still: they were not asked for, or not named.
+        if self.run.settings.reseller_ids or not self._reseller_ids:
+            return "not all resellers were read"
+        return super().gap()
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        # Without partitions the SDK asks once for all; here that would mean all customers.
+        return super().get_records(context) if context else iter(())
+
+    @override
+    def get_url_params(self, context: Context | None, next_page_token: object) -> dict[str, Any]:
+        # Compact, so that no blank needs encoding, of which there are two ways.
+        field = {
+            "Field": "IndirectReseller",
+            "Value": (context or {})["reseller_id"],
+            "Operator": "starts_with",
+        }
+        query = super().get_url_params(context, next_page_token)
+        return {**query, "filter": json.dumps(field, separators=(",", ":"))}
