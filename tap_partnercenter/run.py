@@ -66,6 +66,7 @@ class Run:
         # Headers of every request to the API ("Partner Center REST headers").
         headers = {
             "Accept": "application/json",
+            "Accept-Encoding": "gzip",
             "MS-CorrelationId": self.correlation_id,
             "MS-PartnerCenter-Application": f"tap-partnercenter/{TAP_VERSION}",
             "User-Agent": settings.user_agent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import logging
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -155,18 +156,46 @@ def read_body(answer: Answer) -> bytes:
 
     Raises:
         TryAgain: If the connection, or the time, ends before the body does.
-        UnreadableBody: If it is too large.
+        UnreadableBody: If it is too large, or cannot be decompressed.
     """
+    # urllib3 does not notice that the end is missing: half an answer could pass for an empty one.
+    packed = answer.headers.get("Content-Encoding") == "gzip"
     blocks = []
     size = 0
     with _explained(answer.route), answer:
-        for block in answer.iter_content(_BLOCK):
+        for block in (
+            answer.raw.stream(_BLOCK, decode_content=False)
+            if packed
+            else answer.iter_content(_BLOCK)
+        ):
             size += len(block)
-            if size > LARGEST_BODY:
-                message = f"a body of more than {LARGEST_BODY >> 20} MiB"
-                raise UnreadableBody(message)
+            _bound(size)
             blocks.append(block)
-    return b"".join(blocks)
+    body = b"".join(blocks)
+    return _unpacked(body) if packed else body
+
+
+def _bound(size: int) -> None:
+    if size > LARGEST_BODY:
+        message = f"a body of more than {LARGEST_BODY >> 20} MiB"
+        raise UnreadableBody(message)
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """Decompress a whole body, of one or more members as RFC 1952 allows."""
+    body = b""
+    damaged = "a body that cannot be decompressed"
+    while packed:
+        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        try:
+            body += member.decompress(packed, LARGEST_BODY + 1 - len(body))
+        except zlib.error:
+            raise UnreadableBody(damaged) from None
+        _bound(len(body))
+        if not member.eof:
+            raise UnreadableBody(damaged)
+        packed = member.unused_data
+    return body
 
 
 def decode(body: bytes) -> Mapping[str, Any]:

@@ -271,3 +271,19 @@ def test_each_address_has_its_own_proxy_settings(
         # Nothing listens behind the proxy but the emulator, nor without it at this address.
         assert_complete(sync(emulator, api_url=behind), emulator)
         assert_complete(sync(emulator, auth_url=behind), emulator)
+
+
+def test_pages_are_asked_for_compressed(start: Start, sync: Sync) -> None:
+    """Whether they are is the server's to decide."""
+    emulator = start(gzip=True)
+    heads: list[bytes] = []
+
+    def accept(client: socket.socket) -> socket.socket:
+        heads.append(client.recv(65536, socket.MSG_PEEK))
+        return client
+
+    with listener(accept, emulator) as port:
+        result = sync(emulator, api_url=f"http://127.0.0.1:{port}")
+    assert_complete(result, emulator)
+    assert heads
+    assert all(b"\r\nAccept-Encoding: gzip\r\n" in head for head in heads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.command_line import catalog_of
 from tests.truth import assert_complete, held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from partnercenter_emulator.faults import Place
     from tests.command_line import Result
@@ -313,6 +314,71 @@ def test_a_huge_body_is_cut_off(
     assert result.exit_code == 1
     assert "a body of more than 64 MiB" in result.error
     assert "Traceback" not in result.stderr
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync) -> None:
+    """What a small body would become is bounded as a large one is."""
+    bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
+    emulator = start(Fault(place=place, body=bomb, headers=PACKED))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "a body of more than 64 MiB" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+@pytest.mark.parametrize("length", [12, -1], ids=["begun", "almost whole"])
+@pytest.mark.parametrize("content", [b"", b'{"totalCount": 0, "items": []}'])
+def test_a_compressed_body_without_its_end_is_asked_for_again(
+    content: bytes,
+    length: int,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """It could pass for an empty answer, which a customer without relationships has."""
+    cut = gzip.compress(b"\xef\xbb\xbf" + content)[:length]
+    emulator = broken(Fault(place=place, times=1, body=cut, headers=PACKED))
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert emulator.stats().by_place[place]["200"] > 1
+
+
+def test_a_body_compressed_in_two_pieces_is_whole(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """As a server may that compresses while it writes (RFC 1952)."""
+    pieces = b"".join(gzip.compress(piece) for piece in (b'{"totalCount": 0, ', b'"items": []}'))
+    emulator = broken(Fault(place="customers", body=pieces, headers=PACKED))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert result.records("customers") == []
+
+
+def test_a_body_that_is_not_compressed_as_it_says_is_told(start: Start, sync: Sync) -> None:
+    """The line says so, and nothing of the body."""
+    emulator = start(Fault(place="customers", body=b"plain", headers=PACKED))
+    result = sync(emulator)
+    assert "HTTP 200 with a body that cannot be decompressed" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("bom", ["none", "all"])
+@pytest.mark.parametrize("compressing", [False, True])
+def test_answers_are_the_same_compressed_or_not(
+    compressing: bool,  # noqa: FBT001
+    bom: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Compression is asked for, and is the server's to do or not."""
+    emulator = start(gzip=compressing, bom=bom, customers=60)
+    assert_complete(sync(emulator, page_size=20), emulator)
 
 
 def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
