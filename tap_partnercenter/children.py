@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from tap_partnercenter.lookahead import LookAhead, Source
     from tap_partnercenter.sdk import PlainTap
 
-#: Refused customers in a row, from the first one on, that are no accident.
+#: Refused customers in a row, from the first one on, that are no accident; and blank answers,
+#: where there are no others.
 SYSTEMATIC = 10
 
 #: What may stand in a path. Dots are left out: `..` would make another request of it.
@@ -64,6 +65,10 @@ class ChildStream(PassStream):
         #: Customers that the service has refused in this run; `skipped` counts the whole pass.
         self._refused = 0
         self._last_refusal: SkippedCustomer | None = None
+        #: Customers for whom the service answered with nothing at all, in this run …
+        self._blanks = 0
+        #: … and whether it has answered with a collection, be it an empty one, for any.
+        self._listed = False
 
     def join(self, family: Children) -> None:
         """Read together with the other children of the parent."""
@@ -80,6 +85,8 @@ class ChildStream(PassStream):
                     self._skip(page.context[self.parent_key], page.refusal)
                     continue
                 self._answered = True
+                self._blanks += page.blank
+                self._listed = self._listed or not page.blank
                 if page.again:
                     self.held = held
                 self.note_page(page)
@@ -97,13 +104,26 @@ class ChildStream(PassStream):
     def gap(self) -> str | None:
         if self._family is not None and self._family.parent.shrunk:
             return f"{self._family.parent.name} held too few rows"
+        if self._only_blanks:
+            return "the service answered with nothing for every customer"
         return super().gap()
 
     @override
     def end_pass(self, version: int) -> None:
         if self._refused > 1 and not self._answered and not self.resumed:
             self._fail("the service refused every customer")
+        if self._only_blanks:
+            self.run.report.blank(self.name, self._blanks)
         super().end_pass(version)
+
+    @property
+    def _only_blanks(self) -> bool:
+        """Whether the run has no collection to show that there are any.
+
+        One blank answer is a customer without records. Nothing else may be a partner without any,
+        or a proxy that swallows them: that is not for the tap to tell.
+        """
+        return self._blanks >= SYSTEMATIC and not self._listed
 
     def _skip(self, customer_id: str, refusal: SkippedCustomer) -> None:
         """Leave a customer out, unless there is a system in the refusals.

@@ -26,6 +26,7 @@ class Page(NamedTuple):
         again: Whether this is the first page for a second time: what came before it comes again.
             The pass goes on with its version, which thus holds the rows of both readings.
         refusal: Why the service does not show this customer's records, None where it does.
+        blank: Whether the answer held nothing at all, not even an empty collection.
     """
 
     records: list[dict[str, Any]]
@@ -34,6 +35,7 @@ class Page(NamedTuple):
     broken: Sequence[str] = ()
     again: bool = False
     refusal: SkippedCustomer | None = None
+    blank: bool = False
 
 
 class Pages:
@@ -89,7 +91,13 @@ class Pages:
         answer = self._client.read(collection, paginator, resumed=resumed)
         records = collection.own(answer.items, self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
-        return Page(records, following, collection.context, answer.broken)
+        return Page(
+            records,
+            following,
+            collection.context,
+            answer.broken,
+            blank=not answer.document,
+        )
 
     def _at_end(self) -> bool:
         """Judge a refused continuation by the page before it."""

@@ -61,6 +61,7 @@ class Report:
         self._signs: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._skipped_named: defaultdict[str, list[str]] = defaultdict(list)
+        self._blank: Counter[str] = Counter()
         self._odd: dict[Oddity, Counter[str]] = {oddity: Counter() for oddity in Oddity}
 
     def requested(self) -> None:
@@ -171,6 +172,10 @@ class Report:
             if self._skipped[stream] <= MOST_CUSTOMERS_NAMED:
                 self._skipped_named[stream].append(f"{customer} ({reason})")
 
+    def blank(self, stream: str, customers: int) -> None:
+        """Note that all customers of a stream were answered with nothing at all."""
+        self._blank[stream] = customers
+
     def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
         """Count an odd field. Its name is the service's: it may be anything."""
         counted = self._odd[oddity]
@@ -198,6 +203,14 @@ class Report:
                 skipped,
                 ", ".join(named),
                 "" if skipped == len(named) else ", …",
+            )
+        for stream, customers in self._blank.items():
+            self._logger.warning(
+                "%s: all %d customers were answered with nothing at all, not even an empty list. "
+                "That is right only if none of them has any; otherwise ask a proxy, or Microsoft, "
+                "what became of the answers",
+                stream,
+                customers,
             )
         for reason, count in self._signs.items():
             self._logger.warning("%d requests were refused at first: %s", count, reason)

@@ -479,6 +479,59 @@ def test_a_customer_for_whom_nothing_comes_has_no_relationships(
 
 
 @pytest.mark.parametrize("answer", NOTHING)
+def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Nothing for one customer is an answer; nothing for each of them may be an outage."""
+    emulator = start(customers=10, resellers=1)
+    settings: dict[str, Any] = {
+        "emit_activate_version_messages": True,
+        "max_vanished_percent": 100,
+    }
+    before = sync(emulator, page_size=4, **settings)
+    emulator.faults = [Fault(place="relationships", **NOTHING[answer])]
+    result = sync(emulator, page_size=4, state=before.state, **settings)
+    assert result.exit_code == 0, result.stderr
+    (warning,) = result.levels("WARNING")
+    assert warning.startswith("customer_relationships: all 10 customers were answered with nothing")
+    reason = "customer_relationships: the service answered with nothing for every customer"
+    assert f"{reason}, so no rows vanish" in result.log
+    activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert activated == ["customers", "indirect_resellers", "reseller_customers"]
+    # The next night is compared with the last that is believed.
+    bookmarks = (run.state["bookmarks"]["customer_relationships"] for run in (before, result))
+    assert next(bookmarks) == next(bookmarks)
+
+
+@pytest.mark.parametrize(
+    ("customers", "faults"),
+    [
+        (9, [Fault(place="relationships", status=204)]),
+        (10, [Fault(place="relationships", json={"totalCount": 0, "items": []})]),
+        (10, [Fault(place="relationships", json={"totalCount": 0})]),
+        (11, [Fault(place="relationships", times=10, status=204)]),
+    ],
+    ids=["few", "empty collections", "without items", "a single collection"],
+)
+def test_customers_without_relationships_are_no_outage(
+    customers: int,
+    faults: list[Fault],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A partner may have few customers, and a customer no reseller."""
+    result = sync(
+        start(*faults, customers=customers, resellers=1),
+        emit_activate_version_messages=True,
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.levels("WARNING") == []
+    assert result.counts["ACTIVATE_VERSION"] == 4
+
+
+@pytest.mark.parametrize("answer", NOTHING)
 @pytest.mark.parametrize("form", ["link", "token"])
 def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
     form: str,
