@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .app import create_app
 from .credentials import Credentials
-from .data import Fixture
 from .emulator import Emulator
 from .faults import Fault
+from .fixture import Fixture
 from .journal import LoggedRequest, Stats
 from .options import Options
 from .state import State

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import itertools
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -18,6 +18,8 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from .answers import as_json
+from .changes import Telling
 from .credentials import TENANT_DOMAIN
 from .faults import Fault
 from .journal import as_json_lines
@@ -43,6 +45,19 @@ class NewCustomer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     domain: str | None = None
     reseller_id: str | None = None
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Query of a request that changes something."""
+
+    customer_id: str | None = None
+    audited: bool = True
+    late: Annotated[float, msgspec.Meta(ge=0)] = 0
+
+    @property
+    def telling(self) -> Telling:
+        """What the audit log tells of it."""
+        return Telling(self.audited, self.late)
 
 
 class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +96,9 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
             Route(f"/{PREFIX}/customers/{{id}}", admin.remove, methods=["DELETE"]),
             Route(f"/{PREFIX}/customers/{{id}}", admin.rename, methods=["PATCH"]),
             Route(f"/{PREFIX}/customers/{{id}}/reseller", admin.move, methods=["POST"]),
+            Route(f"/{PREFIX}/records/{{place}}", admin.add, methods=["POST"]),
+            Route(f"/{PREFIX}/records/{{place}}/{{key}}", admin.change, methods=["PATCH"]),
+            Route(f"/{PREFIX}/records/{{place}}/{{key}}", admin.take, methods=["DELETE"]),
         ],
         exception_handlers={ValueError: _invalid, KeyError: _unknown},
     )
@@ -165,24 +183,51 @@ class _Admin:
 
     async def create(self, request: Request) -> Response:
         wanted = await _read(request, NewCustomer)
-        record = self._state.create_customer(
-            wanted.name, domain=wanted.domain, reseller_id=wanted.reseller_id
+        record = self._state.changes.create_customer(
+            wanted.name,
+            domain=wanted.domain,
+            reseller_id=wanted.reseller_id,
+            telling=_asked(request).telling,
         )
         return _json(record, 201)
 
     async def remove(self, request: Request) -> Response:
-        self._state.remove_customer(request.path_params["id"])
+        self._state.changes.remove_customer(request.path_params["id"], _asked(request).telling)
         return Response(status_code=204)
 
     async def rename(self, request: Request) -> Response:
         wanted = await _read(request, Rename)
-        self._state.rename_customer(request.path_params["id"], wanted.name)
+        telling = _asked(request).telling
+        self._state.changes.rename_customer(request.path_params["id"], wanted.name, telling)
         return Response(status_code=204)
 
     async def move(self, request: Request) -> Response:
         wanted = await _read(request, Move)
-        self._state.move_customer(request.path_params["id"], wanted.reseller_id)
+        self._state.changes.move_customer(request.path_params["id"], wanted.reseller_id)
         return Response(status_code=204)
+
+    async def add(self, request: Request) -> Response:
+        members, asked = await _read(request, dict[str, Any]), _asked(request)
+        place = request.path_params["place"]
+        record = self._state.changes.add(place, members, asked.customer_id, asked.telling)
+        return _json(record, 201)
+
+    async def change(self, request: Request) -> Response:
+        members, asked = await _read(request, dict[str, Any]), _asked(request)
+        place, key = request.path_params["place"], request.path_params["key"]
+        return _json(
+            self._state.changes.change(place, key, members, asked.customer_id, asked.telling)
+        )
+
+    async def take(self, request: Request) -> Response:
+        asked = _asked(request)
+        place, key = request.path_params["place"], request.path_params["key"]
+        self._state.changes.remove(place, key, asked.customer_id, asked.telling)
+        return Response(status_code=204)
+
+
+def _asked(request: Request) -> Change:
+    return msgspec.convert(dict(request.query_params), Change, strict=False)
 
 
 async def _read(request: Request, kind: type[T]) -> T:
@@ -194,7 +239,7 @@ async def _read(request: Request, kind: type[T]) -> T:
 
 
 def _json(document: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(document), status, media_type="application/json")
+    return Response(as_json(document), status, media_type="application/json")
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -32,6 +32,10 @@ USUAL_CODES: dict[int, int | str] = {
 """The code an error of shape A bears when a fault names none."""
 
 
+as_json = msgspec.json.Encoder(decimal_format="number").encode
+"""Writes JSON; amounts keep all their digits."""
+
+
 @dataclass(slots=True)
 class Answer:
     """One response: status, headers of its own, whole body."""
@@ -53,7 +57,7 @@ class ApiError(Exception):
 
 def json_answer(document: object, status: int = 200) -> Answer:
     """Return an answer whose body is `document`."""
-    return Answer(status, msgspec.json.encode(document))
+    return Answer(status, as_json(document))
 
 
 def service_error(status: int, code: int | str, description: str) -> ApiError:

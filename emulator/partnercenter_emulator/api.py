@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .answers import Answer, ApiError, error_answer, json_answer, service_error
 from .credentials import RETIRED_RESOURCE
 from .customers import create_customer
+from .offsets import offset_page
 from .paging import Pager, whole
 from .resources import NEEDS_USER
 
@@ -64,7 +65,7 @@ def respond(call: Call, state: State, cycle: int) -> Answer:
     resource = call.resource
     assert resource is not None, call.path  # noqa: S101 - see check_route
     if resource.method == "POST":
-        return create_customer(call.body, state.directory)
+        return create_customer(call.body, state)
     position = _position(call, state) if resource.of_customer else 0
     if resource.record is not None:
         return json_answer(resource.record(state, position))
@@ -73,11 +74,18 @@ def respond(call: Call, state: State, cycle: int) -> Answer:
         raise listing.problem
     assert resource.rows is not None, call.place  # noqa: S101 - what else there is
     rows = resource.rows(state, position, listing.parameters if listing is not None else {})
+    if listing is not None and resource.paging == "offset":
+        return json_answer(
+            offset_page(resource, rows, listing, state.options, _origin(call), cycle)
+        )
     if listing is None or not listing.paged:
         return json_answer(whole(resource, rows, listing, state.options))
-    origin = f"http://{call.header(b'host')}"
-    pager = Pager(resource, rows, listing, state.continuations, state.options, origin)
+    pager = Pager(resource, rows, listing, state.continuations, state.options, _origin(call))
     return json_answer(pager.page(cycle))
+
+
+def _origin(call: Call) -> str:
+    return f"http://{call.header(b'host')}"
 
 
 def _position(call: Call, state: State) -> int:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .answers import Answer, ApiError, error_answer, json_answer, service_error
+from .changes import TOLD
 
 if TYPE_CHECKING:
     from .data import Record
     from .directory import Directory
+    from .state import State
 
 REGISTRATION_NUMBER_COUNTRIES = frozenset(
     "AE AM AZ BR BY HU IN IQ KG KZ MD MM PL RU SA SS TH TJ TR UA UZ VE VN ZA".split()  # noqa: SIM905 - a table, one line
@@ -40,13 +42,14 @@ _ADDRESS = (
 _PASSWORD = string.ascii_letters + string.digits + "*!$%"
 
 
-def create_customer(body: bytes, directory: Directory) -> Answer:
+def create_customer(body: bytes, state: State) -> Answer:
     """Create a customer and return 201 with its record and the first user's credentials.
 
     Raises:
         ApiError: 400 for a body that lacks something or names an unknown reseller, 409 for a
             domain that another customer has.
     """
+    directory = state.directory
     try:
         document = _lowered(msgspec.json.decode(body, type=dict[str, Any]))
     except msgspec.DecodeError:
@@ -77,6 +80,9 @@ def create_customer(body: bytes, directory: Directory) -> Answer:
     if partner is not None:
         record["associatedPartnerId"] = partner
     record["attributes"] = attributes
+    position = directory.position_of(record["id"])
+    assert position is not None, record["id"]  # noqa: S101 - it was just created
+    state.changes.tell("customers", "add", position, TOLD, new=record)
     return json_answer(record, 201)
 
 

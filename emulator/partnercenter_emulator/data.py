@@ -1,4 +1,4 @@
-"""Where customers and resellers come from: a seed, or lists given by a test.
+"""Customers and resellers that come from a seed.
 
 Nothing about a generated customer is stored. Its id, names and addresses are computed from its
 position in the list, and the position is computed back from the id, so a million customers need
@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import random
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .names import LOCALES
+from .variety import guid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
 Record: TypeAlias = dict[str, Any]
 Resellers: TypeAlias = tuple[int, ...]
@@ -94,13 +94,6 @@ def relationship(reseller: Record) -> Record:
         "mpnId": reseller.get("mpnId"),
         "attributes": {"objectType": "PartnerRelationship"},
     }
-
-
-def guid(digest: bytes) -> str:
-    """Return the first 16 bytes of `digest` as a GUID of version 4."""
-    text = digest[:16].hex()
-    variant = "89ab"[digest[8] >> 6]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 class GeneratedPopulation:
@@ -265,76 +258,3 @@ def _billing_profile(digest: bytes, position: int, company: str) -> Record:
             "objectType": "CustomerBillingProfile",
         },
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fixture:
-    """Explicit data in place of generated data, served as it is given.
-
-    Attributes:
-        customers: Records as lists show them; members that lists never show are served too.
-        resellers: Records as `/v1/relationships` shows them.
-        memberships: Pairs of customer id and reseller id.
-        relationships: Relationship records of a customer id, in place of those that follow from
-            the memberships.
-    """
-
-    customers: Sequence[Record] = ()
-    resellers: Sequence[Record] = ()
-    memberships: Sequence[tuple[str, str]] = ()
-    relationships: Mapping[str, Sequence[Record]] = field(default_factory=dict)
-
-
-class FixturePopulation:
-    """The data of a `Fixture`."""
-
-    def __init__(self, fixture: Fixture) -> None:
-        """Index the fixture's records by id and domain."""
-        self._customers = list(fixture.customers)
-        self._relationships = fixture.relationships
-        self.size = len(self._customers)
-        self.resellers = [dict(reseller) for reseller in fixture.resellers]
-        self._positions = {
-            customer["id"]: position
-            for position, customer in reversed([*enumerate(self._customers)])
-        }
-        self._domains = {
-            str((customer.get("companyProfile") or {}).get("domain")).lower()
-            for customer in self._customers
-        }
-        numbers = {reseller["id"]: number for number, reseller in enumerate(self.resellers)}
-        self._served_by: dict[str, list[int]] = {}
-        for customer_id, reseller_id in fixture.memberships:
-            self._served_by.setdefault(customer_id, []).append(numbers[reseller_id])
-
-    def assignments(self) -> Iterator[Resellers]:
-        """Yield the resellers of each customer, in list order."""
-        for customer in self._customers:
-            yield tuple(self._served_by.get(customer["id"], ()))
-
-    def identifier(self, position: int) -> str:
-        """Return a customer's id."""
-        return str(self._customers[position]["id"])
-
-    def position_of(self, identifier: str) -> int | None:
-        """Return the position of the first customer with this id, if there is one."""
-        return self._positions.get(identifier)
-
-    def listed(self, position: int) -> Record:
-        """Return the customer as it was given."""
-        return self._customers[position]
-
-    def full(self, position: int) -> Record:
-        """Return the customer as it was given."""
-        return dict(self._customers[position])
-
-    def has_domain(self, domain: str) -> bool:
-        """Tell whether a customer owns this domain (in lower case)."""
-        return domain in self._domains
-
-    def relationships(self, position: int, resellers: Resellers) -> list[Record]:
-        """Return the customer's records as given, or as they follow from its resellers."""
-        given = self._relationships.get(self.identifier(position))
-        if given is not None:
-            return list(given)
-        return [relationship(self.resellers[number]) for number in resellers]

@@ -43,6 +43,7 @@ class Directory:
         self._created_domains: set[str] = set()
         self._removed: set[int] = set()
         self._names: dict[int, str] = {}
+        self._amended: dict[int, Record] = {}
         self.resellers = population.resellers
         self._members = [array("I") for _ in self.resellers]
         self._served_by: array[int] = array("I")
@@ -124,7 +125,12 @@ class Directory:
         if numbers:
             record["associatedPartnerId"] = self.resellers[numbers[0]]["id"]
         name = self._names.get(position)
-        return record if name is None else _renamed(record, name)
+        record = record if name is None else _renamed(record, name)
+        return record | self._amended[position] if position in self._amended else record
+
+    def original(self, position: int) -> Record:
+        """Return a customer as the list showed it at the beginning."""
+        return self._population.listed(position)
 
     def relationships(self, position: int) -> list[Record]:
         """Return the relationship records of a customer."""
@@ -173,6 +179,10 @@ class Directory:
     def rename(self, position: int, name: str) -> None:
         """Change a customer's company name."""
         self._names[position] = name
+
+    def amend(self, position: int, members: Record) -> None:
+        """Replace members of a customer that only the request by id shows."""
+        self._amended[position] = self._amended.get(position, {}) | members
 
     def assign(self, position: int, numbers: Resellers) -> None:
         """Let a customer be served by these resellers and by nobody else."""

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from .app import create_app
+from .changes import Telling
 from .server import ServerThread, is_loopback
 from .state import State
 from .truth import held
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .credentials import Credentials
-    from .data import Fixture, Record
+    from .data import Record
     from .faults import Fault
+    from .fixture import Fixture
     from .journal import LoggedRequest, Stats
     from .options import Options
 
@@ -222,41 +224,113 @@ class Emulator:
         return self._call(self._state.directory.counts)
 
     def create_customer(
-        self, name: str, *, domain: str | None = None, reseller_id: str | None = None
+        self,
+        name: str,
+        *,
+        domain: str | None = None,
+        reseller_id: str | None = None,
+        audited: bool = True,
+        late: float = 0,
     ) -> Record:
         """Add a customer at the end of the list and return its record.
+
+        Args:
+            name: The company's name.
+            domain: Its domain; a new one by default.
+            reseller_id: The reseller that serves it; None for a direct customer.
+            audited: Whether the audit log tells of it, as of the other changes below.
+            late: Seconds after which it does, beside those of the option `audit_delay`.
 
         Raises:
             KeyError: There is no such reseller.
             ValueError: The domain belongs to another customer.
         """
+        telling = Telling(audited, late)
         return self._call(
-            lambda: self._state.create_customer(name, domain=domain, reseller_id=reseller_id)
+            lambda: self._state.changes.create_customer(
+                name, domain=domain, reseller_id=reseller_id, telling=telling
+            )
         )
 
-    def remove_customer(self, customer_id: str) -> None:
-        """Let a customer vanish.
+    def remove_customer(self, customer_id: str, *, audited: bool = True, late: float = 0) -> None:
+        """Let a customer vanish; KeyError for one that is not there."""
+        telling = Telling(audited, late)
+        self._call(lambda: self._state.changes.remove_customer(customer_id, telling))
 
-        Raises:
-            KeyError: There is no such customer.
-        """
-        self._call(lambda: self._state.remove_customer(customer_id))
-
-    def rename_customer(self, customer_id: str, name: str) -> None:
-        """Change a customer's company name.
-
-        Raises:
-            KeyError: There is no such customer.
-        """
-        self._call(lambda: self._state.rename_customer(customer_id, name))
+    def rename_customer(
+        self, customer_id: str, name: str, *, audited: bool = True, late: float = 0
+    ) -> None:
+        """Change a customer's company name; KeyError for one that is not there."""
+        telling = Telling(audited, late)
+        self._call(lambda: self._state.changes.rename_customer(customer_id, name, telling))
 
     def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
-        """Let a customer be served by one reseller only, or by none.
+        """Let a customer be served by one reseller only, or by none; it is never audited.
 
         Raises:
             KeyError: There is no such customer or reseller.
         """
-        self._call(lambda: self._state.move_customer(customer_id, reseller_id))
+        self._call(lambda: self._state.changes.move_customer(customer_id, reseller_id))
+
+    def add(
+        self,
+        place: str,
+        record: Record,
+        customer_id: str | None = None,
+        *,
+        audited: bool = True,
+        late: float = 0,
+    ) -> Record:
+        """Add a record to a customer's collection, or to one of the partner, and return it.
+
+        Members that are not given are made up. At `relationships` the record's `id` names the
+        reseller; at `audit_records` it is an entry of the log itself.
+
+        Raises:
+            KeyError: There is no such place, customer or reseller.
+        """
+        telling = Telling(audited, late)
+        return self._call(lambda: self._state.changes.add(place, record, customer_id, telling))
+
+    def change(  # noqa: PLR0913 - where, what, and who tells
+        self,
+        place: str,
+        key: str,
+        members: Record,
+        customer_id: str | None = None,
+        *,
+        audited: bool = True,
+        late: float = 0,
+    ) -> Record:
+        """Replace members of a record and return it as it is now.
+
+        `key` is the record's id; of an agreement its `dateAgreed`, of a subscribed SKU that of
+        the product, and at `customer` the customer's.
+
+        Raises:
+            KeyError: There is no such place, customer or record.
+        """
+        telling = Telling(audited, late)
+        return self._call(
+            lambda: self._state.changes.change(place, key, members, customer_id, telling)
+        )
+
+    def remove(
+        self,
+        place: str,
+        key: str,
+        customer_id: str | None = None,
+        *,
+        audited: bool = True,
+        late: float = 0,
+    ) -> None:
+        """Take a record away; `key` as for `change`, and a reseller's id at `relationships`.
+
+        Raises:
+            KeyError: There is no such place, customer or record.
+        """
+        telling = Telling(audited, late)
+        self._call(lambda: self._state.changes.remove(place, key, customer_id, telling))
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run `function` where the state may be touched: on the server's loop while it serves."""

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
+from decimal import Decimal
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta
 
-from .answers import BODILESS, LONGEST_NUMBER, Answer, Headers, Shape, error_answer, json_answer
+from .answers import (
+    BODILESS,
+    LONGEST_NUMBER,
+    Answer,
+    Headers,
+    Shape,
+    as_json,
+    error_answer,
+    json_answer,
+)
 from .drip import Part  # noqa: TC001 - msgspec reads it
 from .entra import entra_error
-from .resources import PLACES, RESOURCES
+from .fault_checks import problem_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from collections.abc import Set as AbstractSet
 
     from .calls import Call
 
@@ -28,8 +36,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Times: TypeAlias = Annotated[int, Meta(ge=1)]
 
 CHUNK = 65_536
-_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_read = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,7 +124,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         """Refuse a rule that would do nothing, or of which a part would."""
-        problem = _problem(self)
+        problem = problem_of(self)
         if problem is not None:
             raise ValueError(problem)
 
@@ -178,80 +185,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return error_answer(status, self.shape, self.code, text)
 
 
-ERROR_DETAILS = ("code", "shape", "description")
-INSTEAD = (
-    *("reset", "expire_token", "body", "json", "not_json", "empty_body"),
-    *("redirect", "huge_body", "deep_json"),
-)
-"""Actions that leave nothing of the API's answer."""
-OF_THE_DOCUMENT = (
-    *("link_to", "cycle", "duplicate_first_item", "add_fields", "drop_field"),
-    *("items_not_list", "item_not_object"),
-)
-COLLECTIONS = frozenset(place for row in RESOURCES if row.rows is not None for place in row.places)
-CONCERNED: dict[str, AbstractSet[str]] = {
-    "customer_id": frozenset(place for row in RESOURCES if row.of_customer for place in row.places),
-    "reseller_id": {"partition", "partition_continuation"},
-    "cycle": COLLECTIONS,
-    "link_to": COLLECTIONS,
-    "duplicate_first_item": COLLECTIONS,
-    "item_not_object": COLLECTIONS,
-}
-"""Where a member can have an effect; the others can everywhere."""
-
-
-def _problem(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per reason
-    """Say why a rule, or a part of it, would have no effect."""
-    fields = msgspec.structs.fields(Fault)
-    given = [field.name for field in fields if getattr(fault, field.name) != field.default]
-    first = next(index for index, field in enumerate(fields) if field.name == "status")
-    if not {field.name for field in fields[first:]}.intersection(given):
-        return "a fault needs something to do: status, reset, body, hang, ..."
-    if fault.place not in PLACES:
-        return f"place: there is no {fault.place!r}, only {', '.join(PLACES)}"
-    for name in given:
-        if name != "json" and getattr(fault, name) in ("", {}):
-            return f"{name} is empty, which would do nothing"
-        concerned = CONCERNED.get(name)
-        if concerned is not None and fault.place not in {"any", *concerned}:
-            return f"{name} does nothing at {fault.place}, only at {', '.join(sorted(concerned))}"
-    instead = [name for name in INSTEAD if name in given]
-    document = [name for name in OF_THE_DOCUMENT if name in given]
-    if len(instead) > 1 or (instead and document):
-        return f"only one of {', '.join(instead + document)} could happen"
-    alone = [name for name in ("reset", "expire_token") if name in given] or document
-    if fault.status is not None and alone:
-        return f"status and {alone[0]} exclude each other"
-    details = [name for name in ERROR_DETAILS if name in given]
-    if details and (fault.status is None or instead):
-        return f"{details[0]} needs status, and no other answer"
-    if fault.status in BODILESS and (details or not {"redirect", "empty_body"}.issuperset(instead)):
-        return f"an answer with status {fault.status} has no body"
-    if fault.truncate and (
-        {"reset", "empty_body", "huge_body"}.intersection(instead)
-        or fault.status in BODILESS
-        or fault.shape == "D"
-    ):
-        return "truncate needs a body whose length is promised"
-    return _bad_header(fault)
-
-
-def _bad_header(fault: Fault) -> str | None:
-    """Say which header could not be sent (RFC 9110, 5.1 and 5.5)."""
-    for name, value in (fault.headers or {}).items():
-        if not _FIELD_NAME.fullmatch(name):
-            return f"headers: {name!r} is no name of a header"
-        if not _FIELD_VALUE.fullmatch(value):
-            return f"headers: the value of {name} has a character that no header may have"
-    if fault.redirect is not None and not _FIELD_VALUE.fullmatch(fault.redirect):
-        return "redirect has a character that no header may have"
-    return None
-
-
 def tampered(fault: Fault, answer: Answer) -> Answer:
     """Return the API's answer as the fault changes it; answers that are no object stay."""
     answer.headers.extend(fault.extra_headers())
-    document = msgspec.json.decode(answer.body) if fault.changes_document() else None
+    document = _read(answer.body) if fault.changes_document() else None
     if not isinstance(document, dict):
         return answer
     items = document.get("items")
@@ -271,7 +208,7 @@ def tampered(fault: Fault, answer: Answer) -> Answer:
         items[0] = "not an object"
     if fault.items_not_list:
         document["items"] = {"0": items}
-    answer.body = msgspec.json.encode(document)
+    answer.body = as_json(document)
     return answer
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .answers import as_json
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -136,4 +138,4 @@ class Journal:
 
 def as_json_lines(records: list[Any]) -> bytes:
     """Return records as JSON lines."""
-    return b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    return b"".join(as_json(record) + b"\n" for record in records)

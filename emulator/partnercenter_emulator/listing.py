@@ -25,7 +25,7 @@ class Listing:
     """What a request for a collection asks for; `problem` is why it must be refused, if it must.
 
     `path` is the collection's, without the version; `paged` tells whether it is answered in pages;
-    `echo` is the size as the client spelled it.
+    `echo` is the size as the client spelled it; `offset` is for lists that are read by offset.
     """
 
     path: str
@@ -33,6 +33,7 @@ class Listing:
     size: int = LARGEST_SIZE
     echo: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
+    offset: int = 0
     cursor: Cursor | None = None
     problem: ApiError | None = None
 
@@ -43,10 +44,11 @@ def read_listing(call: Call, options: Options, continuations: Continuations) -> 
     if resource is None or resource.rows is None:
         return
     paged = resource.paging != "plain" or options.collection_page_limit > 0
-    if not (paged or resource.parameters or resource.self_link):
+    if not (paged or resource.parameters or resource.envelope == "full"):
         return
     listing = call.listing = Listing(resource.path(call.customer_id), paged)
-    token = call.header(TOKEN_HEADER.lower().encode()) if paged else ""
+    seeks = paged and resource.paging != "offset"
+    token = call.header(TOKEN_HEADER.lower().encode()) if seeks else ""
     try:
         if token:
             cursor = listing.cursor = continuations.open(options, token)
@@ -60,7 +62,11 @@ def read_listing(call: Call, options: Options, continuations: Continuations) -> 
         listing.problem = error
     if resource.place == "customers":
         _narrow(call, listing)
-    if call.resource is not None and (token or (paged and b"seekoperation" in call.query.lower())):
+    if resource.paging == "offset":
+        call.place = resource.going_on if listing.offset else resource.place
+    elif call.resource is not None and (
+        token or (paged and b"seekoperation" in call.query.lower())
+    ):
         call.place = call.resource.going_on
 
 
@@ -76,10 +82,20 @@ def _narrow(call: Call, listing: Listing) -> None:
 def _read_query(call: Call, resource: Resource, listing: Listing) -> None:
     text = call.query.decode("utf-8", "replace")
     cursor = listing.cursor
-    if listing.paged and "?" in text and (cursor is None or cursor.form != "double_question"):
+    if (
+        listing.paged
+        and resource.paging != "offset"
+        and "?" in text
+        and (cursor is None or cursor.form != "double_question")
+    ):
         refuse("The query string is malformed.")
     members = _members(text, resource)
     _read_parameters(resource, listing, members)
+    if resource.paging == "offset":
+        listing.echo = members.get("size", "")
+        listing.size = _count("size", listing.echo)
+        listing.offset = _count("offset", members.get("offset", ""))
+        return
     if not listing.paged:
         return
     seek = members.get("seekoperation")
@@ -123,14 +139,15 @@ def _read_parameters(resource: Resource, listing: Listing, members: dict[str, st
             refuse(f"The {parameter.name} differs from the one the continuation token belongs to.")
 
 
+def _count(name: str, text: str) -> int:
+    """Return a number of records, 0 where none is given."""
+    if text and not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
+        refuse(f"{name} must be a number.")
+    return int(text or 0)
+
+
 def _size(text: str) -> int:
-    if not text:
-        return LARGEST_SIZE
-    if not (
-        text.isascii()
-        and text.isdigit()
-        and len(text) < LONGEST_NUMBER
-        and int(text) <= LARGEST_SIZE
-    ):
+    size = _count("size", text)
+    if size > LARGEST_SIZE:
         refuse(f"size must be a number from 0 to {LARGEST_SIZE}.")
-    return int(text) or LARGEST_SIZE
+    return size or LARGEST_SIZE

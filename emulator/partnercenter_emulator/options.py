@@ -15,8 +15,9 @@ LinkForm: TypeAlias = Literal[
 Ending: TypeAlias = Literal[
     "plain", "no_links", "empty_links", "null_next", "empty", "code_2000", "code_2000_link"
 ]
+InvoicePaging: TypeAlias = Literal["honoured", "offset_ignored", "ignored", "ignored_with_next"]
 
-STARTUP_ONLY = frozenset({"seed", "customers", "resellers", "request_log", "admin"})
+STARTUP_ONLY = frozenset({"seed", "customers", "resellers", "invoices", "request_log", "admin"})
 """Options that shape an emulator when it is made and cannot be changed while it runs."""
 
 
@@ -32,6 +33,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         int, Meta(ge=0, le=2**32 - 1, description="How many customers the partner has.")
     ] = 3000
     resellers: Annotated[Count, Meta(description="How many indirect resellers it has.")] = 12
+    invoices: Annotated[Count, Meta(description="How many invoices it has; three a month.")] = 30
+    audit_per_day: Annotated[
+        Count, Meta(description="How many audit records each day has that is over.")
+    ] = 5
 
     page_limit: Annotated[
         int,
@@ -69,6 +74,20 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ] = "key"
     continuation_lifetime: Annotated[
         Seconds, Meta(description="A continuation is refused after this long; 0 for never.")
+    ] = 0
+
+    invoice_paging: Annotated[
+        InvoicePaging,
+        Meta(
+            description="What `size` and `offset` do for invoices: each offset may get the first "
+            "page, or each request all invoices, with or without an endless next link."
+        ),
+    ] = "honoured"
+    audit_order: Annotated[
+        Literal["ascending", "descending"], Meta(description="Order of the audit records.")
+    ] = "descending"
+    audit_delay: Annotated[
+        Seconds, Meta(description="Time until the audit log shows what has happened.")
     ] = 0
 
     bom: Annotated[

@@ -127,9 +127,10 @@ def whole(
     """Return the one answer that holds a whole collection."""
     items = list(rows.all())
     document: dict[str, Any] = {"totalCount": len(items), "items": items}
-    if resource.self_link and listing is not None:
+    if resource.envelope == "full" and listing is not None:
         document["links"] = {"self": self_link(uri(resource, listing), options)}
-    document["attributes"] = {"objectType": "Collection"}
+    if resource.envelope != "bare":
+        document["attributes"] = {"objectType": "Collection"}
     return document
 
 

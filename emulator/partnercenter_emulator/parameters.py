@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 from urllib.parse import quote
 
 import msgspec
 
-from .answers import service_error
+from .answers import ApiError, error_answer, service_error
 from .directory import Filter
 
 if TYPE_CHECKING:
@@ -18,7 +20,10 @@ Parameters: TypeAlias = "Mapping[str, str]"
 """Values in their canonical spelling by the parameters' documented names."""
 
 FILTER_FIELDS = {name.lower(): name for name in ("CompanyName", "Domain", "IndirectReseller")}
+AGREEMENT_TYPES = ("MicrosoftCloudAgreement", "MicrosoftCustomerAgreement", "*")
 RELATIONSHIP_TYPES = ("IsIndirectCloudSolutionProviderOf", "IsIndirectResellerOf")
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,28 @@ def _relationship_type(text: str) -> str:
     return text
 
 
+def _day(text: str) -> str:
+    try:
+        known = _DAY.fullmatch(text) is not None and date.fromisoformat(text) is not None
+    except ValueError:
+        known = False
+    if not known:
+        raise ApiError(error_answer(400, "C", None, "The request is invalid."))
+    return text
+
+
+def _agreement_type(text: str) -> str:
+    known = {name.lower(): name for name in AGREEMENT_TYPES}
+    return known.get(text.lower(), text)
+
+
+def _groups(text: str) -> str:
+    groups = [group.lower() for group in text.split(",")]
+    if not {"group1", "group2"}.issuperset(groups):
+        refuse("The licenseGroupIds are unknown.")
+    return ",".join(sorted(set(groups)))
+
+
 def refuse(description: str) -> NoReturn:
     """Refuse a request for what its query says.
 
@@ -82,3 +109,7 @@ def refuse(description: str) -> NoReturn:
 
 FILTER = Parameter("filter", _filter)
 RELATIONSHIP_TYPE = Parameter("relationship_type", _relationship_type, required=True)
+AGREEMENT_TYPE = Parameter("agreementType", _agreement_type)
+LICENSE_GROUPS = Parameter("licenseGroupIds", _groups, repeats=True)
+START_DATE = Parameter("startDate", _day)
+END_DATE = Parameter("endDate", _day)

@@ -10,19 +10,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from . import parameters as query
-from .rows import Customers, Listed, Rows
+from . import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from .data import Record
     from .parameters import Parameter, Parameters
+    from .rows import Rows
     from .state import State
 
     #: Given the emulator, the position of the customer in the path, and the parameters.
     Source: TypeAlias = Callable[[State, int, Parameters], Rows]
 
-Paging: TypeAlias = Literal["object", "plain", "seek"]
+Paging: TypeAlias = Literal["object", "plain", "seek", "offset"]
 
 CUSTOMER = "{customer_id}"
 
@@ -38,12 +39,14 @@ class Resource:
         method: The only method that it allows.
         user: Whether it needs a user, so that app-only tokens are refused.
         paging: `object` for one record, `plain` for a collection that comes in one answer (or in
-            pages, if the options ask for that), `seek` for pages with continuation tokens.
+            pages, if the options ask for that), `seek` for pages with continuation tokens,
+            `offset` for pages that begin at a number.
         rows: Where the records of a collection come from.
         record: Where the one record comes from, by the customer's position.
         parameters: What its query may say, besides `size` and `seekOperation`.
         everything: The parameters that leave no record out.
-        self_link: Whether its one answer names itself.
+        envelope: What the answer that holds all has beside the records: `full` a link to itself
+            and attributes, `unlinked` attributes, `bare` nothing.
         going_on: The place of requests for further pages of a collection.
         of_customer: Whether the path names a customer.
     """
@@ -58,7 +61,7 @@ class Resource:
     record: Callable[[State, int], Record] | None = None
     parameters: tuple[Parameter, ...] = ()
     everything: Mapping[str, str] = field(default_factory=dict)
-    self_link: bool = True
+    envelope: Literal["full", "unlinked", "bare"] = "full"
     going_on: str = ""
     of_customer: bool = field(init=False)
 
@@ -78,23 +81,13 @@ class Resource:
         return self.pattern.removeprefix("/v1").replace(CUSTOMER, customer_id or "")
 
 
-def _resellers(state: State, _: int, parameters: Parameters) -> Rows:
-    # A provider is no reseller of anybody: the second type is known and always empty.
-    mine = parameters["relationship_type"] == query.RELATIONSHIP_TYPES[0]
-    return Listed(state.directory.resellers if mine else [])
-
-
-def _customers(state: State, _: int, parameters: Parameters) -> Rows:
-    return Customers(state.directory, query.condition_of(parameters))
-
-
 RESOURCES = (
     Resource(
         pattern="/v1/customers",
         place="customers",
         about="the customers; `starts_with` on `CompanyName`, `Domain`",
         paging="seek",
-        rows=_customers,
+        rows=sources.customers,
         parameters=(query.FILTER,),
         going_on="continuation",
     ),
@@ -105,7 +98,7 @@ RESOURCES = (
         about="the same with `starts_with` on `IndirectReseller`: a reseller's customers",
         user=True,
         paging="seek",
-        rows=_customers,
+        rows=sources.customers,
         parameters=(query.FILTER,),
         going_on="partition_continuation",
     ),
@@ -129,18 +122,85 @@ RESOURCES = (
         place="relationships",
         about="the resellers that serve the customer",
         user=True,
-        rows=lambda state, position, _: Listed(state.directory.relationships(position)),
-        self_link=False,
+        rows=sources.relationships,
+        envelope="unlinked",
     ),
     Resource(
         pattern="/v1/relationships",
         place="resellers",
         about="the partner's indirect resellers",
         user=True,
-        rows=_resellers,
+        rows=sources.resellers,
         parameters=(query.RELATIONSHIP_TYPE,),
         everything={"relationship_type": query.RELATIONSHIP_TYPES[0]},
-        self_link=False,
+        envelope="unlinked",
+    ),
+    Resource(
+        pattern="/v1/customers/{customer_id}/subscriptions",
+        place="subscriptions",
+        about="legacy and new-commerce subscriptions; one customer in eight has none",
+        rows=sources.held("subscriptions"),
+    ),
+    Resource(
+        pattern="/v1/customers/{customer_id}/orders",
+        place="orders",
+        about="the orders that the subscriptions came from, with their lines",
+        rows=sources.held("orders"),
+    ),
+    Resource(
+        pattern="/v1/customers/{customer_id}/agreements",
+        place="agreements",
+        about="the customer's agreements; only `MicrosoftCloudAgreement` unless asked for `*`",
+        user=True,
+        rows=sources.agreements,
+        parameters=(query.AGREEMENT_TYPE,),
+        everything={"agreementType": "*"},
+        envelope="bare",
+    ),
+    Resource(
+        pattern="/v1/customers/{customer_id}/subscribedskus",
+        place="subscribed_skus",
+        about="licences of the customer's tenant; only `group1` unless asked for both, repeated",
+        user=True,
+        rows=sources.subscribed_skus,
+        parameters=(query.LICENSE_GROUPS,),
+        everything={"licenseGroupIds": "group1,group2"},
+    ),
+    Resource(
+        pattern="/v1/auditrecords",
+        place="audit_records",
+        about="what was changed, by whole days (`yyyy-MM-dd`), up to 90 days back, 30 by default",
+        paging="seek",
+        rows=sources.audit_records,
+        parameters=(query.START_DATE, query.END_DATE),
+        everything={"startDate": sources.EVER},
+    ),
+    Resource(
+        pattern="/v1/invoices",
+        place="invoices",
+        about="the partner's invoices; all of them unless there is a `size`",
+        paging="offset",
+        rows=sources.invoices,
+    ),
+    # Words where a customer's id would stand.
+    Resource(
+        pattern="/v1/customers/usagerecords",
+        place="usage_records",
+        about="usage of all customers; nobody has any",
+        user=True,
+        rows=sources.nothing,
+        envelope="unlinked",
+    ),
+    Resource(
+        pattern="/v1/customers/relationshiprequests",
+        place="relationship_request",
+        about="the address at which a customer accepts the partner",
+        user=True,
+        paging="object",
+        record=lambda _, __: {
+            "url": "https://admin.example/partner/invitation",
+            "attributes": {"objectType": "CustomerRelationshipRequest"},
+        },
     ),
 )
 

@@ -7,12 +7,16 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from .audit import AuditLog
+from .changes import Changes
 from .continuation import Continuations
 from .credentials import Credentials, TokenStore
-from .data import Fixture, FixturePopulation, GeneratedPopulation
+from .data import GeneratedPopulation
 from .directory import Directory
 from .entra import TokenEndpoint
 from .faults import Fault, FaultBook
+from .fixture import Fixture, FixturePopulation
+from .holdings import Holdings
 from .journal import Journal
 from .options import Options, changed, checked
 from .quota import Quota
@@ -21,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .calls import Call
-    from .data import Record
     from .journal import Stats
 
 QUOTA_OPTIONS = (
@@ -64,12 +67,15 @@ class State:
         self.options = checked(options or Options())
         self.credentials = credentials or Credentials()
         self.clock = clock
+        seed = self.options.seed
         self.directory: Directory = Directory(
             FixturePopulation(fixture)
             if fixture is not None
-            else GeneratedPopulation(
-                self.options.seed, self.options.customers, self.options.resellers
-            )
+            else GeneratedPopulation(seed, self.options.customers, self.options.resellers)
+        )
+        self.holdings: Holdings = Holdings(self.directory, seed, self.options.invoices, fixture)
+        self.audit: AuditLog = AuditLog(
+            self.directory, self.credentials.tenant_id, clock, seed, fixture
         )
         self.tokens = TokenStore(self.credentials.refresh_token, clock)
         self.token_endpoint = TokenEndpoint(self.credentials, self.tokens, clock)
@@ -78,6 +84,7 @@ class State:
         self.faults = FaultBook()
         self.faults.replace(faults)
         self.journal = Journal(self.options.request_log, clock)
+        self.changes = Changes(self)
         self._vector = secrets.token_urlsafe(9)
         self._answers = itertools.count(1)
 
@@ -106,63 +113,3 @@ class State:
     def reset_stats(self) -> None:
         """Count from zero again and forget the requests."""
         self.journal.reset(self.tokens.issued)
-
-    def create_customer(
-        self, name: str, *, domain: str | None = None, reseller_id: str | None = None
-    ) -> Record:
-        """Add a customer and return it as the request by id shows it.
-
-        Args:
-            name: The company's name.
-            domain: Its domain; a new one by default.
-            reseller_id: The reseller that serves it; None for a direct customer.
-
-        Raises:
-            KeyError: There is no such reseller.
-            ValueError: The domain belongs to another customer.
-        """
-        reseller = None if reseller_id is None else self._reseller(reseller_id)
-        domain = domain or f"created{secrets.token_hex(6)}.onmicrosoft.com"
-        if self.directory.has_domain(domain):
-            msg = f"another customer has the domain {domain}"
-            raise ValueError(msg)
-        return self.directory.create(domain, name, {}, reseller)
-
-    def remove_customer(self, customer_id: str) -> None:
-        """Let a customer vanish.
-
-        Raises:
-            KeyError: There is no such customer.
-        """
-        self.directory.remove(self._customer(customer_id))
-
-    def rename_customer(self, customer_id: str, name: str) -> None:
-        """Change a customer's company name.
-
-        Raises:
-            KeyError: There is no such customer.
-        """
-        self.directory.rename(self._customer(customer_id), name)
-
-    def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
-        """Let a customer be served by one reseller only, or by none.
-
-        Raises:
-            KeyError: There is no such customer or reseller.
-        """
-        numbers = () if reseller_id is None else (self._reseller(reseller_id),)
-        self.directory.assign(self._customer(customer_id), numbers)
-
-    def _customer(self, identifier: str) -> int:
-        position = self.directory.position_of(identifier)
-        if position is None:
-            msg = f"no customer {identifier}"
-            raise KeyError(msg)
-        return position
-
-    def _reseller(self, identifier: str) -> int:
-        number = self.directory.reseller_number(identifier)
-        if number is None:
-            msg = f"no reseller {identifier}"
-            raise KeyError(msg)
-        return number

@@ -28,17 +28,21 @@ def held(state: State, place: str) -> Iterator[Record]:
     if place == "memberships":
         return state.directory.memberships()
     resource = BY_PLACE.get(place)
-    if resource is None or (resource.rows is None and resource.record is None):
-        readable = [name for name, row in BY_PLACE.items() if row.rows or row.record]
+    if resource is None or not _is_readable(resource):
+        readable = [name for name, row in BY_PLACE.items() if _is_readable(row)]
         msg = f"no data {place}; there is: memberships, {', '.join(readable)}"
         raise KeyError(msg)
     if place == "partition":
         return _partitions(state)
-    if resource.record is not None:
+    if resource.record is not None and resource.of_customer:
         return (resource.record(state, position) for position in state.directory.positions())
     if resource.of_customer:
         return _children(state, resource)
     return _collection(state, resource, 0)
+
+
+def _is_readable(resource: Resource) -> bool:
+    return resource.rows is not None or (resource.record is not None and resource.of_customer)
 
 
 def _partitions(state: State) -> Iterator[Record]:

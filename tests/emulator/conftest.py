@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -118,7 +119,7 @@ def read_all(
             if ended and pages:
                 break
             assert answer.status_code == 200, answer.text
-            pages.append(answer.json())
+            pages.append(answer.json(parse_float=Decimal))
             answer = follow(client, pages[-1], path)
         return pages
 

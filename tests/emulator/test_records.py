@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import pytest
 import requests
 
-from partnercenter_emulator import Emulator, Fixture, Options
+from partnercenter_emulator import Emulator, Fault, Fixture, Options
 
 SignIn: TypeAlias = Callable[..., requests.Session]
 
@@ -315,3 +316,110 @@ def test_a_wrong_method_is_refused(method: str, sign_in: SignIn) -> None:
     with Emulator(SMALL) as emulator:
         answer = sign_in(emulator).request(method, "/v1/customers")
         assert (answer.status_code, set(answer.json())) == (405, {"message"})
+
+
+def _value(record: dict[str, Any]) -> str:
+    return str(record.get("resourceNewValue", ""))
+
+
+def _day(text: object) -> str:
+    return str(text)[:4]
+
+
+VARIETIES: list[tuple[str, str, Callable[[dict[str, Any]], object]]] = [
+    ("subscriptions", "unknown status", lambda one: one["status"] == "under_review"),
+    ("subscriptions", "no renewal", lambda one: one.get("renewalTermDuration") == ""),
+    ("subscriptions", "etag", lambda one: "etag" in one["attributes"]),
+    ("subscriptions", "no etag", lambda one: "etag" not in one["attributes"]),
+    ("subscriptions", "text", lambda one: isinstance(one.get("consumptionType"), str)),
+    ("subscriptions", "list", lambda one: isinstance(one.get("consumptionType"), list)),
+    ("subscriptions", "at", lambda one: "expiresAt" in one.get("refundOptions", [{}])[0]),
+    ("subscriptions", "after", lambda one: "expiresAfter" in one.get("refundOptions", [{}])[0]),
+    ("subscriptions", "upper-case id", lambda one: one["id"] != one["id"].lower()),
+    ("subscriptions", "lower-case id", lambda one: one["id"] == one["id"].lower()),
+    ("subscriptions", "year 1", lambda one: "0001" in map(_day, one.values())),
+    ("subscriptions", "year 9999", lambda one: "9999" in map(_day, one.values())),
+    ("subscriptions", "parent", lambda one: "parentSubscriptionId" in one),
+    ("subscriptions", "no reseller", lambda one: one["partnerId"] == ""),
+    *(
+        ("subscriptions", f"{digits} digits", lambda one, digits=digits: digits
+         == len(one["creationDate"][19:-1].lstrip(".")))
+        for digits in (0, 1, 3, 6, 7)
+    ),
+    ("orders", "offset", lambda one: one["creationDate"].endswith("-08:00")),
+    ("orders", "33 characters", lambda one: len(one["id"]) == 33),
+    ("orders", "status with blanks", lambda one: " " in one["status"]),
+    ("orders", "line without subscription",
+     lambda one: any("subscriptionId" not in line for line in one["lineItems"])),
+    ("orders", "22 digits", lambda one: len(str(one.get("totalPrice"))) > 20),
+    ("agreements", "no zone", lambda one: not one["dateAgreed"].endswith("Z")),
+    ("agreements", "zone", lambda one: one["dateAgreed"].endswith("Z")),
+    ("agreements", "unknown type", lambda one: "Unheard" in one["type"]),
+    ("subscribed_skus", "below zero", lambda one: one["availableUnits"] < 0),
+    ("subscribed_skus", "group 2", lambda one: one["productSku"]["licenseGroupId"] == "group2"),
+    ("subscribed_skus", "no plans", lambda one: one["servicePlans"] == []),
+    ("audit_records", "no id", lambda one: "id" not in one),
+    ("audit_records", "no customer", lambda one: "customerId" not in one),
+    ("audit_records", "no name", lambda one: "customerName" not in one),
+    ("audit_records", "unknown", lambda one: "unheard" in one["operationType"]),
+    ("audit_records", "progress", lambda one: one["operationStatus"] == "progress"),
+    ("audit_records", "failed", lambda one: one["operationStatus"] == "failed"),
+    ("audit_records", "password", lambda one: "Password" in _value(one)),
+    ("audit_records", "mixed case", lambda one: "PASSWORD" in _value(one)),
+    ("audit_records", "credentials", lambda one: "UserCredentials" in _value(one)),
+    ("audit_records", "no JSON", lambda one: _value(one).startswith("Password")),
+    ("audit_records", "null inside", lambda one: "null" in _value(one)),
+    ("audit_records", "old value", lambda one: "resourceOldValue" in one),
+    ("invoices", "prefix", lambda one: one["id"] not in one["links"]["self"]["uri"].split("/")),
+    ("invoices", "nested", lambda one: one.get("amendments", [{}])[0].get("amendments")),
+    ("invoices", "22 digits", lambda one: len(str(one["totalCharges"])) > 20),
+    ("invoices", "below zero", lambda one: one["totalCharges"] < 0),
+    ("invoices", "no period", lambda one: "billingPeriodStartDate" not in one),
+    ("invoices", "year 1", lambda one: _day(one.get("billingPeriodStartDate")) == "0001"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plenty() -> dict[str, list[dict[str, Any]]]:
+    """Everything that a partner of some size holds, by place."""
+    options = Options(customers=700, invoices=90, audit_per_day=20)
+    emulator = Emulator(options, clock=lambda: 1_790_000_000.0)
+    return {place: list(emulator.held(place)) for place in sorted({row[0] for row in VARIETIES})}
+
+
+@pytest.mark.parametrize(
+    ("place", "variety", "shows"), VARIETIES, ids=[f"{row[0]}-{row[1]}" for row in VARIETIES]
+)
+def test_records_vary_as_the_vendors_do(
+    place: str,
+    variety: str,
+    shows: Callable[[dict[str, Any]], object],
+    plenty: dict[str, list[dict[str, Any]]],
+) -> None:
+    """Some records show what the documentation, the SDKs or recordings show; not all do."""
+    shown = [bool(shows(record)) for record in plenty[place]]
+    assert set(shown) == ({True} if variety == "prefix" else {True, False})
+
+
+def test_customers_have_collections_of_all_sizes(plenty: dict[str, list[dict[str, Any]]]) -> None:
+    """Some have no subscription; two agreements of one customer may differ by the date alone."""
+    having = {record["customer_id"] for record in plenty["subscriptions"]}
+    assert 500 < len(having) < 650
+    orders = {(order["customer_id"], order["id"]) for order in plenty["orders"]}
+    bought = {(one["customer_id"], one["orderId"]) for one in plenty["subscriptions"]}
+    assert bought == orders
+    undated = [json.dumps(one | {"dateAgreed": ""}) for one in plenty["agreements"]]
+    dated = [json.dumps(one) for one in plenty["agreements"]]
+    assert len(set(undated)) < len(set(dated)) == len(dated)
+
+
+def test_amounts_keep_their_digits(sign_in: SignIn) -> None:
+    """As JSON numbers, also where a fault changes the answer."""
+    amount = Decimal("120.5682999999995904716")
+    given = Fixture(invoices=[{"id": "D1", "totalCharges": amount}])
+    fault = Fault(place="invoices", add_fields={"new": 1}, skip=1)
+    with Emulator(fixture=given, faults=[fault]) as emulator:
+        client = sign_in(emulator)
+        for _ in range(2):
+            assert f'"totalCharges":{amount}' in client.get("/v1/invoices").text
+        assert list(emulator.held("invoices")) == [{"id": "D1", "totalCharges": amount}]
