@@ -40,7 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     page_limit: Annotated[
         int,
-        Meta(ge=1, le=500, description="Largest page of customers; also the page without `size`."),
+        Meta(ge=1, le=500, description="Largest page of a list; also the page without `size`."),
     ] = 500
     collection_page_limit: Annotated[
         Count,
