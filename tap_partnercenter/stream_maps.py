@@ -13,7 +13,7 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.exceptions import MappingError, StreamMapConfigError
-from singer_sdk.mapper import CustomStreamMap, PluginMapper
+from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform
 
 from tap_partnercenter.catalog import with_all_fields
 from tap_partnercenter.names import meant
@@ -108,12 +108,28 @@ def checked_mapper(
     ) as error:
         message = f"stream_maps: an option makes no sense ({type(error).__name__})"
         raise StreamMapConfigError(message) from error
+    written: dict[str, str] = {}
     for name, made in mapper.stream_maps.items():
-        for alias in (stream_map.stream_alias for stream_map in made):
+        for stream_map in made:
+            alias = stream_map.stream_alias
             if not isinstance(alias, str) or not alias:
                 message = f"stream_maps: {name}: __alias__ gives no name"
                 raise StreamMapConfigError(message)
+            if isinstance(stream_map, RemoveRecordTransform) or not _is_sent(streams.get(name)):
+                continue
+            if alias in written:
+                # With deletes the version of the second would remove the rows of the first.
+                message = (
+                    f"stream_maps: {written[alias]} and {name} are both written as {alias}, which "
+                    "would become one table. Choose another name"
+                )
+                raise StreamMapConfigError(message)
+            written[alias] = name
     return mapper
+
+
+def _is_sent(stream: Stream | None) -> bool:
+    return stream is not None and stream.selected
 
 
 def _all_fields(stream: Stream) -> dict[str, Any]:

@@ -94,6 +94,61 @@ def test_a_map_that_names_what_does_not_exist(
     assert emulator.requests == []
 
 
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        (
+            {"customers": {"__alias__": "indirect_resellers"}},
+            "customers and indirect_resellers are both written as indirect_resellers",
+        ),
+        (
+            {"customers": {"__alias__": "x"}, "reseller_customers": {"__alias__": "x"}},
+            "customers and reseller_customers are both written as x",
+        ),
+        (
+            {"indirect_resellers": {"__source__": "customers"}},
+            "customers and indirect_resellers are both written as indirect_resellers",
+        ),
+        ({"*": {"__alias__": "x"}}, "customer_relationships and customers are both written as x"),
+    ],
+)
+def test_two_streams_do_not_become_one_table(
+    maps: dict[str, Any],
+    told: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The version of the second would delete the rows of the first."""
+    emulator = start()
+    result = sync(emulator, stream_maps=maps, emit_activate_version_messages=True)
+    assert result.exit_code == 1
+    remedy = "which would become one table. Choose another name"
+    assert result.error == f"stream_maps: {told}, {remedy}"
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize(
+    ("maps", "selected"),
+    [
+        (
+            {"customers": {"__alias__": "reseller_customers"}, "reseller_customers": None},
+            ["customers", "reseller_customers"],
+        ),
+        ({"customers": {"__alias__": "reseller_customers"}}, ["customers"]),
+    ],
+    ids=["mapped away", "deselected"],
+)
+def test_a_table_may_take_the_name_of_one_that_is_not_read(
+    maps: dict[str, Any],
+    selected: list[str],
+    start: Start,
+    sync: Sync,
+) -> None:
+    result = sync(start(), catalog=catalog_of(*selected), stream_maps=maps)
+    assert result.exit_code == 0, result.stderr
+    assert len(result.records("reseller_customers")) == 7
+
+
 def test_all_mistakes_of_the_maps_are_told_at_once(start: Start, sync: Sync) -> None:
     """One line for each."""
     result = sync(start(), stream_maps={"custommers": None, "customers": {"a": None, "b": "c"}})
