@@ -106,8 +106,9 @@ class Pages:
         if refused is None or not refused.has_token:
             return False
         asked = self._collection.params.get("size")
-        if paginator.count == 1 and self._start is None:
-            return asked is not None and paginator.rows < asked and self._is_whole(paginator.rows)
+        if not paginator.largest_before and self._start is None:
+            rows = paginator.filled
+            return asked is not None and rows < asked and self._is_whole(rows)
         return paginator.behind_short_page(asked)
 
     def _is_whole(self, rows: int) -> bool:

@@ -82,18 +82,20 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         self._seen = {start.digest} if start else set[str]()
         #: Records of the last page.
         self.rows = 0
-        #: Records of the largest page before it, 0 for none.
+        #: Records of the last page that had any, 0 for none: pages are empty in the middle, too …
+        self.filled = 0
+        #: … and of the largest page before that one, 0 for none.
         self.largest_before = 0
         self._largest = start.largest if start else 0
 
     def behind_short_page(self, asked: int | None) -> bool:
-        """Tell whether the last page looks like the end of the data.
+        """Tell whether the last page that had records looks like the end of the data.
 
         Args:
             asked: Records that were asked for, None where the service decides.
         """
         # A service may cap its pages lower than what was asked for: another page must show it.
-        return self.rows < min(asked or self.largest_before, self.largest_before)
+        return self.filled < min(asked or self.largest_before, self.largest_before)
 
     @override
     def get_next(self, response: requests.Response) -> Continuation | None:
@@ -103,7 +105,9 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
             UnusableContinuation: If it leads to another origin, in a circle, or cannot be read.
         """
         answer = cast("Answer", response)
-        self.rows, self.largest_before = len(answer.items), self._largest
+        self.rows = len(answer.items)
+        if self.rows:
+            self.filled, self.largest_before = self.rows, self._largest
         self._largest = max(self._largest, self.rows)
         continuation = self.read(answer)
         if continuation is not None:

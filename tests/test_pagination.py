@@ -161,6 +161,41 @@ def test_a_token_that_expires_behind_a_full_page_loses_nobody(
     warehouse.assert_equals(emulator)
 
 
+@pytest.mark.parametrize("form", ["relative", "token_only"])
+def test_a_token_that_expires_behind_an_empty_page_loses_nobody(
+    form: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An empty page in the middle is no short one: the page before it was full."""
+    # Every second page is empty: the continuation behind the first such page is refused.
+    refused = Fault(place="continuation", skip=1, times=1, status=400, code=2000)
+    emulator = start(refused, customers=16, link_form=form, empty_page_every=2)
+    result = sync(emulator, page_size=4, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    ids = held(emulator)["customers"]
+    assert result.keys("customers", "id") == [*ids[:4], *ids]
+    warehouse = Warehouse()
+    warehouse.load(result.stdout.splitlines())
+    warehouse.assert_equals(emulator)
+
+
+@pytest.mark.parametrize("customers", [2, 6])
+def test_the_2000_ending_is_an_end_behind_a_short_page_and_an_empty_one(
+    customers: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    emulator = start(
+        customers=customers,
+        link_form="token_only",
+        ending="code_2000",
+        empty_page_every=2,
+    )
+    result = sync(emulator, catalog=CUSTOMERS, page_size=4)
+    assert complete(result, emulator)
+
+
 def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) -> None:
     """One new start, then a line that says what may help; nothing is taken for complete."""
     emulator = start(
