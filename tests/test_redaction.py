@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -23,7 +24,6 @@ from tests.truth import last_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.conftest import Start, Sync
 
@@ -390,3 +390,10 @@ def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -
     result = sync(start(), token_cache_path=str(cache))
     assert result.exit_code == 1
     assert ROTATED not in result.stderr
+
+
+def test_no_token_cache_lies_in_the_checkout() -> None:
+    """A run by hand left one there once, and it was committed."""
+    files = [path for path in Path(__file__).parent.parent.iterdir() if path.is_file()]
+    assert len(files) > 5
+    assert [path.name for path in files if b'{"origin": "' in path.read_bytes()] == []
