@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+#: Headers that follow from the body; a second opinion would break the connection.
+_FRAMING = {"content-length", "transfer-encoding"}
 
 ERROR_DETAILS = ("code", "shape", "description")
 INSTEAD = (
@@ -81,6 +83,8 @@ def _bad_header(fault: Fault) -> str | None:
     for name, value in (fault.headers or {}).items():
         if not _FIELD_NAME.fullmatch(name):
             return f"headers: {name!r} is no name of a header"
+        if name.lower() in _FRAMING:
+            return f"headers: {name} is the server's, from the body that it sends"
         if not _FIELD_VALUE.fullmatch(value):
             return f"headers: the value of {name} has a character that no header may have"
     if fault.redirect is not None and not _FIELD_VALUE.fullmatch(fault.redirect):

@@ -126,6 +126,8 @@ USELESS: list[tuple[dict[str, Any], str]] = [
     ({"share": 0.0, "status": 500}, "share"),
     ({"headers": {"Retry After": "1"}}, "'Retry After' is no name"),
     ({"headers": {"": "1"}}, "'' is no name"),
+    ({"status": 500, "headers": {"content-length": "5"}}, "content-length is the server's"),
+    ({"status": 500, "headers": {"Transfer-Encoding": "chunked"}}, "is the server's"),
     ({"headers": {"X": "a\r\nSet-Cookie: b"}}, "value of X"),
     ({"headers": {"X": "\u20ac"}}, "value of X"),
     ({"redirect": "/x\ny"}, "redirect has a character"),
