@@ -241,7 +241,7 @@ class TokenFile:
         """
         path = self._path
         try:
-            if os.name == "posix" and path.stat().st_mode & 0o077:
+            if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077:
                 message = (
                     f"token_cache_path: others may read {path}. Run chmod 600 on it; if somebody "
                     "could have read it, consent again."
@@ -253,9 +253,10 @@ class TokenFile:
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
             message = (
-                f"token_cache_path: {path} cannot be used ({type(error).__name__}). Delete the "
-                "file, or set another path."
+                f"token_cache_path: {path} cannot be used ({reason}). Delete the file, or set "
+                "another path."
             )
             raise PartnerCenterError(message) from None
         return None

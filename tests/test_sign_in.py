@@ -367,6 +367,25 @@ def test_an_unusable_cache_is_told_in_one_line(
     assert emulator.stats().requests == 0
 
 
+def test_a_folder_as_cache_is_not_to_be_closed_to_others(
+    start: Start, sync: Sync, cache: Path
+) -> None:
+    """A folder of the usual mode: with 0600 nobody could enter it."""
+    cache.mkdir(mode=0o755)
+    result = sync(start(), token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Is a directory).")
+    assert "chmod" not in result.error
+
+
+def test_a_link_to_itself_as_cache_is_called_so(start: Start, sync: Sync, cache: Path) -> None:
+    """Not an OSError alone, which tells nobody where to look."""
+    cache.symlink_to(cache)
+    result = sync(start(), token_cache_path=str(cache))
+    assert result.exit_code == 1
+    assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Too many levels")
+
+
 def test_a_cache_that_others_may_read_is_refused(start: Start, sync: Sync, cache: Path) -> None:
     """A secret in the open is not used in silence."""
     cache.touch(mode=0o644)
