@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault
+from partnercenter_emulator.credentials import TENANT_DOMAIN
 from tests.command_line import QuickClock, catalog_of, run_tap
 from tests.truth import KEYS, Warehouse, held
 
@@ -244,6 +245,7 @@ def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sy
         ({}, {"stream_map_config": {"least": 1}}),
         ({}, {"flattening_enabled": True, "flattening_max_depth": 1}),
         ({}, {"emit_activate_version_messages": True}),
+        ({}, {"tenant_id": TENANT_DOMAIN}),
         # What the SDK's mapper takes out of the settings it is given.
         (
             {"stream_maps": {"customers": {}, "__else__": None}},
@@ -289,6 +291,38 @@ def test_another_selection_needs_another_pass(start: Start, sync: Sync) -> None:
     interrupted = sync(emulator, page_size=3, catalog=catalog)
     again = sync(emulator, page_size=3, catalog=catalog_of("customers"), state=interrupted.state)
     assert again.keys("customers", "id") == held(emulator)["customers"]
+
+
+def test_a_child_that_is_selected_later_is_read_for_every_customer(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The customers that the interrupted run read have relationships, too."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
+    interrupted = sync(emulator, page_size=3, catalog=catalog_of("customers"))
+    assert interrupted.exit_code == 1
+    catalog = catalog_of("customers", "customer_relationships")
+    again = sync(emulator, page_size=3, catalog=catalog, state=interrupted.state)
+    assert again.exit_code == 0, again.stderr
+    found = again.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert found == held(emulator)["customer_relationships"]
+
+
+def test_a_reseller_that_is_added_before_the_checkpoint_is_read(start: Start, sync: Sync) -> None:
+    """That the partition of the checkpoint is there still does not mean that the others are."""
+    emulator = start(customers=20, resellers=3)
+    first, added, last = (str(reseller["id"]) for reseller in emulator.resellers())
+    emulator.faults = [Fault(place="partition", reseller_id=last, times=1, status=501)]
+    catalog = catalog_of("reseller_customers")
+    interrupted = sync(emulator, catalog=catalog, reseller_ids=[first, last])
+    assert interrupted.exit_code == 1
+    assert interrupted.state["bookmarks"]["reseller_customers"]["resume"]["partition"] == last
+    wanted = [added, last]
+    again = sync(emulator, catalog=catalog, reseller_ids=wanted, state=interrupted.state)
+    assert again.exit_code == 0, again.stderr
+    keys = held(emulator)["reseller_customers"]
+    expected = [key for reseller in wanted for key in keys if key[0] == reseller]
+    assert again.keys("reseller_customers", "reseller_id", "id") == expected
 
 
 def test_a_table_that_a_map_drops_keeps_its_children(start: Start, sync: Sync) -> None:

@@ -99,6 +99,22 @@ def test_a_link_without_headers_takes_the_token_of_the_body(start: Start, sync: 
     assert [key for (key,) in result.keys("customers", "id")] == ids
 
 
+def test_every_page_of_the_resellers_has_its_customers(start: Start, sync: Sync) -> None:
+    """Also where the stream of the resellers is not selected, and their list is read for this."""
+    emulator = start(customers=20, resellers=2)
+    first, second = emulator.resellers()
+    link = {"uri": "/relationships?seekOperation=Next", "method": "GET"}
+    emulator.faults = [
+        Fault(place="resellers", times=1, json={"items": [first], "links": {"next": link}}),
+        # Behind the token and the first page.
+        Fault(place="any", skip=2, times=1, json={"items": [second]}),
+    ]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert result.exit_code == 0, result.stderr
+    found = result.keys("reseller_customers", "reseller_id", "id")
+    assert found == held(emulator)["reseller_customers"]
+
+
 @pytest.mark.parametrize(
     ("form", "ending"),
     [("token_only", "code_2000"), ("relative", "code_2000_link"), ("versioned", "code_2000_link")],

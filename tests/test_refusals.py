@@ -145,6 +145,25 @@ def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: S
     ]
 
 
+def test_partitions_behind_the_checkpoint_are_read_from_their_first_page(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The stored continuation is that of one reseller, and leads to no customer of another."""
+    emulator = start(customers=40, resellers=3)
+    first = next(emulator.resellers())["id"]
+    emulator.faults = [Fault(place="partition_continuation", reseller_id=first, status=501)]
+    catalog = catalog_of("reseller_customers")
+    interrupted = sync(emulator, page_size=2, catalog=catalog)
+    assert interrupted.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=2, catalog=catalog, state=interrupted.state)
+    assert result.exit_code == 0, result.stderr
+    runs = [interrupted, result]
+    keys = [key for run in runs for key in run.keys("reseller_customers", "reseller_id", "id")]
+    assert keys == held(emulator)["reseller_customers"]
+
+
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_continuation_that_is_not_found_is_no_end(
     status: int,
@@ -440,6 +459,27 @@ def test_a_resumed_pass_without_further_customers_is_no_system(start: Start, syn
     emulator.faults = ()
     result = sync(emulator, page_size=3, state=broken_off.state)
     assert result.exit_code == 0, result.error
+
+
+@pytest.mark.parametrize(("most", "exit_code"), [(1, 1), (2, 0)])
+def test_the_line_counts_the_skips_of_the_whole_pass(
+    most: int,
+    exit_code: int,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An interruption does not double the customers that a table may lack."""
+    emulator = start(
+        Fault(place="relationships", skip=1, times=1, status=403, code=20002),
+        Fault(place="continuation", skip=1, status=501),
+        customers=9,
+    )
+    interrupted = sync(emulator, page_size=3, max_skipped_customers=most)
+    assert interrupted.exit_code == 1
+    emulator.faults = [Fault(place="relationships", skip=1, times=1, status=403, code=20002)]
+    result = sync(emulator, page_size=3, max_skipped_customers=most, state=interrupted.state)
+    assert result.exit_code == exit_code, result.stderr
+    assert ("max_skipped_customers allows 1" in result.stderr) == (exit_code == 1)
 
 
 @pytest.mark.parametrize(("most", "refused", "exit_code"), [(0, 1, 1), (2, 2, 0), (2, 3, 1)])

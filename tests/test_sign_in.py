@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
+from partnercenter_emulator.credentials import TENANT_DOMAIN
 from tests.command_line import Result, catalog_of, run_tap
 from tests.failures import API, assert_resumable, assert_told, attempts
 from tests.truth import assert_complete
@@ -332,6 +333,21 @@ def test_a_newly_configured_token_makes_the_cached_one_obsolete(
     assert sync(before, token_cache_path=str(cache)).exit_code == 0
     after = start()
     assert_complete(sync(after, token_cache_path=str(cache)), after)
+
+
+def test_a_cached_token_is_not_sent_to_another_tenant(
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
+    """It belongs to the settings that it was issued for, and only they redeem it."""
+    emulator = start()
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    put(cache, "of the other tenant")
+    emulator.reset_stats()
+    result = sync(emulator, token_cache_path=str(cache), tenant_id=TENANT_DOMAIN)
+    assert_complete(result, emulator)
+    assert emulator.stats().by_place["token"] == {"200": 1}
 
 
 def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Path) -> None:

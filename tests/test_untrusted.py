@@ -666,6 +666,15 @@ def test_a_broken_continuation_is_not_followed(
     assert "continuation" not in emulator.stats().by_place
 
 
+@pytest.mark.parametrize("status", [202, 203, 206])
+def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
+    """Part of a page, or an answer that is yet to come, is not taken for all of it."""
+    emulator = start(Fault(place="customers", status=status, json=page(customer("a"))))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert_refused(result, f"HTTP {status}")
+    assert result.records("customers") == []
+
+
 def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) -> None:
     """Also where the list of resellers is read twice: for its rows, and for what they name."""
     body = b'{"items": [{"id": "%s", "name": "\xff"}]}' % RESELLER["id"].encode()
@@ -816,6 +825,28 @@ def test_a_flattened_record_has_no_column_that_the_schema_lacks(
         assert {record[column] for column in columns} == {None}
 
 
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
+def test_a_null_object_empties_no_column_of_a_similar_name(
+    maps: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Only what lies within it is null, and not each column that begins with its name."""
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
+    stream["schema"]["properties"] |= {
+        "extraText": {"type": ["string", "null"]},
+        "extra": {"type": ["object", "null"], "properties": {"a": {"type": ["string", "null"]}}},
+    }
+    fields = {"extraText": "kept", "extra": None}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=1)
+    settings = {"flattening_enabled": True, "flattening_max_depth": 1, **maps}
+    result = sync(emulator, catalog=catalog, **settings)
+    assert result.exit_code == 0, result.stderr
+    (record,) = result.records("customers")
+    assert (record["extraText"], record["extra__a"]) == ("kept", None)
+
+
 @pytest.mark.parametrize(
     ("sent", "emitted"),
     [
@@ -925,7 +956,9 @@ def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
     assert [record["list"] for record in result.records("customers")] == [[{"kept": 1}]] * 2
 
 
-@pytest.mark.parametrize("identifier", ["", "9b1de2aa", "not-a-guid", "a%", None])
+@pytest.mark.parametrize(
+    "identifier", ["", "9b1de2aa", "not-a-guid", "a%", f"{uuid.UUID(int=1)}0", None]
+)
 def test_a_reseller_id_of_the_api_must_be_a_guid(
     identifier: object,
     start: Start,
