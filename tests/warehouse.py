@@ -88,6 +88,8 @@ class Project:
 def installed() -> Iterator[Project]:
     """Meltano with its plugins, and an empty PostgreSQL, both gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
+        # Under root the server is another user, who would leave its data elsewhere if kept out.
+        Path(folder).chmod(0o711)
         workspace = Workspace(Path(folder))
         with workspace.opened() as lock:
             meltano = Meltano(workspace)
