@@ -333,6 +333,7 @@ def test_a_newly_configured_token_makes_the_cached_one_obsolete(
     assert sync(before, token_cache_path=str(cache)).exit_code == 0
     after = start()
     assert_complete(sync(after, token_cache_path=str(cache)), after)
+    assert after.stats().by_place["token"] == {"200": 1}
 
 
 def test_a_cached_token_is_not_sent_to_another_tenant(
@@ -402,9 +403,16 @@ def test_a_link_to_itself_as_cache_is_called_so(start: Start, sync: Sync, cache:
     assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Too many levels")
 
 
-def test_a_cache_that_others_may_read_is_refused(start: Start, sync: Sync, cache: Path) -> None:
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
+def test_a_cache_that_others_may_read_is_refused(
+    mode: int,
+    start: Start,
+    sync: Sync,
+    cache: Path,
+) -> None:
     """A secret in the open is not used in silence."""
-    cache.touch(mode=0o644)
+    cache.touch()
+    cache.chmod(mode)
     result = sync(start(), token_cache_path=str(cache))
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: others may read {cache}. Run chmod 600")
