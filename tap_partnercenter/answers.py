@@ -47,6 +47,11 @@ def is_collection(document: Mapping[str, Any]) -> bool:
     return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
+def is_entity(document: Mapping[str, Any]) -> bool:
+    """Tell whether a document is one record, with an id."""
+    return isinstance(document.get("id"), str)
+
+
 def code_of(document: Mapping[str, Any]) -> str | None:
     """Read `code`: the service sends it as a number and as a string."""
     code = document.get("code")

@@ -18,9 +18,9 @@ from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.passes import PassStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from singer_sdk.helpers.types import Context
+    from singer_sdk.helpers.types import Context, Record
 
     from tap_partnercenter.lookahead import LookAhead, Source
     from tap_partnercenter.sdk import PlainTap
@@ -70,6 +70,11 @@ class ChildStream(PassStream):
         #: … and whether it has answered with a collection, be it an empty one, for any.
         self._listed = False
 
+    @classmethod
+    @override
+    def cost(cls) -> str:
+        return "1 request for each customer"
+
     def join(self, family: Children) -> None:
         """Read together with the other children of the parent."""
         self._family = family
@@ -91,8 +96,21 @@ class ChildStream(PassStream):
                     self.held = held
                 self.note_page(page)
                 for record in page.records:
-                    yield {**record, **page.context}
+                    yield self._of_customer(record, page.context)
             self.run.report.emitted(self.name, self.records_written)
+
+    def _of_customer(self, record: Record, context: Mapping[str, str]) -> Record:
+        """Add the customer to a record that does not name it.
+
+        Raises:
+            PartnerCenterError: If it names another.
+        """
+        if self.parent_key in self.primary_keys:
+            return {**record, **context}
+        if str(record.get("id")).lower() != context[self.parent_key].lower():
+            message = f"{self.name}: the service sent another customer. Try again later."
+            raise PartnerCenterError(message)
+        return record
 
     def source_of(self, customer_id: str) -> Source[Page]:
         """Return a reader of the records of one customer."""
@@ -110,7 +128,8 @@ class ChildStream(PassStream):
 
     @override
     def end_pass(self, version: int) -> None:
-        if self._refused > 1 and not self._answered and not self.resumed:
+        individual = self.place is Place.DIRECTORY
+        if self._refused > 1 and not (self._answered or self.resumed or individual):
             self._fail("the service refused every customer")
         if self._only_blanks:
             self.run.report.blank(self.name, self._blanks)
@@ -136,7 +155,9 @@ class ChildStream(PassStream):
         self._last_refusal = refusal
         named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
         self.run.report.skipped(self.name, named, refusal.reason)
-        if self._refused >= SYSTEMATIC and not self._answered:
+        # What a customer has to grant, many may not have granted.
+        individual = self.place is Place.DIRECTORY
+        if self._refused >= SYSTEMATIC and not self._answered and not individual:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
         most = self.run.settings.max_skipped_customers
         if self.skipped > most:

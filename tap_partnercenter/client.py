@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import requests
 
-from tap_partnercenter.answers import Answer, code_of, is_collection, support_ids
+from tap_partnercenter.answers import Answer, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.errors import (
     APP_AND_USER,
     NO_COLLECTION,
@@ -59,6 +59,7 @@ class Collection:
         context: Partition or customer: the fields that each record gets.
         place: What the first page is to the table of failures …
         next_place: … and what a later one is.
+        single: Whether the answer is one record, in place of a page of records.
         lacks_user: Whether the service wants a user, and the run has none.
         shard_key: The field by which shards divide the records, None where they do not.
     """
@@ -70,6 +71,7 @@ class Collection:
     context: Mapping[str, str]
     place: Place
     next_place: Place
+    single: bool
     lacks_user: bool
     shard_key: str | None
 
@@ -192,7 +194,7 @@ class Client:
                 reason = f"HTTP {answer.status_code} with {error}"
                 raise _ask_again(answer, NO_COLLECTION, reason) from None
         if (
-            place is Place.CUSTOMER
+            place in {Place.CUSTOMER, Place.DIRECTORY}
             and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
             and says_nothing(body)
         ):
@@ -207,8 +209,11 @@ class Client:
                 raise _ask_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if answer.status_code != HTTPStatus.OK:
             self._judge(answer, collection, request, place, passage.pause)
+        if collection.single and is_entity(answer.document):
+            answer.document = {"items": [answer.document]}
         if not is_collection(answer.document):
-            reason = "HTTP 200 with JSON that is no collection of records"
+            kind = "record" if collection.single else "collection of records"
+            reason = f"HTTP 200 with JSON that is no {kind}"
             raise _ask_again(answer, NO_COLLECTION, reason)
         return answer
 

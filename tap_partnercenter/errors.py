@@ -35,6 +35,7 @@ class Place(Enum):
     RESUMED = "continuation of an earlier run"
     RESELLERS = "list of resellers"
     CUSTOMER = "customer"
+    DIRECTORY = "customer's directory"
     CUSTOMER_NEXT = "continuation for a customer"
 
 
@@ -81,7 +82,8 @@ class Rule:
         )
 
 
-_CUSTOMER = frozenset({Place.CUSTOMER, Place.CUSTOMER_NEXT})
+_CUSTOMER = frozenset({Place.CUSTOMER, Place.CUSTOMER_NEXT, Place.DIRECTORY})
+_DIRECTORY = frozenset({Place.DIRECTORY})
 _ADMIN_AGENT = (
     "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
 )
@@ -171,6 +173,15 @@ RULES: tuple[Rule, ...] = (
         {"900149"},
         meaning="the partner program of this tenant is not active",
         remedy="Renew the enrolment in Partner Center.",
+    ),
+    # Rights in a customer's directory are granted by each customer.
+    Rule(
+        Outcome.SKIP,
+        {403},
+        {"900308", "900309"},
+        _DIRECTORY,
+        "the partner has no role in this customer's directory",
+        "Ask the customer for a GDAP relationship with the role Directory readers.",
     ),
     Rule(
         Outcome.FAIL,

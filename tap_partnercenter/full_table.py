@@ -45,7 +45,7 @@ class FullTable(PassStream):
         """
         super().__init_subclass__()
         if cls.__dict__.get("replication_key"):
-            message = f"{cls.__name__} has a replication key: a full table has none."
+            message = f"{cls.__name__} has a replication key: make it a ChangeStream."
             raise TypeError(message)
 
     def __init__(self, tap: PlainTap) -> None:

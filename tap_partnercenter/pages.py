@@ -89,7 +89,7 @@ class Pages:
         paginator, collection = self._paginator, self._collection
         resumed = self._start is not None and paginator.count == 0
         answer = self._client.read(collection, paginator, resumed=resumed)
-        records = collection.own(answer.items, self._client.settings.shard)
+        records = collection.own(paginator.fresh(answer.items), self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
         return Page(
             records,

@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from singer_sdk.pagination import BaseAPIPaginator
 from typing_extensions import override
@@ -18,7 +18,7 @@ from typing_extensions import override
 from tap_partnercenter.errors import PartnerCenterError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     import requests
 
@@ -97,6 +97,10 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         # A service may cap its pages lower than what was asked for: another page must show it.
         return self.filled < min(asked or self.largest_before, self.largest_before)
 
+    def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the records of the last page that no page before it held."""
+        return records
+
     @override
     def get_next(self, response: requests.Response) -> Continuation | None:
         """Return the request for the next page, or None after the last.
@@ -152,6 +156,55 @@ class SeekPaginator(LinkPaginator):
         if "seekoperation" not in (name.lower() for name, _ in parse_qsl(urlsplit(url).query)):
             url += ("&" if "?" in url else "?") + "seekOperation=Next"
         return Continuation(url, ((TOKEN_HEADER, token),))
+
+
+class OffsetPaginator(LinkPaginator):
+    """Follows links that count rows and, behind a full page without one, counts on by itself.
+
+    A service may ignore the offset, as Partner Center does for some kinds of invoices, and send the
+    same rows for ever. A page without a new row is therefore not followed: then everything is asked
+    for at once, which the service answers in one page ("Get a collection of invoices").
+    """
+
+    def __init__(self, api_url: str, start: Continuation | None = None) -> None:
+        """Begin at the first page, or where an earlier run stopped."""
+        super().__init__(api_url, start)
+        self._ids: set[Any] = set()
+        self._fresh: list[dict[str, Any]] = []
+        self._asked_for_all = False
+
+    @override
+    def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return self._fresh
+
+    @override
+    def get_next(self, response: requests.Response) -> Continuation | None:
+        answer = cast("Answer", response)
+        self._fresh = [row for row in answer.items if str(row.get("id")) not in self._ids]
+        self._ids.update(str(row.get("id")) for row in answer.items)
+        if answer.items and not self._fresh:
+            if self._asked_for_all:
+                return None
+            self._asked_for_all = True
+            return Continuation(_with_query(answer, drop={"size", "offset"}))
+        if self._asked_for_all and (link := self.read(answer)) and link.digest in self._seen:
+            return None  # it was asked for, and held nothing new
+        return super().get_next(response) or self._behind(answer)
+
+    def _behind(self, answer: Answer) -> Continuation | None:
+        """Return the page behind a full one that names none."""
+        query = dict(parse_qsl(urlsplit(str(answer.request.url)).query))
+        size, offset = int(query.get("size", 0)), int(query.get("offset", 0))
+        if not size or len(answer.items) < size:
+            return None
+        return Continuation(_with_query(answer, offset=str(offset + len(answer.items))))
+
+
+def _with_query(answer: Answer, drop: Container[str] = (), **members: str) -> str:
+    """Return the address of an answer with other members in its query."""
+    parts = urlsplit(str(answer.request.url))
+    query = {k: v for k, v in parse_qsl(parts.query) if k not in drop} | members
+    return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 def absolute_url(uri: object, api_url: str) -> str:

@@ -64,6 +64,11 @@ class PerReseller(FullTable):
     #: The stream that lists the resellers.
     resellers: type[ResellerTable]
 
+    @classmethod
+    @override
+    def cost(cls) -> str:
+        return f"{super().cost()}, at least 1 for each reseller"
+
     @property
     @override
     def partitions(self) -> list[dict[str, str]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
 from singer_sdk import SchemaDirectory, StreamSchema
 
 from tap_partnercenter.report import Oddity
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     #: Takes what is odd about a field, and its path.
     OnOdd: TypeAlias = Callable[[Oddity, str], None]
     Conversion: TypeAlias = Callable[[Any, OnOdd], Any]
+
+_CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
 _PACKAGE = Path(__file__).parent
 _PACKAGED = _PACKAGE / "schemas"
@@ -78,6 +82,11 @@ class Shape:
         return self.fit(value, on_odd) if value.__class__ is dict else _without_secrets(value)
 
 
+def digest(value: Any) -> str:  # noqa: ANN401 - JSON
+    """Name a value by its content: 32 hexadecimal digits, the same ones in each run."""
+    return hashlib.sha256(_CANONICAL.encode(value)).hexdigest()[:32]
+
+
 def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     """Return what makes a value what the schema declares, None if nothing has to."""
     declared = schema.get("type", ())
@@ -89,19 +98,26 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     if "string" in kinds and "integer" not in kinds:
         return _text
     if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
-        return lambda value, on_odd: (
-            [convert(item, on_odd) for item in value]
-            if isinstance(value, list)
-            else _without_secrets(value)
-        )
+        return partial(_array, convert)
     return None
 
 
+def _array(convert: Conversion, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
+    """Fit the items of a list. One object alone is a list of one: sources disagree about some."""
+    if isinstance(value, dict):
+        value = [value]
+    if isinstance(value, list):
+        return [convert(item, on_odd) for item in value]
+    return value
+
+
 def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
-    """Make text of a number: the vendor's specification types some enumerations as numbers."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    """Make text of a number, as the vendor types some enumerations, and of a list or an object."""
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
-    return _without_secrets(value)
+    if isinstance(value, list | dict):
+        return _CANONICAL.encode(_without_secrets(value)).decode()
+    return value
 
 
 def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON

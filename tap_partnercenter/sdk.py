@@ -269,6 +269,10 @@ class PlainStream(RESTStream[Any]):
             yield message
 
     @override
+    def _increment_stream_state(self, *_: Any, **__: Any) -> None:
+        """Leave the bookmark alone: the SDK's moves with the records, ours behind whole days."""
+
+    @override
     def _write_schema_message(self) -> None:
         # `sync` calls it for each page of the parent; some targets flush all tables at each SCHEMA.
         if not self._schema_sent:

@@ -135,7 +135,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=100,
         title="Skipped customers",
         description=(
-            "Customers whose relationships the service may refuse before the run fails. "
+            "Customers whose records the service may refuse before the run fails, for each stream. "
             "0: the first refusal fails it."
         ),
     ),
@@ -154,12 +154,22 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         description="Seconds of patience with one request, all its retries and waits together.",
     ),
     th.Property(
+        "audit_resource_values",
+        th.BooleanType,
+        default=False,
+        title="Resource values of audit records",
+        description=(
+            "Emit resourceOldValue and resourceNewValue of audit_records, without credentials. "
+            "They hold personal data."
+        ),
+    ),
+    th.Property(
         "shard_count",
         th.IntegerType(minimum=1),
         default=1,
         title="Shards",
         description=(
-            "Processes that share the work: each takes the customers, with their relationships, "
+            "Processes that share the work: each takes the customers, with their children, "
             "and the resellers whose id falls to it."
         ),
     ),
@@ -219,6 +229,7 @@ class Settings:
     max_skipped_customers: int
     request_timeout: int
     max_retry_seconds: int
+    audit_resource_values: bool
     shard: Shard
     user_agent: str
     delete_vanished: bool
@@ -248,6 +259,7 @@ class Settings:
             max_skipped_customers=given["max_skipped_customers"],
             request_timeout=given["request_timeout"],
             max_retry_seconds=given["max_retry_seconds"],
+            audit_resource_values=given["audit_resource_values"],
             shard=Shard(given["shard_count"], given["shard_index"]),
             user_agent=given["user_agent"],
             delete_vanished=given["emit_activate_version_messages"],

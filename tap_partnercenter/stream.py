@@ -14,7 +14,7 @@ from tap_partnercenter.errors import PartnerCenterError, Place
 from tap_partnercenter.lookahead import LookAhead
 from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.pagination import Continuation, LinkPaginator, SeekPaginator
-from tap_partnercenter.records import SCHEMAS, Shape
+from tap_partnercenter.records import SCHEMAS, Shape, digest
 from tap_partnercenter.repair import REPLACEMENT
 from tap_partnercenter.report import Oddity
 from tap_partnercenter.sdk import PlainStream
@@ -47,10 +47,16 @@ class PartnerCenterStream(PlainStream):
     params: ClassVar[Mapping[str, Any]] = {}
     #: What stands for a field that the service may leave out.
     defaults: ClassVar[Mapping[str, str]] = {}
+    #: Fields of a record that become fields of their own, since they are part of the key.
+    copies: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    #: Keys that the service does not give: digests of these fields.
+    digests: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     #: The field by which shards divide the records, None where they divide what comes before.
     shard_key: ClassVar[str | None] = None
     #: Whether the service refuses it to app-only credentials.
     needs_user: ClassVar[bool] = True
+    #: Whether the answer is one record, in place of a page of records.
+    single: ClassVar[bool] = False
     #: How the next page is found.
     paginator_class: ClassVar[type[LinkPaginator]] = SeekPaginator
     #: What the table of failures calls the first page, and a later one.
@@ -78,6 +84,11 @@ class PartnerCenterStream(PlainStream):
         return next(s for s in self._partner_tap.streams.values() if isinstance(s, kind))
 
     # What is asked
+
+    @classmethod
+    def cost(cls) -> str:
+        """Say how many requests the stream takes."""
+        return f"1 request for {cls.page_size} records" if cls.page_size else "1 request"
 
     @cached_property
     @override
@@ -119,6 +130,7 @@ class PartnerCenterStream(PlainStream):
             context or {},
             self.place,
             self.next_place,
+            self.single,
             self.lacks_user,
             self.shard_key,
         )
@@ -185,6 +197,8 @@ class PartnerCenterStream(PlainStream):
         row: dict[str, Any],
         context: Context | None = None,
     ) -> dict[str, Any]:
+        if self.copies or self.digests:
+            row = {**row, **self._derived(row)}
         record = self.shape.fit(row, self._on_odd_field)
         for field, default in self.defaults.items():
             record[field] = record.get(field) or default
@@ -204,6 +218,18 @@ class PartnerCenterStream(PlainStream):
                 )
                 raise PartnerCenterError(message)
         return record
+
+    def _derived(self, row: Record) -> dict[str, Any]:
+        """Make the parts of the key that the service does not send."""
+        derived: dict[str, Any] = {}
+        for field, path in self.copies.items():
+            value: Any = row
+            for name in path:
+                value = value.get(name) if isinstance(value, dict) else None
+            derived[field] = value
+        for field, names in self.digests.items():
+            derived[field] = digest([row.get(name) for name in names])
+        return derived
 
     def note_page(self, page: Page) -> None:
         """Say what is odd about a page that is about to be emitted."""

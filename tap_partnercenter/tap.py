@@ -34,7 +34,7 @@ from tap_partnercenter.settings import (
     unknown_settings,
 )
 from tap_partnercenter.stream_maps import checked_mapper, shape_problems
-from tap_partnercenter.streams import STREAMS
+from tap_partnercenter.streams import STREAMS, costs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 class TapPartnerCenter(PlainTap):
     """Singer tap for the Microsoft Partner Center REST API."""
 
+    # `--about` prints it.
+    __doc__ = f"{__doc__} {costs()}"
     name = "tap-partnercenter"
     # A copy: `PlainTap` adds the SDK's own settings to it.
     config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(CONFIG_JSONSCHEMA)

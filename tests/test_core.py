@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SCHEMAS = Path(__file__).parent.parent / "schemas"
-VALUES = {"string": "text", "boolean": True, "array": ["text"]}
+VALUES = {"string": "text", "boolean": True, "integer": 3, "number": 1.5}
 
 
 def whole(schema: dict[str, Any]) -> Any:
     """A value that holds everything the schema declares."""
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
     if kind == "object":
-        return {name: whole(field) for name, field in schema["properties"].items()}
+        return {name: whole(field) for name, field in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [whole(schema["items"])]
     return VALUES[kind]
 
 
@@ -35,6 +38,12 @@ def record(stream: str, identifier: str) -> dict[str, Any]:
 CUSTOMER = "0f3a9c10-1111-4222-8333-444455556666"
 RESELLER = "9b1de2aa-7777-4888-9999-aaaabbbbcccc"
 
+NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
+
+SKU = record("subscribed_skus", "one")
+# The service lists the groups that it is asked for.
+SKU["productSku"]["licenseGroupId"] = "group2"
+
 # The SDK makes a tap while tests are collected, before any fixture runs.
 _emulator = Emulator(
     fixture=Fixture(
@@ -42,6 +51,12 @@ _emulator = Emulator(
         resellers=[record("indirect_resellers", RESELLER)],
         memberships=[(CUSTOMER, RESELLER)],
         relationships={CUSTOMER: [record("customer_relationships", RESELLER)]},
+        subscriptions={CUSTOMER: [record("subscriptions", "one")]},
+        orders={CUSTOMER: [record("orders", "one")]},
+        agreements={CUSTOMER: [record("agreements", "one")]},
+        subscribed_skus={CUSTOMER: [SKU]},
+        invoices=[record("invoices", "one")],
+        audit_records=[{**record("audit_records", "one"), "operationDate": NOW}],
     ),
 )
 _emulator.start()
@@ -53,4 +68,6 @@ def _stop() -> Iterator[None]:
     _emulator.stop()
 
 
-TestTapPartnerCenter = get_tap_test_class(TapPartnerCenter, config=_emulator.tap_config())
+TestTapPartnerCenter = get_tap_test_class(
+    TapPartnerCenter, config={**_emulator.tap_config(), "audit_resource_values": True}
+)

@@ -78,6 +78,20 @@ def test_the_streams_table_names_the_keys(stream: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", STREAMS)
+def test_a_stream_says_what_it_costs(stream: Any) -> None:
+    """In `--about`, and in the README in the words of each stream."""
+    cost = stream.cost()
+    about = json.loads(run_tap("--about", "--format=json").stdout)["description"]
+    assert f"{stream.name} ({cost})" in about
+    row = re.search(
+        rf"^\| `{stream.name}` \|.*\| ([^|]+) \|$", README.read_text("utf-8"), re.MULTILINE
+    )
+    assert row is not None
+    numbers = re.findall(r"\d+|each \w+", cost)
+    assert re.findall(r"\d+|each \w+", row[1]) == numbers
+
+
+@pytest.mark.parametrize("stream", STREAMS)
 def test_schemas_are_documented(stream: Any) -> None:
     """Every field has a description; only keys are never null; nothing closed, nothing secret."""
     schema = json.loads((ROOT / "schemas" / f"{stream.name}.json").read_text(encoding="utf-8"))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from partnercenter_demo.meltano import find_uv
+from tap_partnercenter.streams import STREAMS
 
 if TYPE_CHECKING:
     from tests.conftest import Start
@@ -73,7 +74,7 @@ def test_about_and_discover_work_without_configuration(command: Path) -> None:
     about = run(command, "--about", "--format=json")
     assert json.loads(about.stdout)["name"] == "tap-partnercenter"
     discover = run(command, "--discover")
-    assert len(json.loads(discover.stdout)["streams"]) == 4
+    assert len(json.loads(discover.stdout)["streams"]) == len(STREAMS)
 
 
 def test_test_and_sync_work(command: Path, start: Start) -> None:
