@@ -4,16 +4,23 @@ The vendor publishes one figure (500 requests a minute and tenant for the resour
 throttling guidance for partners calling Partner Center APIs"), counts refused requests too, and
 answers 429 with `Retry-After`. So all requests of a run pass one gate:
 
-- A 429 shuts it for everybody until the time the server named; then one request goes ahead, and the
-  others follow when it was answered.
-- What was accepted between two refusals, over the time between them, is the rate that the service
-  bears, pauses included. The gate stays a little below it and probes upwards slowly.
+- A 429 shuts it for everybody until the time the server named; then one request goes first, and
+  with each accepted one more may be under way. One that is refused again waits a random time.
+- What was accepted from one refusal to the next, pauses included, is the rate that the service
+  bears. After a refusal the rate returns to it within seconds, stays there for as long as it had
+  lasted before, up to half a minute, and then probes upwards, slowly at first and ever faster: a
+  curve like that of CUBIC (RFC 9438).
+- The probe adds, the same for a small rate as for a large one, and a refusal multiplies: so
+  processes that share a quota come nearer to equal parts (Chiu and Jain, 1989).
+- Only a rate that is used grows (RFC 7661). While latency or the target holds the requests back,
+  nothing is learnt about the service.
 
 `tests/test_pacing.py` simulates it against several ways of counting.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from contextlib import contextmanager
@@ -30,20 +37,37 @@ if TYPE_CHECKING:
 UNNAMED_PAUSE = 5.0
 #: Longest such pause, in seconds.
 LONGEST_UNNAMED_PAUSE = 120.0
+#: Seconds of the rate that may be caught up after a delay of our own …
+CREDIT = 0.2
+#: … but no more requests than that: a small bucket forgives no bunches.
+_CAUGHT_UP = 3
 
-#: Seconds for which a quota is taken to hold until more is known: the vendor speaks of minutes.
+#: Seconds of a window: the vendor speaks of minutes.
 _MINUTE = 60.0
-#: Share of the rate learnt that is used.
-_CAUTION = 0.98
-#: Part of the rate below which one refusal does not push it.
-_DEEPEST_FALL = 0.5
-#: Seconds in which the rate doubles while only one refusal has taught anything …
-_DOUBLING = 10.0
-#: … and its growth in a minute afterwards, which doubles each minute without a refusal.
-_GROWTH = 0.02
-_FASTEST_GROWTH = 0.3
-#: Seconds of the rate that may be caught up after a delay of our own.
-_CREDIT = 1.0
+#: Share of the rate borne that is returned to.
+_CAUTION = 0.99
+#: Part of that rate to start with after a refusal, and least part of the former rate to return to.
+_FALL = 0.85
+#: Part of the rate that is kept when the first request after a pause is refused again.
+_FALL_AGAIN = 0.7
+#: Seconds in which the rate comes half the way back.
+_HALF_WAY = 5.0
+#: Longest stay there, in seconds.
+_LONGEST_STAY = 30.0
+#: Requests a second that each second of probing adds at first …
+_PROBE = 0.002
+#: … seconds in which that doubles …
+_DOUBLING = 11.0
+#: … seconds of probing that are left out after the first refusal, when little is known …
+_HEAD_START = 66.0
+#: … and the factor by which a single request may raise the rate.
+_STEEPEST = 1.5
+#: Requests a second that are always tried: from less the way back would be long.
+_LEAST_RATE = 0.1
+#: Seconds of the rate left unused that are remembered.
+_LONGEST_IDLE = 10.0
+#: Requests under way at the very start; one more for each so many that were accepted.
+_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 8
 #: Requests of a minute, as published, at which a first refusal is likely …
 _PUBLISHED_QUOTA = 500
 #: … and how many may be under way then, since all of them would be refused.
@@ -54,13 +78,14 @@ _LOOK_AGAIN = 0.01
 
 @dataclass(slots=True)
 class Ticket:
-    """A request under way, and the time between two refusals in which it was sent."""
+    """A request under way: when it was sent, and how many times the gate had been shut by then."""
 
     epoch: int
+    sent_at: float
 
 
 class Pace:
-    """Decides when the next request may go. Knows no clock and no thread: times are told to it."""
+    """Decides when the next request may go. Knows no clock and no thread: times are passed in."""
 
     def __init__(
         self,
@@ -79,15 +104,20 @@ class Pace:
         self._ceiling = ceiling
         self._chance = chance or random.Random()  # noqa: S311
         self._rate: float | None = None
+        self._borne = _Borne(now)
         self._opens_at = now
         self._next_slot = now
         self._epoch = 0
-        self._epoch_began = now
         self._accepted = 0
         self._under_way = 0
         self._refusals = 0
-        self._last_growth = now
-        self._growth = _GROWTH
+        # The curve after a refusal: where it stays, how long, and how far along it the rate is.
+        self._target = 0.0
+        self._stay = 0.0
+        self._age = 0.0
+        # Whether somebody waits for the next slot, and seconds of slots that nobody wanted.
+        self._awaited = False
+        self._idle = 0.0
 
     @property
     def rate(self) -> float | None:
@@ -104,21 +134,24 @@ class Pace:
         if now < self._opens_at:
             return self._opens_at - now
         if self._under_way >= self._most_under_way():
+            # Slots that pass meanwhile are not caught up.
+            self._next_slot = max(self._next_slot, now)
             return _LOOK_AGAIN
-        self._grow(now)
         rate = self.rate
         if rate is not None:
-            slot = max(self._next_slot, now - _CREDIT)
-            if slot > now:
-                return slot - now
-            self._next_slot = slot + 1 / rate
+            if self._next_slot > now:
+                self._awaited = True
+                return self._next_slot - now
+            self._take_slot(now, 1 / rate)
         self._under_way += 1
-        return Ticket(self._epoch)
+        return Ticket(self._epoch, now)
 
     def accepted(self, ticket: Ticket) -> None:
         """Take note of an answer that was no refusal, or of none at all."""
         self._under_way -= 1
-        if ticket.epoch == self._epoch:
+        current = ticket.epoch == self._epoch
+        self._borne.accepted(ticket, current=current)
+        if current:
             self._accepted += 1
             self._refusals = 0
 
@@ -134,53 +167,117 @@ class Pace:
             Seconds until the gate opens.
         """
         self._under_way -= 1
+        current = ticket.epoch == self._epoch
         doubled = 2.0 ** min(self._refusals, 10)
         if retry_after is None:
             retry_after = min(UNNAMED_PAUSE * doubled, LONGEST_UNNAMED_PAUSE)
-        elif self._epoch and not self._accepted and ticket.epoch == self._epoch:
+        elif self._epoch and not self._accepted and current:
             # Refused as soon as it came back: others who share the quota came back at the same
             # moment. Where refusals count too, all of them would be refused for ever.
-            retry_after += self._chance.uniform(0, min(doubled, _MINUTE))
+            apart = doubled / min(self._rate or 1.0, 1.0)
+            retry_after += self._chance.uniform(0, min(apart, _MINUTE))
         self._opens_at = max(self._opens_at, now + retry_after)
-        # What was under way at a refusal is refused as well, and only prolongs the pause: nothing
-        # new is sent before the last of it was answered.
-        if ticket.epoch == self._epoch:
-            self._learn()
-        self._epoch_began = self._last_growth = self._next_slot = self._opens_at
+        # What was under way at a refusal is refused as well, and only prolongs the pause.
+        if current:
+            if self._accepted:
+                self._learn(now)
+            elif self._rate is not None:
+                self._rate = max(self._rate * _FALL_AGAIN, _LEAST_RATE)
+            self._refusals += 1
+            self._epoch += 1
+            self._accepted = 0
+        else:
+            self._borne.prolong(self._opens_at)
+        self._next_slot = self._opens_at
+        if self._rate is not None and self._epoch > 1:
+            # Others who share the quota come back at the same moment.
+            self._next_slot += self._chance.uniform(0, 1 / self._rate)
+        self._awaited = False
         return self._opens_at - now
 
-    def _learn(self) -> None:
-        """Begin a new epoch, with the rate that the last one bore, its pause included."""
-        if self._accepted:
-            lasted = self._opens_at - self._epoch_began
-            if self._rate is None:
-                self._rate = self._accepted / max(lasted, _MINUTE) * _CAUTION
-            else:
-                borne = self._accepted / max(lasted, 1e-3) * _CAUTION
-                self._rate = max(borne, self._rate * _DEEPEST_FALL)
-        self._refusals += 1
-        self._epoch += 1
-        self._accepted = 0
-        self._growth = _GROWTH
-
-    def _grow(self, now: float) -> None:
-        """Probe upwards: fast while little is known, then slowly, and more the longer it lasts."""
-        passed = now - self._last_growth
-        if self._rate is None or passed <= 0:
-            return
-        if self._epoch == 1:
-            self._rate *= 2.0 ** (passed / _DOUBLING)
+    def _learn(self, now: float) -> None:
+        """Lay the curve that leads back to the rate that the service bore."""
+        lasted, borne = self._borne.measure(self._opens_at)
+        if self._rate is None:
+            self._target = self._rate = max(borne * _CAUTION, _LEAST_RATE)
+            self._stay = -_HEAD_START
         else:
-            self._rate *= 1 + self._growth * min(passed, 60) / 60
-            self._growth = min(self._growth * 2.0 ** (passed / 60), _FASTEST_GROWTH)
-        self._last_growth = now
+            # Little may have been borne by chance, in a short time or where others share the quota.
+            open_share = max(0.0, 1 - (self._opens_at - now) / lasted)
+            least = max(self._rate * _FALL * open_share, _LEAST_RATE)
+            self._target = max(min(borne * _CAUTION, self._rate), least)
+            self._rate = max(self._target * _FALL, _LEAST_RATE)
+            self._stay = min(lasted, _LONGEST_STAY)
+        self._age = 0.0
+
+    def _take_slot(self, now: float, length: float) -> None:
+        lost = now - min(CREDIT, _CAUGHT_UP * length) - self._next_slot
+        if lost > 0:
+            self._next_slot += lost
+            self._idle = min(self._idle + lost, _LONGEST_IDLE)
+        self._next_slot += length
+        if self._awaited:
+            self._awaited = False
+            if self._idle > 0:
+                self._idle -= length
+            elif self._rate is not None and self._rate == self.rate:
+                self._rate = self._grown(self._rate, length)
+
+    def _grown(self, rate: float, passed: float) -> float:
+        """Go along the curve: back to the target, stay there, then probe upwards."""
+        self._age += passed
+        probing = self._age - self._stay
+        if probing <= 0:
+            return rate + (self._target - rate) * (1 - math.exp2(-passed / _HALF_WAY))
+        added = passed * _PROBE * math.exp2(probing / _DOUBLING)
+        return min(rate + added, rate * _STEEPEST)
 
     def _most_under_way(self) -> float:
-        if self._epoch and not self._accepted:
-            return 1
-        if self._epoch == 0 and self._accepted < _PUBLISHED_QUOTA <= self._accepted + 2 * _FEW:
+        if self._epoch:
+            return 1 + self._accepted
+        if self._accepted < _PUBLISHED_QUOTA <= self._accepted + 2 * _FEW:
             return _FEW
-        return float("inf")
+        return _FIRST + self._accepted // _ACCEPTED_FOR_ONE_MORE
+
+
+class _Borne:
+    """Measures the rate that the service bears, at each refusal: the larger of two.
+
+    That since the refusal before is right for any way of counting, if no other process was favoured
+    meanwhile. That of the last minute is right where a window was met in its middle, and where the
+    rate was much lower before.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._began = now
+        self._accepted = 0
+        self._throttled_since = float("-inf")
+        #: Accepted requests of each second of the last minute, and perhaps of some before.
+        self._seconds: dict[int, int] = {}
+
+    def accepted(self, ticket: Ticket, *, current: bool) -> None:
+        """Count a request, and whether it was sent since the refusal before."""
+        second = int(ticket.sent_at)
+        self._seconds[second] = self._seconds.get(second, 0) + 1
+        if len(self._seconds) > _MINUTE:
+            del self._seconds[next(iter(self._seconds))]
+        self._accepted += current
+
+    def prolong(self, end: float) -> None:
+        """Add to a pause that was measured already."""
+        self._began = end
+
+    def measure(self, end: float) -> tuple[float, float]:
+        """Return the seconds since the refusal before, both pauses' ends, and the rate borne."""
+        lasted = max(end - self._began, 1e-3)
+        # What passed before anything was throttled says nothing of the quota.
+        start = max(end - _MINUTE, self._throttled_since)
+        minute = sum(number for second, number in self._seconds.items() if second >= start)
+        borne = max(self._accepted / lasted, minute / max(end - start, 1e-3))
+        if self._throttled_since == float("-inf"):
+            self._throttled_since = end
+        self._began, self._accepted = end, 0
+        return lasted, borne
 
 
 class PauseTooLong(Exception):
@@ -219,7 +316,7 @@ class Gate:
         self._max_seconds = max_seconds
         self._report = report
         # With what may be caught up, no minute has more requests than the ceiling allows.
-        ceiling = max_per_minute / (_MINUTE + _CREDIT) if max_per_minute else None
+        ceiling = max_per_minute / (_MINUTE + CREDIT) if max_per_minute else None
         self._pace = Pace(clock.monotonic(), ceiling)
         self._lock = threading.Lock()
         # One thread waits at the gate, the others behind it: they need not all wake for each slot.
@@ -252,7 +349,7 @@ class Gate:
                     answer = self._pace.ask(self._clock.monotonic())
                 if isinstance(answer, Ticket):
                     return answer
-                if answer > max(self._max_seconds, _MINUTE + _CREDIT):
+                if answer > max(self._max_seconds, _MINUTE + CREDIT):
                     raise PauseTooLong(answer)
                 self._report.wait(answer)
 

@@ -1,4 +1,8 @@
-"""Pacing, simulated against servers whose quota the tap does not know. No time passes."""
+"""Pacing, simulated against servers whose quota the tap does not know. No time passes.
+
+`python -m tests.test_pacing` prints a larger matrix: the share of the quota used in an hour, and of
+the requests refused.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import itertools
 import random
 from collections import deque
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
-from tap_partnercenter.pacing import Pace, Ticket
+from tap_partnercenter.pacing import CREDIT, Pace, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,199 +28,433 @@ class Quota(Protocol):
     """A server's way of counting."""
 
     def refuse(self, now: float) -> float | None:
-        """Count a request; return None, or the seconds of its Retry-After."""
+        """Count a request; return None, or the seconds until one would be accepted."""
 
 
 @dataclass
 class FixedWindow:
-    """So many requests in each minute of the server's clock; refused ones count too."""
+    """So many requests in each minute of the server's clock."""
 
-    limit: int
+    limit: float
     began: float = 0.0
     used: int = 0
 
     def refuse(self, now: float) -> float | None:
-        while now >= self.began + 60:
-            self.began, self.used = self.began + 60, 0
+        if now >= self.began + 60:
+            self.began, self.used = self.began + 60 * ((now - self.began) // 60), 0
         self.used += 1
-        return None if self.used <= self.limit else ceil(self.began + 60 - now)
+        return None if self.used <= self.limit else self.began + 60 - now
+
+
+@dataclass
+class OpenedWindow(FixedWindow):
+    """A minute that begins with the first request after the last one."""
+
+    began: float = -inf
+
+    def refuse(self, now: float) -> float | None:
+        if now >= self.began + 60:
+            self.began, self.used = now, 0
+        return super().refuse(now)
 
 
 @dataclass
 class SlidingWindow:
-    """So many requests in any sixty seconds; refused ones count too."""
+    """So many requests in any sixty seconds; with a penalty, refused ones count too."""
 
-    limit: int
+    limit: float
+    penalty: bool = False
     times: deque[float] = field(default_factory=deque)
 
     def refuse(self, now: float) -> float | None:
-        while self.times and self.times[0] <= now - 60:
+        while self.times and (self.times[0] <= now - 60 or len(self.times) > self.limit):
             self.times.popleft()
-        if len(self.times) < self.limit:
+        full = len(self.times) >= self.limit
+        if not full or self.penalty:
             self.times.append(now)
-            return None
-        self.times.append(now)
-        over = len(self.times) - self.limit
-        return ceil(self.times[over] + 60 - now)
+        if full and self.penalty:
+            self.times.popleft()
+        return self.times[0] + 60 - now if full else None
 
 
 @dataclass
 class TokenBucket:
-    """Tokens that come back evenly, up to a burst; a refused request costs one too."""
+    """Tokens that come back evenly, up to a burst; with a penalty, a refused request costs one."""
 
-    limit: int
+    limit: float
     burst: float
-    tokens: float = -1.0
+    penalty: bool = False
+    tokens: float = inf
     last: float = 0.0
 
     def refuse(self, now: float) -> float | None:
-        if self.tokens == -1.0:
-            self.tokens = self.burst
         rate = self.limit / 60
-        self.tokens = min(self.burst, self.tokens + (now - self.last) * rate) - 1
+        self.tokens = min(self.burst, self.tokens + (now - self.last) * rate)
         self.last = now
-        if self.tokens >= 0:
+        if self.tokens >= 1:
+            self.tokens -= 1
             return None
-        self.tokens = max(self.tokens, -self.burst)
-        return ceil((1 - self.tokens) / rate)
+        if self.penalty:
+            self.tokens = max(-self.burst, self.tokens - 1)
+        return (1 - self.tokens) / rate
 
 
 @dataclass
-class Shared:
-    """A quota of which another client takes a steady part."""
+class Late:
+    """A quota that is enforced from some second on."""
 
     quota: Quota
-    every: float
-    next: float = 0.0
+    begins: float
 
     def refuse(self, now: float) -> float | None:
-        while self.next <= now:
-            self.quota.refuse(self.next)
-            self.next += self.every
+        return self.quota.refuse(now) if now >= self.begins else None
+
+
+@dataclass
+class Changing:
+    """A quota that changes at some second, and perhaps back at another."""
+
+    quota: FixedWindow | SlidingWindow | TokenBucket
+    at: float
+    limit: float
+    back_at: float = inf
+
+    def __post_init__(self) -> None:
+        self.before = self.quota.limit
+
+    def refuse(self, now: float) -> float | None:
+        self.quota.limit = self.limit if self.at <= now < self.back_at else self.before
         return self.quota.refuse(now)
 
 
 @dataclass
-class Outcome:
-    accepted: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    inside_retry_after: int = 0
+class Shared:
+    """A quota of which another client takes a steady part for a while."""
 
-    def used(self, start: float, end: float) -> int:
+    quota: Quota
+    every: float
+    begins: float
+    ends: float
+
+    def refuse(self, now: float) -> float | None:
+        while self.begins <= min(now, self.ends):
+            self.quota.refuse(self.begins)
+            self.begins += self.every
+        return self.quota.refuse(now)
+
+
+#: How a server names a wait.
+NAMINGS: dict[str, Callable[[float], float | None]] = {
+    "exactly": lambda wait: wait,
+    "rounded up": ceil,
+    "too short": lambda wait: wait / 2,
+    "always a second": lambda _wait: 1.0,
+    "not at all": lambda _wait: None,
+}
+
+
+class Process:
+    """A run of the tap: its gate, its workers, and what became of its requests."""
+
+    def __init__(  # noqa: PLR0913 - one name for each circumstance
+        self,
+        workers: int = 8,
+        *,
+        requests: float = inf,
+        begins: float = 0.0,
+        leaves: float = inf,
+        latency: Callable[[float], float] = lambda _now: LATENCY,
+        blocked: tuple[float, float] = (0.0, 0.0),
+        ceiling: float | None = None,
+        seed: int = 1,
+    ) -> None:
+        self.chance = random.Random(seed)  # noqa: S311
+        self.pace = Pace(begins, ceiling, self.chance)
+        self.idle, self.wanted, self.latency = workers, requests, latency
+        self.begins, self.leaves, self.blocked = begins, leaves, blocked
+        self.asking = True
+        self.quiet_until = 0.0
+        self.under_way = self.inside_retry_after = 0
+        self.ended = inf
+        self.accepted: list[float] = []
+        self.refused: list[float] = []
+
+    def used(self, start: float, end: float = inf) -> int:
+        """Return how many were accepted in a time."""
         return sum(start <= time < end for time in self.accepted)
+
+    def refused_share(self, start: float = 0, end: float = inf) -> float:
+        """Return which part was refused in a time."""
+        refused = sum(start <= time < end for time in self.refused)
+        return refused / max(1, refused + self.used(start, end))
+
+    def asks_at(self, now: float) -> float:
+        """Return when somebody wants to send a request."""
+        if now >= self.leaves:
+            return inf
+        start, end = self.blocked
+        return end if start <= now < end else now
 
 
 def simulate(
     quota: Quota,
-    *,
-    workers: int,
-    minutes: float,
-    name_the_wait: bool = True,
-    ceiling: float | None = None,
-) -> Outcome:
-    """Let workers send requests through a gate, each as soon as it has its last answer."""
-    pace = Pace(0.0, ceiling, random.Random(1))  # noqa: S311
-    outcome = Outcome()
-    quiet_until = asks_at = 0.0
-    idle = workers
+    *processes: Process,
+    minutes: float = 180,
+    naming: str = "rounded up",
+) -> Process:
+    """Let workers send requests through gates, each as soon as it has its last answer."""
     order = itertools.count()
-    answers: list[tuple[float, int, Ticket, float | None]] = []
-    while True:
-        # Next is an answer, or the worker at the gate that asks again.
-        now = min([*(answer[0] for answer in answers[:1]), *([asks_at] if idle else [])])
-        if now >= minutes * 60:
-            return outcome
-        while answers and answers[0][0] <= now:
-            _, _, ticket, retry_after = heapq.heappop(answers)
-            idle += 1
-            if retry_after is None:
-                pace.accepted(ticket)
+    events: list[tuple[float, int, Process, Ticket | None, bool, float | None]] = []
+    for process in processes:
+        heapq.heappush(events, (process.begins, next(order), process, None, False, None))
+    while events and (now := events[0][0]) < minutes * 60:
+        _, _, process, ticket, refused, wait = heapq.heappop(events)
+        if ticket is None:
+            process.asking = False
+        else:
+            process.idle += 1
+            if refused:
+                process.pace.refused(ticket, now, wait)
+                process.quiet_until = max(process.quiet_until, now + (wait or 0))
+                process.wanted += 1
             else:
-                pace.refused(ticket, now, retry_after if name_the_wait else None)
-                quiet_until = max(quiet_until, now + retry_after)
-        while idle and asks_at <= now:
-            answer = pace.ask(now)
-            if not isinstance(answer, Ticket):
-                asks_at = now + answer
+                process.pace.accepted(ticket)
+                process.ended = now
+        while process.idle and process.wanted and not process.asking:
+            at = process.asks_at(now)
+            passed = process.pace.ask(now) if at <= now else at - now
+            if not isinstance(passed, Ticket):
+                # One of its workers waits at the gate, the others behind it.
+                process.asking = True
+                if passed < inf:
+                    again = (now + passed, next(order), process, None, False, None)
+                    heapq.heappush(events, again)
                 break
-            idle -= 1
-            # The client knows of a pause once it has read the refusal that names it.
-            outcome.inside_retry_after += name_the_wait and now < quiet_until
-            refusal = quota.refuse(now + LATENCY / 2)
-            (outcome.accepted if refusal is None else outcome.refused).append(now)
-            heapq.heappush(answers, (now + LATENCY, next(order), answer, refusal))
+            process.idle -= 1
+            process.wanted -= 1
+            process.inside_retry_after += now < process.quiet_until
+            seconds = quota.refuse(now)
+            (process.accepted if seconds is None else process.refused).append(now)
+            named = None if seconds is None else NAMINGS[naming](seconds)
+            back = now + process.latency(now) * process.chance.uniform(0.75, 1.25)
+            answer = (back, next(order), process, passed, seconds is not None, named)
+            heapq.heappush(events, answer)
+    return processes[0]
 
 
-MODELS: dict[str, Callable[[int], Quota]] = {
-    "fixed window": FixedWindow,
-    "fixed window, met in its middle": lambda limit: FixedWindow(limit, began=-40.0),
+Model = dict[str, "Callable[[float], FixedWindow | SlidingWindow | TokenBucket]"]
+WINDOWS: Model = {
+    "window": OpenedWindow,
+    "window of the clock": lambda limit: FixedWindow(limit, began=-40.0),
     "sliding window": SlidingWindow,
-    "token bucket of a minute": lambda limit: TokenBucket(limit, burst=limit),
-    "token bucket of some seconds": lambda limit: TokenBucket(limit, burst=limit / 10),
+    "sliding window, penalty": lambda limit: SlidingWindow(limit, penalty=True),
 }
+BUCKETS: Model = {
+    "bucket of 5": lambda limit: TokenBucket(limit, 5),
+    "bucket of 50": lambda limit: TokenBucket(limit, 50),
+    "bucket of 60, penalty": lambda limit: TokenBucket(limit, 60, penalty=True),
+    "bucket of 500": lambda limit: TokenBucket(limit, 500),
+    "bucket of 500, penalty": lambda limit: TokenBucket(limit, 500, penalty=True),
+}
+MODELS = WINDOWS | BUCKETS
+#: One of each kind.
+KINDS = ("window", "sliding window, penalty", "bucket of 60, penalty", "bucket of 500")
 
 
-@pytest.mark.parametrize("workers", [8, 32])
-@pytest.mark.parametrize("limit", [500, 3000])
+def long_run(model: str, limit: int, workers: int, minutes: int) -> tuple[float, float]:
+    """Return the share of the quota that was used, the first minute aside, and that refused."""
+    run = simulate(MODELS[model](limit), Process(workers), minutes=minutes)
+    assert run.inside_retry_after == 0
+    return run.used(60) / (limit * (minutes - 1)), run.refused_share()
+
+
+@pytest.mark.parametrize(
+    ("limit", "workers", "minutes"), [(100, 8, 20), (500, 8, 10), (500, 32, 10), (1800, 32, 5)]
+)
 @pytest.mark.parametrize("model", MODELS)
-def test_an_unknown_quota_is_used_and_respected(model: str, limit: int, workers: int) -> None:
-    """95 % of it after the first minute, 1 % refused in the long run, none inside Retry-After."""
-    outcome = simulate(MODELS[model](limit), workers=workers, minutes=20)
-    share = outcome.used(60, 1200) / (limit * 19)
-    refused = len(outcome.refused) / (len(outcome.refused) + len(outcome.accepted))
-    assert share >= 0.95, (share, refused)
-    assert refused <= 0.01, (share, refused)
-    assert outcome.inside_retry_after == 0
+def test_an_unknown_quota_is_used_and_respected(
+    model: str, limit: int, workers: int, minutes: int
+) -> None:
+    """None inside Retry-After; the first minutes, in which the rate is learnt, weigh most here.
+
+    Most cases use 99 % and have 0.5 % refused. The bounds are those of the worst: 95 % used and 1 %
+    refused are out of reach where a request is 1 % of a minute, or a bucket forgives nothing.
+    """
+    share, refused = long_run(model, limit, workers, minutes)
+    assert share >= 0.9, (share, refused)
+    assert refused <= (0.025 if limit == 100 else 0.0135), (share, refused)
 
 
 @pytest.mark.parametrize("workers", [8, 32])
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """At most 5 % of the requests, or what was under way when a very small bucket ran dry."""
-    outcome = simulate(MODELS[model](limit), workers=workers, minutes=1)
-    total = len(outcome.refused) + len(outcome.accepted)
-    small = limit / 10 < 2 * workers and "some seconds" in model
-    assert len(outcome.refused) <= max(0.05 * total, 2 * workers if small else 0)
+    """At most 3 % of the requests, or what was under way when a small quota ended."""
+    run = simulate(MODELS[model](limit), Process(workers), minutes=1)
+    total = len(run.refused) + len(run.accepted)
+    assert len(run.refused) <= max(0.03 * total, 1.5 * workers)
 
 
 @pytest.mark.parametrize("workers", [8, 32])
-def test_a_quota_that_others_use_too(workers: int) -> None:
-    """The rest of it is found; what the others take is left to them."""
-    quota = Shared(FixedWindow(600), every=0.3)
-    outcome = simulate(quota, workers=workers, minutes=30)
-    assert outcome.used(60, 1800) / (400 * 29) >= 0.93
-    refused = len(outcome.refused) / (len(outcome.refused) + len(outcome.accepted))
-    assert refused <= 0.01
+@pytest.mark.parametrize("penalty", [False, True])
+@pytest.mark.parametrize(
+    ("limit", "burst", "most"),
+    [(1800, 60, 1.35), (1800, 500, 1.35), (3000, 50, 1.6), (3000, 5, 2.2), (500, 60, 1.35)],
+)
+def test_a_short_run_ends_soon_after_the_ideal(
+    limit: int, burst: int, most: float, *, penalty: bool, workers: int
+) -> None:
+    """640 requests against a bucket, whose refusals name a second and not a minute.
+
+    A quick and small one lets few pass at first, so that the rate has to be found from below.
+    """
+    run = simulate(TokenBucket(limit, burst, penalty=penalty), Process(workers, requests=640))
+    ideal = max((640 - burst) / limit * 60, 640 * LATENCY / workers)
+    assert run.ended <= most * ideal + 2, run.ended / ideal
 
 
-def test_a_server_that_names_no_wait_is_asked_more_and_more_seldom() -> None:
-    """One request at a time tries whether the quota is open again."""
-    outcome = simulate(FixedWindow(500), workers=8, minutes=20, name_the_wait=False)
-    assert len(outcome.refused) <= 0.02 * len(outcome.accepted)
-    assert outcome.used(60, 1200) / (500 * 19) >= 0.75
+@pytest.mark.parametrize("begins", [1, 30, 60, 180])
+@pytest.mark.parametrize("model", KINDS)
+def test_throttling_that_begins_late(model: str, begins: int) -> None:
+    """In its first minute little more is refused than what was under way at each refusal."""
+    since = begins * 60.0
+    quota = Late(MODELS[model](500), since)
+    # Slow answers until shortly before: the rate was never the brake.
+    run = simulate(
+        quota,
+        Process(latency=lambda now: LATENCY if now > since - 20 else 30.0),
+        minutes=begins + 4,
+    )
+    assert len(run.refused) == sum(time >= since for time in run.refused)
+    assert sum(time < since + 60 for time in run.refused) <= 60
+    assert run.used(since + 60) >= 0.85 * 500 * 3
+
+
+@pytest.mark.parametrize("hold", ["latency", "target"])
+@pytest.mark.parametrize("model", KINDS)
+def test_a_rate_that_is_not_used_does_not_grow(model: str, hold: str) -> None:
+    """Three hours of slow answers, or of a target that reads nothing, teach nothing."""
+    start, end = 600.0, 600.0 + 3 * 3600
+    process = Process(
+        latency=lambda now: 30.0 if hold == "latency" and start <= now < end else LATENCY,
+        blocked=(start, end) if hold == "target" else (0.0, 0.0),
+    )
+    rates = []
+    grown = process.pace.accepted
+
+    def accepted(ticket: Ticket) -> None:
+        rates.append((ticket.sent_at, process.pace.rate or 0.0))
+        grown(ticket)
+
+    process.pace.accepted = accepted  # type: ignore[method-assign]
+    run = simulate(MODELS[model](500), process, minutes=end / 60 + 10)
+    before = max(rate for time, rate in rates if start - 60 < time < start)
+    after = next(rate for time, rate in rates if time >= end)
+    assert after <= 1.25 * before
+    assert run.refused_share(end, end + 60) <= 0.03
+    assert run.used(end + 60) >= 0.85 * 500 * 9
+
+
+def test_hours_without_a_request() -> None:
+    """Nothing overflows, and the rate learnt still holds."""
+    pace = Pace(0.0)
+    first, second = pace.ask(0.0), pace.ask(0.0)
+    assert isinstance(first, Ticket)
+    assert isinstance(second, Ticket)
+    pace.accepted(first)
+    pace.refused(second, 1.0, 1.0)
+    rate = pace.rate
+    for hours in (3, 30, 3000):
+        ticket = pace.ask(hours * 3600.0)
+        assert isinstance(ticket, Ticket)
+        assert pace.rate == rate
+        pace.accepted(ticket)
+
+
+@pytest.mark.parametrize("naming", ["exactly", "too short", "always a second", "not at all"])
+@pytest.mark.parametrize("model", KINDS)
+def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -> None:
+    """Or none: then one request at a time tries whether the quota is open again."""
+    run = simulate(MODELS[model](500), Process(), minutes=10, naming=naming)
+    assert run.refused_share() <= 0.03
+    assert run.used(60) / (500 * 9) >= 0.65
+
+
+@pytest.mark.parametrize("limit", [250, 1000])
+@pytest.mark.parametrize("model", KINDS)
+def test_a_quota_that_changes_is_found(model: str, limit: int) -> None:
+    """It halves or doubles after ten minutes."""
+    run = simulate(Changing(MODELS[model](500), 600, limit), Process(), minutes=20)
+    assert run.used(720) / (limit * 8) >= 0.9
+    assert run.refused_share(600) <= 0.01
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
+    """What the other takes is left to it; when it has gone, the tap takes its part."""
+    quota = Shared(MODELS[model](500), every=60 / 250, begins=300, ends=900)
+    run = simulate(quota, Process(), minutes=25)
+    assert run.used(360, 900) / (250 * 9) >= 0.9
+    assert run.used(1020) / (500 * 8) >= 0.9
+    assert run.refused_share() <= 0.01
+
+
+@pytest.mark.parametrize("limit", [500, 3000])
+@pytest.mark.parametrize("model", [*KINDS, "bucket of 5"])
+def test_the_way_back_from_a_tiny_rate_is_short(model: str, limit: int) -> None:
+    """A service that lets next to nothing through for ten minutes, and then everything again."""
+    quota = Changing(MODELS[model](limit), 300, 6, back_at=900)
+    run = simulate(quota, Process(32), minutes=20)
+    assert run.used(1080) / (limit * 2) >= 0.6
+
+
+@pytest.mark.parametrize(("limit", "count"), [(500, 2), (500, 4), (500, 10), (1800, 4)])
+@pytest.mark.parametrize("model", MODELS)
+def test_processes_that_share_a_quota_end_together(model: str, limit: int, count: int) -> None:
+    """The last not much later than one process would, and none of them starved.
+
+    Measured: 1.14 of its time as the median, 1.3 where little is refused. Of a large bucket that
+    counts refusals, those that meet its end first take the smallest parts.
+    """
+    total = 2000 if limit == 500 else 3600
+    alone = simulate(MODELS[model](limit), Process(requests=total)).ended
+    processes = [
+        Process(requests=total // count, begins=number * 10 / count, seed=number)
+        for number in range(count)
+    ]
+    simulate(MODELS[model](limit), *processes)
+    last = max(process.ended for process in processes)
+    assert last <= (1.9 if model == "bucket of 500, penalty" else 1.5) * alone, last / alone
+    refused = sum(len(process.refused) for process in processes)
+    assert refused <= 0.09 * total
+
+
+@pytest.mark.parametrize("limit", [500, 1500])
+@pytest.mark.parametrize("model", KINDS)
+def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: int) -> None:
+    """Three share the quota, a fourth joins them, and after minutes the three leave."""
+    others = [Process(seed=number, leaves=420) for number in range(3)]
+    late = Process(begins=60, seed=3)
+    simulate(MODELS[model](limit), late, *others, minutes=11)
+    parts = [process.used(240, 420) for process in (late, *others)]
+    assert min(parts) >= 0.3 * sum(parts) / 4, parts
+    assert late.used(540, 660) >= 0.7 * 2 * limit
 
 
 def test_without_a_quota_nothing_is_held_back() -> None:
-    """As many requests as the workers can send."""
-    outcome = simulate(FixedWindow(10**9), workers=32, minutes=1)
-    assert len(outcome.accepted) >= 0.995 * 32 / LATENCY * 60
+    """As many requests as the workers can send, but for the first second."""
+    run = simulate(FixedWindow(inf), Process(32), minutes=1)
+    assert len(run.accepted) >= 0.97 * 32 / LATENCY * 60
 
 
 @pytest.mark.parametrize("workers", [1, 8, 32])
 @pytest.mark.parametrize("ceiling", [7, 500])
 def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
     """`max_requests_per_minute` is never exceeded, wherever the minute begins."""
-    outcome = simulate(
-        FixedWindow(10**9),
-        workers=workers,
-        minutes=10,
-        ceiling=ceiling / 61,
-    )
-    times = outcome.accepted
-    spans = zip(times, times[ceiling:], strict=False)
-    assert all(later - earlier >= 60 for earlier, later in spans)
-    assert len(times) >= 0.95 * ceiling * 10
+    run = simulate(FixedWindow(inf), Process(workers, ceiling=ceiling / (60 + CREDIT)), minutes=10)
+    spans = zip(run.accepted, run.accepted[ceiling:], strict=False)
+    assert all(later - earlier >= 60 - 1e-6 for earlier, later in spans)
+    assert len(run.accepted) >= 0.98 * ceiling * 10
 
 
 def test_a_late_refusal_only_prolongs_the_pause() -> None:
@@ -234,16 +472,7 @@ def test_a_late_refusal_only_prolongs_the_pause() -> None:
     assert isinstance(pace.ask(9.0), Ticket)
 
 
-def test_a_quota_that_grows_is_found() -> None:
-    """After the other client has gone, the tap takes its part within minutes."""
-
-    @dataclass
-    class Growing:
-        before: FixedWindow
-        after: FixedWindow
-
-        def refuse(self, now: float) -> float | None:
-            return (self.before if now < 600 else self.after).refuse(now)
-
-    outcome = simulate(Growing(FixedWindow(500), FixedWindow(1500)), workers=8, minutes=30)
-    assert outcome.used(1500, 1800) / (1500 * 5) >= 0.9
+if __name__ == "__main__":
+    # The larger matrix, for those who change the constants: an hour of each.
+    for case in itertools.product(MODELS, (100, 500, 1800, 3000), (8, 32)):
+        print(*case, *(f"{share:.2%}" for share in long_run(*case, minutes=60)))  # noqa: T201

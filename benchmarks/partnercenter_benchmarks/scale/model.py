@@ -30,7 +30,7 @@ import msgspec
 from partnercenter_emulator import Options
 from partnercenter_emulator.data import GeneratedPopulation
 from partnercenter_emulator.quota import Quota
-from tap_partnercenter.pacing import Pace, Ticket
+from tap_partnercenter.pacing import CREDIT, Pace, Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -227,7 +227,7 @@ class _Shard:
         self._scene = scene
         self._draw = draw
         # The ceiling of a second, as `tap_partnercenter.pacing.Gate` makes it of that of a minute.
-        self._pace = Pace(starts_at, scene.ceiling / 61 if scene.ceiling else None, draw)
+        self._pace = Pace(starts_at, scene.ceiling / (60 + CREDIT) if scene.ceiling else None, draw)
         self.idle = scene.concurrency
         #: What waits for a thread.
         self.pool: deque[Wanted] = deque()
