@@ -74,7 +74,7 @@ _NAMES = _PASSING | REMEDIES.keys()
 _BUSY = Rule(
     Outcome.RETRY,
     meaning="the token endpoint is not available",
-    remedy="Try again later; the setting max_retry_seconds gives it more time.",
+    remedy="Try again later.",
 )
 
 

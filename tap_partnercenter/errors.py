@@ -264,7 +264,7 @@ RULES: tuple[Rule, ...] = (
         Outcome.RETRY,
         {408, *range(500, 600)},
         meaning="the service is not available",
-        remedy="Try again later; the setting max_retry_seconds gives it more time.",
+        remedy="Try again later.",
     ),
     Rule(
         Outcome.RETRY,

@@ -64,7 +64,7 @@ class Shape:
         for name, value in record.items():
             convert: Conversion | None = fields.get(name, _undeclared)
             # Nearly all values are text where text is declared.
-            if convert is _text and value.__class__ is str:
+            if value.__class__ is str and (convert is _text or convert is _key_text):
                 fitted[name] = value
             elif convert is None:
                 fitted[name] = _without_secrets(value)
@@ -96,7 +96,7 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     if kinds - {"null"} == {"boolean"}:
         return partial(_boolean, path.removesuffix("."))
     if "string" in kinds and "integer" not in kinds:
-        return _text
+        return _text if "null" in kinds else _key_text
     if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
         return partial(_array, convert)
     return None
@@ -109,6 +109,11 @@ def _array(convert: Conversion, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN4
     if isinstance(value, list):
         return [convert(item, on_odd) for item in value]
     return value
+
+
+def _key_text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
+    """Make text of a number where a key is declared; anything else is no key."""
+    return str(value) if value.__class__ is int else _without_secrets(value)
 
 
 def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON

@@ -38,7 +38,8 @@ def repaired(body: bytes) -> tuple[Any, list[str]]:
     """
     # This decoder keeps lone surrogates, and bytes that are no UTF-8 can be made such.
     text = body.decode(errors="surrogateescape")
-    document = json.loads(text, parse_float=Decimal, parse_constant=_refuse)
+    # Control characters within text are no JSON either, and nothing is lost by taking them.
+    document = json.loads(text, parse_float=Decimal, parse_constant=_refuse, strict=False)
     changed: list[str] = []
     document = _fixed(document, "", changed.append)
     paths = [path.removeprefix(_RECORDS) for path in changed if path.startswith(_RECORDS)]

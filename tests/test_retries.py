@@ -134,8 +134,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
         assert len(at(emulator, place)) == 12
         assert result.exit_code == 1
         assert result.error == (
-            "sign-in: the token endpoint answered HTTP 503, after all retries. Try again later; "
-            "the setting max_retry_seconds gives it more time."
+            "sign-in: the token endpoint answered HTTP 503, after all retries. Try again later."
         )
     else:
         # Others may be under way meanwhile, and end with the run.
@@ -143,7 +142,8 @@ def test_an_outage_ends_the_run_after_bounded_retries(
         assert statuses.count(503) >= 12
         assert_told(result, emulator, API[place], status=503)
         assert "Retried until patience ended." in result.error
-        assert "the setting max_retry_seconds gives it more time" in result.error
+        # Twelve attempts end it long before: more patience would change nothing.
+        assert "max_retry_seconds" not in result.error
     pauses = result.waits
     assert len(pauses) >= 11
     assert max(pauses) <= 60

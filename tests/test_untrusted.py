@@ -619,6 +619,15 @@ def test_an_odd_character_costs_no_more_than_itself(
     assert "Bakery" not in result.stderr
 
 
+def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> None:
+    """JSON wants it escaped, and a service that does not loses no page by it."""
+    body = b'{"items": [{"id": "a", "commerceId": "x\x01y\tz"}]}'
+    result = sync(start(Fault(place="customers", body=body)), catalog=catalog_of("customers"))
+    assert result.exit_code == 0, result.stderr
+    assert result.records("customers") == [{"id": "a", "commerceId": "x\x01y\tz"}]
+    assert result.levels("WARNING") == []
+
+
 @pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d"])
 def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
     """A whole pair, and a replacement character that the service itself sent, are no fault."""
