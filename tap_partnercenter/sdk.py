@@ -66,6 +66,11 @@ class _QuietTimer(metrics.Timer):
         """Ignore the context."""
 
 
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Leave out what the SDK says of each child stream and of each stream that is not selected."""
+    return record.module != "tap_base" or record.levelno > logging.INFO
+
+
 class PlainTap(Tap):
     """A tap that knows all of its settings, and that a signal ends with an exit code of its own.
 
@@ -79,6 +84,7 @@ class PlainTap(Tap):
         """
         super().__init_subclass__()
         cls.append_builtin_config(cls.config_jsonschema)
+        cls.logger.addFilter(_is_worth_a_line)
 
     message_writer: BlockWriter
 

@@ -37,6 +37,12 @@ def changed(name: str = "customers", **members: Any) -> dict[str, Any]:
     return catalog
 
 
+#: Where the customers stand in a catalog.
+AT = (
+    f"streams[{[stream['tap_stream_id'] for stream in catalog_of()['streams']].index('customers')}]"
+)
+
+
 def without_field(name: str) -> dict[str, Any]:
     schema = entry(catalog_of())["schema"]
     del schema["properties"][name]
@@ -50,19 +56,19 @@ def without_field(name: str) -> dict[str, Any]:
         ({"streams": {}}, "streams must be a list"),
         ({"streams": ["customers"]}, "streams[0] must be an object"),
         ({"streams": [{"stream": "customers"}]}, "streams[0] has no tap_stream_id"),
-        (changed(metadata={}), "streams[1].metadata must be a list"),
-        (changed(schema=None), "streams[1].schema must be an object"),
+        (changed(metadata={}), f"{AT}.metadata must be a list"),
+        (changed(schema=None), f"{AT}.schema must be an object"),
         (
             changed(metadata=[{"breadcrumb": [], "metadata": {"selected": "false"}}]),
-            "streams[1].metadata[0].metadata.selected must be true or false or null",
+            f"{AT}.metadata[0].metadata.selected must be true or false or null",
         ),
         (
             changed(schema={"properties": {"id": True}}),
-            "streams[1].schema.properties.id must be an object",
+            f"{AT}.schema.properties.id must be an object",
         ),
         (
             changed(schema={"properties": {"id": {"type": 7}}}),
-            "streams[1].schema.properties.id.type must be text or a list",
+            f"{AT}.schema.properties.id.type must be text or a list",
         ),
         (
             changed(tap_stream_id="custommers"),

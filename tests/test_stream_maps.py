@@ -24,7 +24,7 @@ FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
             "there is no stream custommers (did you mean customers?)",
         ),
         ({"custommers": None}, "there is no stream custommers (did you mean customers?)"),
-        ({"invoices*": None}, "there is no stream invoices*"),
+        ({"products*": None}, "there is no stream products*"),
         (
             {"renamed": {"__source__": "customer"}},
             "there is no stream customer (did you mean customers?)",
