@@ -11,6 +11,7 @@ import pytest
 from partnercenter_emulator import Fault
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import Settings, problems
+from tap_partnercenter.streams import STREAMS
 from tests.command_line import catalog_of, run_tap
 from tests.truth import assert_complete
 
@@ -373,7 +374,7 @@ def test_about_and_discover_need_no_configuration() -> None:
     assert '"max_concurrent_requests"' in about.stdout
     discover = run_tap("--discover")
     assert discover.exit_code == 0
-    assert discover.stdout.count('"tap_stream_id"') == 4
+    assert discover.stdout.count('"tap_stream_id"') == len(STREAMS)
 
 
 def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
@@ -381,7 +382,7 @@ def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
     emulator = start()
     result = sync(emulator, "--test=schema")
     assert result.exit_code == 0
-    assert result.counts == {"SCHEMA": 4}
+    assert result.counts == {"SCHEMA": len(STREAMS)}
     assert emulator.requests == []
 
 
