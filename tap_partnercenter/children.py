@@ -99,6 +99,11 @@ class ChildStream(PassStream):
                     yield self._of_customer(record, page.context)
             self.run.report.emitted(self.name, self.records_written)
 
+    @property
+    def _is_accident(self) -> bool:
+        """Whether refusals need not have one cause: others were answered, or each must grant it."""
+        return self._answered or self.place is Place.DIRECTORY
+
     def _of_customer(self, record: Record, context: Mapping[str, str]) -> Record:
         """Add the customer to a record that does not name it.
 
@@ -128,8 +133,7 @@ class ChildStream(PassStream):
 
     @override
     def end_pass(self, version: int) -> None:
-        individual = self.place is Place.DIRECTORY
-        if self._refused > 1 and not (self._answered or self.resumed or individual):
+        if self._refused > 1 and not (self.resumed or self._is_accident):
             self._fail("the service refused every customer")
         if self._only_blanks:
             self.run.report.blank(self.name, self._blanks)
@@ -155,9 +159,7 @@ class ChildStream(PassStream):
         self._last_refusal = refusal
         named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
         self.run.report.skipped(self.name, named, refusal.reason)
-        # What a customer has to grant, many may not have granted.
-        individual = self.place is Place.DIRECTORY
-        if self._refused >= SYSTEMATIC and not self._answered and not individual:
+        if self._refused >= SYSTEMATIC and not self._is_accident:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
         most = self.run.settings.max_skipped_customers
         if self.skipped > most:
