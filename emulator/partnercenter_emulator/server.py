@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import signal
 import socket
 import threading
 from concurrent.futures import Future
@@ -115,8 +116,7 @@ class ServerThread:
         )
         self._server = _Server(config)
         self._thread = threading.Thread(
-            target=self._server.run,
-            args=([self._socket],),
+            target=self._run,
             name="partnercenter-emulator",
             daemon=True,
         )
@@ -124,6 +124,13 @@ class ServerThread:
         if not self._server.ready.wait(START_TIMEOUT):
             msg = "the emulator's server did not start"
             raise RuntimeError(msg)
+
+    def _run(self) -> None:
+        # The kernel may give a signal to any thread, and Python handles it on the main one only,
+        # which then would not be woken: `exec` waits there for its command.
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        self._server.run([self._socket])
 
     @property
     def is_current(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-from partnercenter_emulator import Fault, Options
+from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.cli import build_parser
 from partnercenter_emulator.options import STARTUP_ONLY, option_table
 from partnercenter_emulator.resources import RESOURCES
@@ -120,6 +120,20 @@ def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
         assert running.wait(10) == 41
     os.close(ours)
     os.close(theirs)
+
+
+def test_no_signal_is_lost_to_the_thread_that_serves() -> None:
+    """One that it took would not wake the main thread, which handles it."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        with Emulator() as emulator:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert emulator.requests == []  # the thread has woken
+            assert signal.sigpending() == {signal.SIGUSR1}
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize(
