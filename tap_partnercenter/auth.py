@@ -15,13 +15,8 @@ import requests
 from requests.auth import AuthBase
 from typing_extensions import override
 
-from tap_partnercenter.errors import (
-    ConnectionFailed,
-    Outcome,
-    PartnerCenterError,
-    Rule,
-    TryAgain,
-)
+from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain
+from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.token_cache import RefusedToken, refresh_tokens
 from tap_partnercenter.transport import UnreadableBody, decode, read_body

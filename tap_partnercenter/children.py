@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from typing_extensions import override
 
-from tap_partnercenter.errors import Outcome, PartnerCenterError, Place, Rule, SkippedCustomer
+from tap_partnercenter.errors import PartnerCenterError, SkippedCustomer
+from tap_partnercenter.outcomes import Outcome, Place, Rule
 from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.passes import PassStream
 

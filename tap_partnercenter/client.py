@@ -12,18 +12,14 @@ import requests
 
 from tap_partnercenter.answers import Answer, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.errors import (
-    APP_AND_USER,
-    NO_COLLECTION,
     ConnectionFailed,
     ExpiredCheckpoint,
-    Outcome,
-    Place,
     Refused,
     RefusedContinuation,
     SkippedCustomer,
     TryAgain,
-    rule_for,
 )
+from tap_partnercenter.outcomes import APP_AND_USER, NO_COLLECTION, Outcome, Place, rule_for
 from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.retry import seconds_to_wait
@@ -35,7 +31,7 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.auth import TokenAuthenticator
     from tap_partnercenter.clock import Clock
-    from tap_partnercenter.errors import Rule
+    from tap_partnercenter.outcomes import Rule
     from tap_partnercenter.pacing import Gate, Passage
     from tap_partnercenter.pagination import Continuation, LinkPaginator
     from tap_partnercenter.report import Report

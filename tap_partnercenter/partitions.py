@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from tap_partnercenter.errors import PartnerCenterError, Place
+from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.names import meant
+from tap_partnercenter.outcomes import Place
 from tap_partnercenter.settings import GUID
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import backoff
 
-from tap_partnercenter.errors import Outcome, TryAgain
+from tap_partnercenter.errors import TryAgain
+from tap_partnercenter.outcomes import Outcome
 
 if TYPE_CHECKING:
     import logging

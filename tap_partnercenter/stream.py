@@ -10,8 +10,9 @@ import requests
 from typing_extensions import override
 
 from tap_partnercenter.client import Collection
-from tap_partnercenter.errors import PartnerCenterError, Place
+from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.lookahead import LookAhead
+from tap_partnercenter.outcomes import Place
 from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.pagination import Continuation, LinkPaginator, SeekPaginator
 from tap_partnercenter.records import SCHEMAS, Shape, digest

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tap_partnercenter.audit import AuditStream
 from tap_partnercenter.children import ChildStream
-from tap_partnercenter.errors import Place
 from tap_partnercenter.full_table import FullTable
+from tap_partnercenter.outcomes import Place
 from tap_partnercenter.pagination import OffsetPaginator
 from tap_partnercenter.partitions import PerReseller, ResellerTable
 

@@ -18,7 +18,8 @@ from typing_extensions import override
 from tap_partnercenter.answers import Answer
 from tap_partnercenter.causes import Route, cause_of
 from tap_partnercenter.deadline import answer_in_time
-from tap_partnercenter.errors import Outcome, PartnerCenterError, Rule, TryAgain
+from tap_partnercenter.errors import PartnerCenterError, TryAgain
+from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.repair import repaired
 
 if TYPE_CHECKING:

@@ -1,0 +1,300 @@
+"""What the tap makes of each answer: one table, from response to outcome.
+
+Facts are from "Partner Center REST error codes", "API throttling guidance for partners calling
+Partner Center APIs" and "Microsoft Entra authentication and authorization error codes".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+
+class Place(Enum):
+    """Where in the reading of a stream a request stands."""
+
+    FIRST = "first page"
+    NEXT = "continuation"
+    RESUMED = "continuation of an earlier run"
+    RESELLERS = "list of resellers"
+    CUSTOMER = "customer"
+    DIRECTORY = "customer's directory"
+    CUSTOMER_NEXT = "continuation for a customer"
+
+
+class Outcome(Enum):
+    """What the tap does about an answer."""
+
+    RETRY = "ask again after a growing pause"
+    WAIT = "ask again when the server allows it"
+    REFRESH = "ask again with a new token, once"
+    SKIP = "leave this customer out"
+    RESTART = "read the stream from its start"
+    END = "the data ends here, if the page before is short; if not, read it again, once"
+    FAIL = "end the run"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the table: which answers, what to do, and what to tell the operator.
+
+    Attributes:
+        outcome: What the tap does.
+        statuses: HTTP statuses; empty for all that no row above has taken.
+        codes: Values of the body's `code`, as text; empty for any.
+        places: Where the row applies; empty for everywhere.
+        meaning: What the answer means.
+        remedy: What the operator can do, as a sentence.
+        sign: Whether a refusal that passes is worth a warning.
+    """
+
+    outcome: Outcome
+    statuses: AbstractSet[int] = field(default_factory=frozenset)
+    codes: AbstractSet[str] = field(default_factory=frozenset)
+    places: AbstractSet[Place] = field(default_factory=frozenset)
+    meaning: str = "the service refused the request"
+    remedy: str = "Give Microsoft support the ids below."
+    sign: bool = False
+
+    def matches(self, status: int, code: str | None, place: Place) -> bool:
+        """Tell whether an answer belongs to this row."""
+        return (
+            (not self.statuses or status in self.statuses)
+            and (not self.codes or code in self.codes)
+            and (not self.places or place in self.places)
+        )
+
+
+_CUSTOMER = frozenset({Place.CUSTOMER, Place.CUSTOMER_NEXT, Place.DIRECTORY})
+_DIRECTORY = frozenset({Place.DIRECTORY})
+_ADMIN_AGENT = (
+    "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
+)
+#: For every refusal of what needs a user, as long as there is none: codes have changed over time.
+APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
+# "Get indirect resellers of a customer": the caller is enrolled as one of the two.
+_NO_RELATIONSHIPS = (
+    "Only indirect providers and indirect resellers have relationships: a direct partner selects "
+    "the stream customers alone."
+)
+_CONSENT = "Consent again with MFA and set the new refresh_token."
+
+#: The first row that matches an answer other than 200 decides.
+RULES: tuple[Rule, ...] = (
+    # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
+    # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
+    # means is up to the page before (`client.Pages`). The remedies are for the second time.
+    Rule(
+        Outcome.END,
+        {400},
+        {"2000"},
+        {Place.NEXT},
+        "the service refuses a continuation, and the page before it does not look like the last",
+        "Set a smaller page_size: less time then passes between two pages.",
+    ),
+    Rule(
+        Outcome.END,
+        {400},
+        {"2000"},
+        {Place.CUSTOMER_NEXT},
+        "the service refuses a continuation, and the page before it does not look like the last",
+        "Try again later, or deselect the stream.",
+    ),
+    Rule(
+        Outcome.RESTART,
+        {400, 404, 410, 412},
+        places={Place.RESUMED},
+        meaning="the stored continuation has expired",
+        remedy="Nothing to do: the stream is read from its start.",
+    ),
+    Rule(
+        Outcome.SKIP,
+        {400},
+        {"3000"},
+        _CUSTOMER,
+        "the service knows no relationship of this customer",
+        "Look the customer up in Partner Center.",
+    ),
+    # 401
+    Rule(
+        Outcome.REFRESH,
+        {401},
+        {"900420"},
+        meaning="the token was issued for the retired Azure AD Graph audience",
+        remedy=(
+            "Consent again for https://api.partnercenter.microsoft.com and check the setting cloud."
+        ),
+    ),
+    Rule(
+        Outcome.REFRESH,
+        {401},
+        {"900421"},
+        meaning="the token holds no proof of MFA",
+        remedy=_CONSENT,
+        # The service enforces MFA for a growing share of the requests first.
+        sign=True,
+    ),
+    Rule(
+        Outcome.REFRESH,
+        {401},
+        meaning="the service does not accept the token",
+        remedy=(
+            "Check tenant_id, cloud and the app's API permissions; with App+User, consent again."
+        ),
+    ),
+    # 403
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"900329"},
+        meaning="this endpoint does not accept app-only credentials",
+        remedy=APP_AND_USER,
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"900149"},
+        meaning="the partner program of this tenant is not active",
+        remedy="Renew the enrolment in Partner Center.",
+    ),
+    # Rights in a customer's directory are granted by each customer.
+    Rule(
+        Outcome.SKIP,
+        {403},
+        {"900308", "900309"},
+        _DIRECTORY,
+        "the partner has no role in this customer's directory",
+        "Ask the customer for a GDAP relationship with the role Directory readers.",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"900150", "900308", "2032"},
+        meaning="the user's role does not allow this request",
+        remedy=_ADMIN_AGENT,
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"900309", "90000"},
+        meaning="conditional access of the tenant blocks the sign-in",
+        remedy="Let the app pass in the conditional access policies of Microsoft Entra.",
+    ),
+    Rule(
+        Outcome.SKIP,
+        {403},
+        {"20002"},
+        _CUSTOMER,
+        "the partner has no commerce relationship with this customer any more",
+        "Look the customer up in Partner Center.",
+    ),
+    Rule(
+        Outcome.SKIP,
+        {403},
+        {"1002"},
+        _CUSTOMER,
+        "authorization failed for this customer",
+        _NO_RELATIONSHIPS,
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        {"1002"},
+        meaning="authorization failed",
+        remedy=_NO_RELATIONSHIPS,
+    ),
+    Rule(
+        Outcome.SKIP,
+        {403, 404},
+        places=_CUSTOMER,
+        meaning="the service does not show the records of this customer",
+        remedy="Look the customer up in Partner Center.",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {403},
+        meaning="the service forbids the request",
+        remedy=_ADMIN_AGENT,
+    ),
+    # A collection that is not found is no empty collection: a page once answered so for weeks.
+    Rule(
+        Outcome.FAIL,
+        {404},
+        meaning="the service does not know the address",
+        remedy="Check api_url; if it is right, try again later.",
+    ),
+    # Slow down
+    Rule(
+        Outcome.WAIT,
+        {429},
+        meaning="the service is throttling this tenant",
+        remedy="Lower max_concurrent_requests or max_requests_per_minute, or run at another hour.",
+    ),
+    # Passing faults
+    Rule(
+        Outcome.RETRY,
+        codes={"900192"},
+        meaning="the service had an internal fault",
+        remedy="Try again later.",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {501},
+        meaning="the service does not implement this request",
+        remedy="Deselect the stream.",
+    ),
+    Rule(
+        Outcome.RETRY,
+        {408, *range(500, 600)},
+        meaning="the service is not available",
+        remedy="Try again later.",
+    ),
+    Rule(
+        Outcome.RETRY,
+        {*range(200, 300)},
+        meaning="the service did not send what was asked for",
+        remedy="Try again later; check that no proxy answers in its place.",
+    ),
+    # Following a redirect would carry the token to another address.
+    Rule(
+        Outcome.FAIL,
+        {*range(300, 400)},
+        meaning="the service redirects to another address, which the tap does not follow",
+        remedy="Check api_url and any proxy.",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {400},
+        {"2000"},
+        _CUSTOMER | {Place.RESELLERS},
+        "the service calls the request malformed",
+    ),
+    Rule(
+        Outcome.FAIL,
+        {400},
+        {"2000"},
+        meaning="the service calls the request malformed",
+        remedy="Check page_size and reseller_ids.",
+    ),
+    Rule(Outcome.FAIL),
+)
+
+
+def rule_for(status: int, code: str | None, place: Place) -> Rule:
+    """Return the row for an answer.
+
+    Args:
+        status: HTTP status.
+        code: `code` of the body as text; the service sends it as a number and as a string.
+        place: Where the request stands.
+    """
+    return next(rule for rule in RULES if rule.matches(status, code, place))
+
+
+#: The row for a 200 whose body is no collection.
+NO_COLLECTION = rule_for(HTTPStatus.OK, None, Place.FIRST)
