@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tap_partnercenter.names import meant
+from tap_partnercenter.settings import Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,8 +21,12 @@ _PREFIX = "TAP_PARTNERCENTER_"
 _FOREIGN = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
 
 
-def environment_problems(schema: Mapping[str, Any]) -> list[str]:
-    """List the variables that the SDK cannot read with `--config ENV`, one line for each."""
+def check_environment(schema: Mapping[str, Any]) -> None:
+    """Tell all variables at once that the SDK would stumble over one by one.
+
+    Raises:
+        Unusable: With one line for each.
+    """
     found = []
     for name, field in schema["properties"].items():
         variable = f"{_PREFIX}{name.upper()}"
@@ -30,7 +35,8 @@ def environment_problems(schema: Mapping[str, Any]) -> list[str]:
             found.append(f"{variable} must be a whole number, or not be set at all")
         elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
             found.append(f"{variable} must be JSON, or not be set at all")
-    return found
+    if found:
+        raise Unusable(found)
 
 
 def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -83,8 +83,9 @@ class PlainTap(Tap):
         The SDK adds them to this schema when it makes a tap, and from 0.55 on to a copy of it.
         """
         super().__init_subclass__()
-        cls.append_builtin_config(cls.config_jsonschema)
-        cls.logger.addFilter(_is_worth_a_line)
+        if "config_jsonschema" in vars(cls):
+            cls.append_builtin_config(cls.config_jsonschema)
+            cls.logger.addFilter(_is_worth_a_line)
 
     message_writer: BlockWriter
 

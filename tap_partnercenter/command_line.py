@@ -1,0 +1,252 @@
+"""The command line: what each option does, and how a run ends in a line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from abc import abstractmethod
+from contextlib import contextmanager, nullcontext
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
+
+import click
+from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
+from tqdm.contrib.logging import logging_redirect_tqdm
+from typing_extensions import override
+
+from tap_partnercenter.environment import check_environment, unknown_variables
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.output import OutputError, check_output, printing
+from tap_partnercenter.run import tuned
+from tap_partnercenter.sdk import PlainTap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class CommandLine(PlainTap):
+    """A tap whose every failure ends with one line, before or while it runs."""
+
+    #: Whether this is a connection test.
+    testing = False
+
+    @abstractmethod
+    def announce(self) -> None:
+        """Say what is about to be read, and with what."""
+
+    @abstractmethod
+    def try_streams(self) -> None:
+        """Say of each selected stream whether it answers."""
+
+    @abstractmethod
+    def stop(self, outcome: str) -> None:
+        """End a run that is not complete: nothing waits any more, nothing collected is lost."""
+
+    @classmethod
+    @override
+    def invoke(  # type: ignore[override]
+        cls,
+        *,
+        about: bool = False,
+        about_format: str | None = None,
+        config: Any = None,
+        state: IO[str] | None = None,
+        catalog: IO[str] | None = None,
+    ) -> None:
+        """Print what the tap is, or read everything."""
+        if about:
+            with cls._printing():
+                cls.print_about(about_format)
+            return
+        bookmarks = _json(state, or_empty=True)
+        if state is not None and bookmarks is None:
+            cls.logger.warning(
+                "%s: the state file is empty, so everything is read from the start",
+                state.name,
+            )
+        with cls._running(config, state=bookmarks, catalog=_json(catalog)) as tap:
+            tap.sync_all()
+
+    @classmethod
+    @override
+    def cb_config(
+        cls,
+        ctx: click.Context,
+        param: click.Option,
+        value: tuple[str, ...],
+    ) -> Any:
+        """Read the configuration files, with one line about one that cannot be read."""
+        try:
+            found = super().cb_config(ctx, param, value)
+            # Half of a surrogate pair is JSON, but cannot be sent.
+            json.dumps(found.config, default=str, ensure_ascii=False).encode()
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            reason = "it holds no JSON object"
+            if isinstance(error, OSError):
+                # The SDK's own error has no number.
+                reason = error.strerror or "there is no such file"
+            message = f"{', '.join(value)}: {reason}"
+            raise click.BadParameter(message, ctx, param) from None
+        return found
+
+    @classmethod
+    @override
+    def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
+        """Print the catalog."""
+        if value:
+            with cls._printing():
+                super().cb_discover(ctx, param, value)
+
+    @classmethod
+    @contextmanager
+    def _printing(cls) -> Iterator[None]:
+        """Print something; who reads it no more is the command line's to say.
+
+        Raises:
+            SystemExit: If it cannot be written.
+        """
+        try:
+            with printing():
+                yield
+        except OutputError as error:
+            cls._fail(error)
+
+    @classmethod
+    @override
+    def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
+        """Try each stream, or print the schemas."""
+        if value == "disabled":
+            return
+        config, catalog = ctx.params.get("config"), _json(ctx.params.get("catalog"))
+        if value == "schema":
+            with cls._running(config, catalog=catalog) as tap:
+                tap.write_schemas()
+        else:
+            with cls._running(config, testing=True, catalog=catalog) as tap:
+                tap.try_streams()
+        ctx.exit()
+
+    @classmethod
+    @override
+    def get_singer_command(cls) -> click.Command:
+        command = super().get_singer_command()
+        for option in command.params:
+            # `--test` looks at it, wherever it stands.
+            option.is_eager = option.is_eager or option.name == "catalog"
+        return command
+
+    @classmethod
+    @contextmanager
+    def _running(
+        cls,
+        config: Any,  # noqa: ANN401 - a private class of the SDK
+        *,
+        testing: bool = False,
+        **kwargs: Any,  # noqa: ANN401 - the SDK's
+    ) -> Iterator[Self]:
+        """Make a tap, and end its run with a line and an exit code that tell the truth.
+
+        Raises:
+            SystemExit: If the run did not end well.
+        """
+        tap = cls._make(config, **kwargs)
+        tap.testing = testing
+        try:
+            tap.announce()
+            # Lines of the log go above the bar, where there is one.
+            with tuned(), logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():
+                yield tap
+            tap.message_writer.flush()
+        except SystemExit:
+            tap.stop("interrupted")
+            raise
+        except Exception as error:  # noqa: BLE001 - every failure gets its line
+            tap.stop("failed")
+            cls._fail(error)
+        finally:
+            tap.run.close()
+        tap.run.report.summary("complete")
+
+    @classmethod
+    def _make(
+        cls,
+        config: Any,  # noqa: ANN401 - a private class of the SDK
+        **kwargs: Any,  # noqa: ANN401 - the SDK's
+    ) -> Self:
+        """Make a tap.
+
+        Raises:
+            SystemExit: If the configuration does not allow it.
+        """
+        try:
+            check_output()
+            if config.parse_env:
+                check_environment(cls.config_jsonschema)
+                for name in unknown_variables(cls.config_jsonschema["properties"]):
+                    cls.logger.warning("There is no setting for %s: it has no effect.", name)
+            return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
+        except ConfigValidationError as error:
+            for line in error.errors:
+                cls.logger.error(" ".join(line.split()))  # noqa: TRY400
+            raise SystemExit(1) from None
+        except Exception as error:  # noqa: BLE001 - every failure gets its line
+            cls._fail(error)
+
+    @classmethod
+    def _fail(cls, error: Exception) -> NoReturn:
+        cls.logger.error(_one_line(error))
+        cls.logger.debug("%s", _traceback(error))
+        raise SystemExit(1) from None
+
+
+def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | None:
+    """Read a state or catalog file.
+
+    Args:
+        file: To read, if any.
+        or_empty: Whether an empty file counts as none: `… | tail -1 > state.json` leaves one when
+            the target dies before its first STATE.
+
+    Raises:
+        click.UsageError: If it holds no JSON object.
+    """
+    if file is None:
+        return None
+    try:
+        text = file.read()
+        if or_empty and not text.strip():
+            return None
+        content = json.loads(text)
+        # Half of a surrogate pair is JSON, but cannot be sent.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        message = f"{file.name}: it holds no JSON object"
+        raise click.UsageError(message)
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    """Tell an error in one line, without what may stand in the message of an unforeseen one."""
+    if isinstance(error, BrokenPipeError):
+        return "The target stopped reading: look for the reason in its own log."
+    if isinstance(error, (PartnerCenterError, ConfigurationError, MappingError)):
+        return " ".join(str(error).split())
+    return (
+        f"Unforeseen {type(error).__name__}. Run again with TAP_PARTNERCENTER_LOGLEVEL=DEBUG for "
+        "the traceback, and report it."
+    )
+
+
+def _traceback(error: BaseException) -> str:
+    """Tell where an error came from, and from which others, without the messages of any.
+
+    What a message quotes can be a record, an address or a header.
+    """
+    lines = ["Traceback (most recent call last), without messages:\n"]
+    told: BaseException | None = error
+    while told is not None:
+        lines += [f"{type(told).__name__}\n", *traceback.format_tb(told.__traceback__)]
+        told = told.__cause__ or told.__context__
+    return "".join(lines)
