@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 API = "https://api.partnercenter.microsoft.com"
 CUSTOMERS = catalog_of("customers")
-FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
+FORMS = [
+    "relative",
+    "versioned",
+    "absolute",
+    "double_question",
+    "token_only",
+    "token_apart",
+    "rotate",
+]
 
 
 def complete(result: Result, emulator: Emulator) -> bool:
@@ -80,23 +88,20 @@ def test_a_filter_is_repeated_with_a_token_in_the_body(start: Start, sync: Sync)
     assert pages[1] == f"{pages[0]}&seekOperation=Next"
 
 
-def test_a_link_without_headers_takes_the_token_of_the_body(start: Start, sync: Sync) -> None:
-    """The token is what counts; it may stand in either place."""
-    ids = ["0f3a9c10-1111-4222-8333-444455556666", "0f3a9c10-1111-4222-8333-444455557777"]
-    pages = [
-        {
-            "items": [{"id": ids[0]}],
-            "links": {"next": {"uri": "/customers?size=500&seekOperation=Next", "method": "GET"}},
-            "continuationToken": "AQAAAA/+x,y==",
-        },
-        {"items": [{"id": ids[1]}]},
-    ]
-    emulator = start(
-        Fault(place="customers", json=pages[0]),
-        Fault(place="any", skip=2, times=1, json=pages[1]),
-    )
-    result = sync(emulator, catalog=CUSTOMERS)
-    assert [key for (key,) in result.keys("customers", "id")] == ids
+@pytest.mark.parametrize("form", FORMS)
+def test_an_interrupted_run_is_resumed_behind_every_form_of_link(
+    form: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The state holds all that the next request needs: the address, its headers and the token."""
+    fault = Fault(place="continuation", skip=1, times=1, status=501)
+    emulator = start(fault, customers=10, link_form=form, extra_link_headers=True)
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
 
 
 def test_every_page_of_the_resellers_has_its_customers(start: Start, sync: Sync) -> None:

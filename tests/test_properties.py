@@ -36,7 +36,15 @@ API_PLACES = [
     "resellers",
     "relationships",
 ]
-FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
+FORMS = [
+    "relative",
+    "versioned",
+    "absolute",
+    "double_question",
+    "token_only",
+    "token_apart",
+    "rotate",
+]
 #: Not `code_2000`: behind a full page it is no end, so that some of these lists end the run.
 ENDINGS = ["plain", "no_links", "empty_links", "null_next", "empty"]
 

@@ -82,7 +82,7 @@ class Continuations:
             turn = cursor.page + cursor.digest
         if form == "rotate":
             form = ROTATION[turn % len(ROTATION)]
-        wants_header = options.extra_link_headers and form != "token_only"
+        wants_header = options.extra_link_headers and form not in ("token_only", "token_apart")
         return msgspec.structs.replace(
             cursor,
             form=form,
@@ -138,6 +138,8 @@ def next_link(cursor: Cursor, token: str, uri: str, origin: str) -> dict[str, An
     """
     separator = "?" if cursor.form == "double_question" else "&"
     headers = [{"key": TOKEN_HEADER, "value": token}]
+    if cursor.form == "token_apart":
+        headers = []
     if cursor.shard >= 0:
         headers.insert(0, {"key": SHARD_HEADER, "value": str(cursor.shard)})
     return {

@@ -10,7 +10,7 @@ from msgspec import Meta
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 LinkForm: TypeAlias = Literal[
-    "relative", "versioned", "absolute", "double_question", "token_only", "rotate"
+    "relative", "versioned", "absolute", "double_question", "token_only", "token_apart", "rotate"
 ]
 Ending: TypeAlias = Literal[
     "plain", "no_links", "empty_links", "null_next", "empty", "code_2000", "code_2000_link"
@@ -51,7 +51,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ),
     ] = 0
     link_form: Annotated[
-        LinkForm, Meta(description="How a page names the next one; `rotate` takes turns.")
+        LinkForm,
+        Meta(
+            description="How a page names the next one: with `token_apart` the link has no "
+            "headers, and the body has the token; `rotate` takes turns with all but that."
+        ),
     ] = "relative"
     extra_link_headers: Annotated[
         bool, Meta(description="Links ask for a second header, and insist on getting it.")

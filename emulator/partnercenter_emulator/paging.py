@@ -102,7 +102,7 @@ class Pager:
             address = self._uri(str(cursor.size))
             document["links"]["next"] = next_link(cursor, token, address, self.origin)
         # The vendor's samples have the token in both places; one form shows that.
-        if not by_link or cursor.form == "versioned":
+        if not by_link or cursor.form in ("versioned", "token_apart"):
             document["continuationToken"] = token
 
     def _total(self, on_page: int, page: int) -> int:

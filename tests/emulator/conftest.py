@@ -90,14 +90,15 @@ def follow() -> Callable[[requests.Session, Page, str], requests.Response | None
 
     def ask(client: requests.Session, page: Page, path: str) -> requests.Response | None:
         link = (page.get("links") or {}).get("next")
+        token = page.get("continuationToken")
+        headers = {"MS-ContinuationToken": token} if token else {}
         if link:
             parts = urlsplit(link["uri"])
             query = parts.query.replace("?", "&")
             path = f"/v1{parts.path.removeprefix('/v1')}?{query}"
-            headers = {pair["key"]: pair["value"] for pair in link["headers"]}
-        elif page.get("continuationToken"):
+            headers |= {pair["key"]: pair["value"] for pair in link["headers"]}
+        elif token:
             path += ("&" if "?" in path else "?") + "seekOperation=Next"
-            headers = {"MS-ContinuationToken": page["continuationToken"]}
         else:
             return None
         return client.get(path, headers=headers)

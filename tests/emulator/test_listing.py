@@ -18,7 +18,15 @@ SignIn: TypeAlias = Callable[..., requests.Session]
 ReadAll: TypeAlias = Callable[[requests.Session, str], list[Page]]
 Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | None]
 
-LINK_FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
+LINK_FORMS = [
+    "relative",
+    "versioned",
+    "absolute",
+    "double_question",
+    "token_only",
+    "token_apart",
+    "rotate",
+]
 SMALL = Options(customers=23, resellers=3)
 
 

@@ -24,7 +24,15 @@ NOW = 1_790_000_000.0
 TODAY = "2026-09-21"
 #: What narrows a list that would be too long, beside what leaves nothing out.
 NARROWED = {"audit_records": {"startDate": "2026-09-18"}}
-LINK_FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
+LINK_FORMS = [
+    "relative",
+    "versioned",
+    "absolute",
+    "double_question",
+    "token_only",
+    "token_apart",
+    "rotate",
+]
 ENDINGS = [
     "plain", "no_links", "empty_links", "null_next", "empty", "code_2000", "code_2000_link",
 ]  # fmt: skip
