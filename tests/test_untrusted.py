@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Fixture
-from tests.command_line import catalog_of
+from tests.command_line import QuickClock, catalog_of, run_tap
 from tests.truth import assert_complete, held
 
 if TYPE_CHECKING:
@@ -1077,6 +1077,29 @@ def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
         result.keys("reseller_customers", "reseller_id", "id")
         == (held(emulator)["reseller_customers"])
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "resumes"),
+    [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
+)
+def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
+    """Then its first pages have grown old; a pass of the future is no pass either."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
+    moment = 1_800_000_000
+
+    class StoppedClock(QuickClock):
+        def now(self) -> float:
+            return moment
+
+    settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
+    interrupted = run_tap(**settings, clock=StoppedClock)
+    assert interrupted.exit_code == 1
+    moment += age
+    again = run_tap(**settings, clock=StoppedClock, state=interrupted.state)
+    assert again.exit_code == 0, again.stderr
+    customers = held(emulator)["customers"]
+    assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
 
 
 @pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])
