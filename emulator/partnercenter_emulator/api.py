@@ -46,14 +46,21 @@ def check_token(call: Call, state: State) -> None:
     if token.resource == RETIRED_RESOURCE:
         text = "The audience of the token is not supported. Use the Partner Center resource."
         raise service_error(401, "900420", text)
-    if token.with_user and state.options.mfa == "header":
+    mfa = "none" if token.consent is None else state.options.mfa
+    if token.consent is not None and not token.consent.mfa and mfa == "none":
+        mfa = "code"
+    if mfa == "header":
         challenge = [(b"www-authenticate", MFA_CHALLENGE)]
         raise ApiError(Answer(401, headers=challenge, content_type=None))
-    if token.with_user and state.options.mfa == "code":
+    if mfa == "code":
         raise service_error(401, "900421", "The token lacks multi-factor authentication.")
     code = state.options.app_only_code
-    if code and not token.with_user and call.place in NEEDS_USER:
+    if call.place not in NEEDS_USER:
+        return
+    if code and token.consent is None:
         raise service_error(403, code, "Application-only tokens are not supported here.")
+    if token.consent is not None and not token.consent.account.admin_agent:
+        raise service_error(403, 900150, "The user does not have the role that this needs.")
 
 
 def respond(call: Call, state: State, cycle: int) -> Answer:

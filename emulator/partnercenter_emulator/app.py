@@ -17,6 +17,7 @@ from .connection import cut, finish, is_gone, write
 from .drip import PAUSE, drip
 from .faults import huge_body, tampered
 from .listing import read_listing
+from .resources import SIGN_IN_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, MutableMapping
@@ -93,7 +94,7 @@ class Application:
         state = self._state
         fault: Fault | None = None
         try:
-            if call.place != "token":
+            if call.place not in SIGN_IN_PLACES:
                 check_route(call)
                 check_token(call, state)
                 self._check_quota(call)
@@ -116,6 +117,8 @@ class Application:
     def _usual(self, call: Call, cycle: int) -> Answer:
         if call.place == "token":
             return self._state.token_endpoint.answer(call, self._state.options)
+        if call.place in SIGN_IN_PLACES:
+            return self._state.sign_in_pages.answer(call, self._state.options)
         return respond(call, self._state, cycle)
 
     def _check_quota(self, call: Call) -> None:
@@ -142,7 +145,7 @@ class Application:
     ) -> None:
         if answer.status == 429:  # noqa: PLR2004
             self._note_refusal(call, answer.headers)
-        if call.place != "token" and (fault is None or fault.body is None):
+        if call.place not in SIGN_IN_PLACES and (fault is None or fault.body is None):
             self._dress(call, answer)
         headers = self._headers(call, answer)
         start = {"type": "http.response.start", "status": answer.status, "headers": headers}
@@ -179,7 +182,7 @@ class Application:
             (b"ms-cv", self._state.next_vector()),
             (b"ms-serverid", SERVER_ID),
         ]
-        if call.place == "token":
+        if call.place in SIGN_IN_PLACES:
             headers.clear()
         given = answer.headers
         if answer.content_type is not None and all(name != b"content-type" for name, _ in given):

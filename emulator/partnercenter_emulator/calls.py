@@ -55,8 +55,8 @@ class Call:
         call.resource, call.customer_id = route(call.method, call.path)
         if call.resource is not None:
             call.place = call.resource.place
-        elif _is_token_endpoint(call.path):
-            call.place = "token"
+        else:
+            call.place = _sign_in_place(call.path) or call.place
         return call
 
     @property
@@ -69,9 +69,16 @@ class Call:
         return self.headers.get(name, b"").decode("latin-1")
 
 
-def _is_token_endpoint(path: str) -> bool:
+def _sign_in_place(path: str) -> str | None:
+    """Return the name of an endpoint or page of Entra."""
     match path.split("/")[1:]:
         case [_, "oauth2", "token"] | [_, "oauth2", "v2.0", "token"]:
-            return True
+            return "token"
+        case [_, "oauth2", "v2.0", "authorize"]:
+            return "authorize"
+        case [_, "oauth2", "v2.0", "devicecode"]:
+            return "devicecode"
+        case ["common", "oauth2", "deviceauth"]:
+            return "devicelogin"
         case _:
-            return False
+            return None

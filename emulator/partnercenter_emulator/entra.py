@@ -1,82 +1,45 @@
-"""The token endpoints of Microsoft Entra, versions 1 and 2, with their errors.
-
-Error names and numbers are from Entra's page "Microsoft Entra authentication and authorization
-error codes".
-"""
+"""The token endpoints of Microsoft Entra, versions 1 and 2."""
 
 from __future__ import annotations
 
 import hmac
-import uuid
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from .answers import Answer, ApiError, json_answer
-from .credentials import RESOURCES, TENANT_DOMAIN
+from .credentials import RESOURCES, TENANT_DOMAIN, Consent
+from .errors import entra_error
+from .signed import Assertions, RefusedAssertion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .calls import Call
     from .credentials import Credentials, TokenStore
+    from .grants import Grants
     from .options import Options
 
-_ERRORS = {
-    50076: "invalid_grant",
-    50078: "invalid_grant",
-    50079: "invalid_grant",
-    50173: "invalid_grant",
-    53003: "invalid_grant",
-    65001: "invalid_grant",
-    70000: "invalid_grant",
-    70003: "unsupported_grant_type",
-    70008: "invalid_grant",
-    70011: "invalid_scope",
-    90002: "invalid_request",
-    90033: "temporarily_unavailable",
-    500011: "invalid_resource",
-    700007: "invalid_grant",
-    700016: "unauthorized_client",
-    700082: "invalid_grant",
-    900144: "invalid_request",
-    1002012: "invalid_scope",
-    7000215: "invalid_client",
-    7000218: "invalid_client",
-    7000222: "invalid_client",
-    9002327: "invalid_request",
-}
 _COMPANION_SCOPES = frozenset({"offline_access", "openid", "profile", "email"})
-
-
-def entra_error(status: int, number: int, text: str) -> Answer:
-    """Return an error of the token endpoint; `number` is the one behind "AADSTS"."""
-    trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
-    description = (
-        f"AADSTS{number}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {now}"
-    )
-    document = {
-        "error": _ERRORS.get(number, "invalid_request"),
-        "error_description": description,
-        "error_codes": [number],
-        "timestamp": now,
-        "trace_id": trace,
-        "correlation_id": correlation,
-        "error_uri": f"https://login.microsoftonline.com/error?code={number}",
-    }
-    return json_answer(document, status)
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+INTERACTIVE = ("authorization_code", DEVICE_CODE)
 
 
 class TokenEndpoint:
     """Redeems credentials for tokens."""
 
     def __init__(
-        self, credentials: Credentials, tokens: TokenStore, clock: Callable[[], float]
+        self,
+        credentials: Credentials,
+        tokens: TokenStore,
+        grants: Grants,
+        clock: Callable[[], float],
     ) -> None:
         """Serve one tenant with one application."""
         self._credentials = credentials
         self._tokens = tokens
+        self._grants = grants
+        self._assertions = Assertions(credentials, clock)
         self._clock = clock
 
     def answer(self, call: Call, options: Options) -> Answer:
@@ -87,29 +50,20 @@ class TokenEndpoint:
         """
         if call.method != "POST":
             raise _refusal(405, 900561, "The endpoint only accepts POST requests.")
-        tenant = call.path.split("/")[1]
-        if tenant.lower() not in (self._credentials.tenant_id.lower(), TENANT_DOMAIN):
-            raise _refusal(400, 90002, f"Tenant '{tenant}' not found.")
-        form = {
-            name: values[0]
-            for name, values in parse_qs(call.body.decode("utf-8", "replace")).items()
-        }
+        check_tenant(call, self._credentials)
+        form = form_of(call)
         second_version = call.path.endswith("/v2.0/token")
-        grant = _required(form, "grant_type")
-        self._check_client(form)
+        grant = required(form, "grant_type")
+        self._check_client_id(form)
+        # Who redeems a code need not repeat what it was asked for.
+        scope = form.get("scope") or self._grants.scope_of(form)
         if second_version:
-            resource = _resource_of_scope(_required(form, "scope"), grant)
+            scope = required({"scope": scope} if scope else {}, "scope")
+            resource = _resource_of_scope(scope, grant)
         else:
-            resource = _known_resource(_required(form, "resource"))
-        if grant == "client_credentials":
-            refresh_token = None
-        elif grant == "refresh_token":
-            refresh_token = self._redeem(_required(form, "refresh_token"), options)
-        else:
-            raise _refusal(400, 70003, f"The app requested an unsupported grant type '{grant}'.")
-        access_token = self._tokens.issue_access(
-            options, resource, with_user=refresh_token is not None
-        )
+            resource = _known_resource(required(form, "resource"))
+        consent, nonce = self._consent(form, grant, call, options)
+        access_token = self._tokens.issue_access(options, resource, consent)
         lifetime = options.token_lifetime
         document: dict[str, str | int] = {"token_type": "Bearer"}
         if second_version:
@@ -124,38 +78,101 @@ class TokenEndpoint:
                 "resource": resource,
             }
         document["access_token"] = access_token
-        if refresh_token is not None:
-            document |= {"scope": _granted(form, resource), "refresh_token": refresh_token}
+        if consent is not None:
+            companions = [name for name in scope.split() if name in _COMPANION_SCOPES]
+            document["scope"] = " ".join([f"{resource}/user_impersonation", *companions])
+            # A refresh token is redeemed for a new one even where the scope does not ask for it.
+            if grant == "refresh_token" or "offline_access" in companions:
+                document["refresh_token"] = self._tokens.issue_refresh(consent)
+            if grant in INTERACTIVE and "openid" in companions:
+                document["id_token"] = self._tokens.issue_id(consent, nonce)
         answer = json_answer(document)
         answer.headers += [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
         return answer
 
-    def _check_client(self, form: dict[str, str]) -> None:
-        client_id = _required(form, "client_id")
+    def _consent(
+        self, form: dict[str, str], grant: str, call: Call, options: Options
+    ) -> tuple[Consent | None, str | None]:
+        """Return whose consent a grant stands for, None for none, and a code's nonce."""
+        if grant == DEVICE_CODE:
+            # The app is one that allows public client flows: it may present its secret or not.
+            if "client_secret" in form or "client_assertion" in form:
+                self._check_client(form, call)
+            return self._grants.redeem_device(required(form, "device_code")), None
+        if grant == "refresh_token":
+            return self._redeem(form, call, options), None
+        self._check_client(form, call)
+        if grant == "client_credentials":
+            return None, None
+        if grant == "authorization_code":
+            consent, asked = self._grants.redeem_code(required(form, "code"), form)
+            return consent, asked.nonce
+        raise _refusal(400, 70003, f"The app requested an unsupported grant type '{grant}'.")
+
+    def _check_client_id(self, form: dict[str, str]) -> None:
+        client_id = required(form, "client_id")
         if client_id.lower() != self._credentials.client_id.lower():
             text = f"Application with identifier '{client_id}' was not found in the directory."
             raise _refusal(400, 700016, text)
+
+    def _check_client(self, form: dict[str, str], call: Call) -> None:
         secret = form.get("client_secret")
+        if secret is None and form.get("client_assertion_type") == ASSERTION_TYPE:
+            try:
+                self._assertions.check(required(form, "client_assertion"), call.path)
+            except RefusedAssertion as error:
+                raise _refusal(401, error.number, str(error)) from None
+            return
         if secret is None:
             text = "The request body must contain 'client_assertion' or 'client_secret'."
             raise _refusal(401, 7000218, text)
         if not hmac.compare_digest(secret.encode(), self._credentials.client_secret.encode()):
             raise _refusal(401, 7000215, "Invalid client secret provided.")
 
-    def _redeem(self, text: str, options: Options) -> str:
-        age = self._tokens.refresh_age(text)
-        if age is None:
+    def _redeem(self, form: dict[str, str], call: Call, options: Options) -> Consent:
+        text = form.get("refresh_token", "")
+        found = self._tokens.refresh(text)
+        if found is not None and found[1].public:
+            if "client_secret" in form or "client_assertion" in form:
+                text = (
+                    "Client is public so neither 'client_assertion' nor 'client_secret' should be "
+                    "presented."
+                )
+                raise _refusal(401, 700025, text)
+        else:
+            self._check_client(form, call)
+        text = required(form, "refresh_token")
+        if found is None:
             raise _refusal(400, 70000, "The provided refresh token is malformed or not valid.")
         if self._tokens.is_revoked(text):
             raise _refusal(400, 50173, "The provided grant has expired due to it being revoked.")
+        age, consent = found
         if age > options.refresh_token_lifetime:
             raise _refusal(400, 700082, "The refresh token has expired due to inactivity.")
         if options.revoke_old_refresh_tokens:
             self._tokens.revoke_refresh(text)
-        return self._tokens.issue_refresh()
+        return consent
 
 
-def _required(form: dict[str, str], name: str) -> str:
+def check_tenant(call: Call, credentials: Credentials) -> None:
+    """Refuse a path of another tenant.
+
+    Raises:
+        ApiError: In the shape of Entra.
+    """
+    tenant = call.path.split("/")[1]
+    if tenant.lower() not in (credentials.tenant_id.lower(), TENANT_DOMAIN):
+        raise _refusal(400, 90002, f"Tenant '{tenant}' not found.")
+
+
+def form_of(call: Call) -> dict[str, str]:
+    """Return the fields of a form."""
+    fields = parse_qs(call.body.decode("utf-8", "replace"))
+    return {name: values[0] for name, values in fields.items()}
+
+
+def required(form: dict[str, str], name: str) -> str:
+    """Return a parameter; ApiError where it is missing."""
     if name in form:
         return form[name]
     raise _refusal(400, 900144, f"The request body must contain the following parameter: '{name}'.")
@@ -178,11 +195,6 @@ def _known_resource(resource: str) -> str:
         text = f"The resource principal named {resource} was not found in the tenant."
         raise _refusal(400, 500011, text)
     return resource
-
-
-def _granted(form: dict[str, str], resource: str) -> str:
-    companions = [name for name in form.get("scope", "").split() if name in _COMPANION_SCOPES]
-    return " ".join([f"{resource}/user_impersonation", *companions])
 
 
 def _refusal(status: int, number: int, text: str) -> ApiError:

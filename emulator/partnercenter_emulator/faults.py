@@ -22,8 +22,9 @@ from .answers import (
     json_answer,
 )
 from .drip import Part  # noqa: TC001 - msgspec reads it
-from .entra import entra_error
+from .errors import entra_error
 from .fault_checks import problem_of
+from .resources import SIGN_IN_PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,7 +179,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         if self.status in BODILESS:
             return Answer(status, content_type=None)
         text = self.description or f"Fault on demand: {_phrase(status)}."
-        if place == "token" and self.shape is None:
+        if place in SIGN_IN_PLACES and self.shape is None:
             number = str(self.code)
             known = number.isascii() and number.isdecimal() and len(number) < LONGEST_NUMBER
             return entra_error(status, int(number) if known else 90033, text)

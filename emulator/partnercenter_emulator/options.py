@@ -116,6 +116,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Literal["none", "header", "code"],
         Meta(description="Refuse App+User tokens as lacking MFA, in the old or the new form."),
     ] = "none"
+    device_interval: Annotated[
+        int, Meta(ge=1, description="Time between two questions for a device code's answer.")
+    ] = 5
     app_only_code: Annotated[
         Count,
         Meta(description="Code of the 403 to app-only tokens where a user is needed; 0 for none."),

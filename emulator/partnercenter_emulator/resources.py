@@ -205,7 +205,9 @@ RESOURCES = (
 )
 
 BY_PLACE = {resource.place: resource for resource in RESOURCES}
-PLACES = ("token", *(place for row in RESOURCES for place in row.places), "any")
+SIGN_IN_PLACES = ("token", "authorize", "devicecode", "devicelogin")
+"""Kinds of request that Entra answers, and not the API."""
+PLACES = (*SIGN_IN_PLACES, *(place for row in RESOURCES for place in row.places), "any")
 """Where a fault can be: what a request is called."""
 NEEDS_USER = frozenset(place for row in RESOURCES if row.user for place in row.places)
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from .audit import AuditLog
+from .authorize import SignInPages
 from .changes import Changes
 from .continuation import Continuations
 from .credentials import Credentials, TokenStore
@@ -16,6 +17,7 @@ from .directory import Directory
 from .entra import TokenEndpoint
 from .faults import Fault, FaultBook
 from .fixture import Fixture, FixturePopulation
+from .grants import Grants
 from .holdings import Holdings
 from .journal import Journal
 from .options import Options, changed, checked
@@ -77,8 +79,10 @@ class State:
         self.audit: AuditLog = AuditLog(
             self.directory, self.credentials.tenant_id, clock, seed, fixture
         )
-        self.tokens = TokenStore(self.credentials.refresh_token, clock)
-        self.token_endpoint = TokenEndpoint(self.credentials, self.tokens, clock)
+        self.tokens = TokenStore(self.credentials, clock)
+        grants = Grants(clock)
+        self.token_endpoint = TokenEndpoint(self.credentials, self.tokens, grants, clock)
+        self.sign_in_pages = SignInPages(self.credentials, grants)
         self.continuations = Continuations(self.credentials, clock)
         self.quota = Quota(self.options)
         self.faults = FaultBook()

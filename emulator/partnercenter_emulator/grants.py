@@ -1,0 +1,142 @@
+"""What an interactive sign-in leaves behind for the client to redeem: one-use codes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .answers import ApiError
+from .errors import entra_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .credentials import Consent
+
+CODE_LIFETIME = 600
+DEVICE_CODE_LIFETIME = 900
+#: Letters that are not taken for one another.
+_LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client asked the user for, at the authorize endpoint."""
+
+    redirect_uri: str
+    scope: str
+    challenge: str | None
+    nonce: str | None
+
+
+@dataclass(slots=True)
+class _Code:
+    asked: Asked
+    consent: Consent
+    made_at: float
+    used: bool = False
+
+
+@dataclass(slots=True)
+class DeviceSignIn:
+    """A sign-in that was begun on a machine without a browser."""
+
+    device_code: str
+    user_code: str
+    scope: str
+    made_at: float
+    answer: Consent | Literal["refused"] | None = None
+    used: bool = False
+
+
+class Grants:
+    """The codes of one emulator."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._codes: dict[str, _Code] = {}
+        self._devices: dict[str, DeviceSignIn] = {}
+
+    def issue_code(self, asked: Asked, consent: Consent) -> str:
+        """Return a new authorization code."""
+        text = f"1.{secrets.token_urlsafe(48)}"
+        self._codes[text] = _Code(asked, consent, self._clock())
+        return text
+
+    def redeem_code(self, text: str, form: dict[str, str]) -> tuple[Consent, Asked]:
+        """Take an authorization code, once, from who asked for it.
+
+        Raises:
+            ApiError: It is not accepted.
+        """
+        code = self._codes.get(text)
+        if code is None:
+            raise _refusal(70000, "The provided authorization code is malformed or not valid.")
+        if code.used:
+            raise _refusal(54005, "OAuth2 Authorization code was already redeemed.")
+        if self._clock() - code.made_at > CODE_LIFETIME:
+            raise _refusal(70008, "The provided authorization code has expired.")
+        if form.get("redirect_uri") != code.asked.redirect_uri:
+            raise _refusal(500112, "The reply address does not match the one of the code.")
+        if code.asked.challenge is not None:
+            verifier = form.get("code_verifier", "")
+            digest = hashlib.sha256(verifier.encode()).digest()
+            made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+            if not hmac.compare_digest(made, code.asked.challenge):
+                text = "The Code_Verifier does not match the code_challenge of the request."
+                raise _refusal(501481, text)
+        code.used = True
+        return code.consent, code.asked
+
+    def scope_of(self, form: dict[str, str]) -> str:
+        """Return what the code in a form was asked for; empty where there is none."""
+        if (code := self._codes.get(form.get("code", ""))) is not None:
+            return code.asked.scope
+        sign_in = self._devices.get(form.get("device_code", ""))
+        return "" if sign_in is None else sign_in.scope
+
+    def begin_device(self, scope: str) -> DeviceSignIn:
+        """Return a new sign-in for a user to answer."""
+        user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
+        device_code = secrets.token_urlsafe(48)
+        sign_in = DeviceSignIn(device_code, user_code, scope, self._clock())
+        self._devices[sign_in.device_code] = sign_in
+        return sign_in
+
+    def device(self, user_code: str) -> DeviceSignIn | None:
+        """Return the sign-in that waits for an answer under a user's code."""
+        wanted = user_code.strip().upper()
+        for sign_in in self._devices.values():
+            if sign_in.user_code == wanted and sign_in.answer is None and not self._over(sign_in):
+                return sign_in
+        return None
+
+    def redeem_device(self, device_code: str) -> Consent:
+        """Take a device code, once its user has answered.
+
+        Raises:
+            ApiError: The user has not answered, or it is not accepted.
+        """
+        sign_in = self._devices.get(device_code)
+        if sign_in is None or sign_in.used:
+            raise _refusal(70019, "Verification code is not valid.")
+        if self._over(sign_in):
+            raise _refusal(70020, "The provided value for the device code has expired.")
+        if sign_in.answer is None:
+            raise _refusal(70016, "OAuth 2.0 device flow error. Authorization is pending.")
+        sign_in.used = True
+        if sign_in.answer == "refused":
+            raise _refusal(70017, "The user declined the sign-in.")
+        return sign_in.answer
+
+    def _over(self, sign_in: DeviceSignIn) -> bool:
+        return self._clock() - sign_in.made_at > DEVICE_CODE_LIFETIME
+
+
+def _refusal(number: int, text: str) -> ApiError:
+    return ApiError(entra_error(400, number, text))
