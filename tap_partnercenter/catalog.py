@@ -6,18 +6,15 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any, cast
 
-from jsonschema import Draft202012Validator
-from jsonschema.validators import extend
 from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping, Schema, StreamMetadata
 
 from tap_partnercenter.names import meant
-from tap_partnercenter.settings import Unusable
+from tap_partnercenter.shape import mistakes, refuse
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from jsonschema import ValidationError
     from singer_sdk import Stream
 
 #: Lines about the shape of one catalog: a program wrote it, and made the same mistake throughout.
@@ -27,73 +24,56 @@ _TEXT_OR_NULL = {"type": ["string", "null"]}
 _FLAG = {"type": ["boolean", "null"]}
 _NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
 _SCHEMA = {"$ref": "#/$defs/schema"}
-# A catalog from a program, as the SDK's own tests give it, has tuples where a file has lists.
-_Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
-    Draft202012Validator,
-    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
-        "array",
-        lambda _, value: isinstance(value, list | tuple),
-    ),
-)
 #: What the SDK reads of a catalog without looking.
-_SHAPE = _Validator(
-    {
-        "type": "object",
-        "required": ["streams"],
-        "properties": {"streams": {"type": "array", "items": {"$ref": "#/$defs/stream"}}},
-        "$defs": {
-            "stream": {
-                "type": "object",
-                "required": ["tap_stream_id"],
-                "properties": {
-                    "tap_stream_id": {"type": "string"},
-                    "stream": _TEXT_OR_NULL,
-                    "key_properties": _NAMES,
-                    "replication_key": _TEXT_OR_NULL,
-                    "replication_method": _TEXT_OR_NULL,
-                    "schema": _SCHEMA,
-                    "metadata": {"type": "array", "items": {"$ref": "#/$defs/metadata"}},
-                },
+_SHAPE = {
+    "type": "object",
+    "required": ["streams"],
+    "properties": {"streams": {"type": "array", "items": {"$ref": "#/$defs/stream"}}},
+    "$defs": {
+        "stream": {
+            "type": "object",
+            "required": ["tap_stream_id"],
+            "properties": {
+                "tap_stream_id": {"type": "string"},
+                "stream": _TEXT_OR_NULL,
+                "key_properties": _NAMES,
+                "replication_key": _TEXT_OR_NULL,
+                "replication_method": _TEXT_OR_NULL,
+                "schema": _SCHEMA,
+                "metadata": {"type": "array", "items": {"$ref": "#/$defs/metadata"}},
             },
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "type": {
-                        "type": ["string", "array"],
-                        "items": {"type": "string"},
-                    },
-                    "properties": {"type": "object", "additionalProperties": _SCHEMA},
-                    "items": _SCHEMA,
-                    "required": {"type": "array", "items": {"type": "string"}},
+        },
+        "schema": {
+            "type": "object",
+            "properties": {
+                "type": {
+                    "type": ["string", "array"],
+                    "items": {"type": "string"},
                 },
+                "properties": {"type": "object", "additionalProperties": _SCHEMA},
+                "items": _SCHEMA,
+                "required": {"type": "array", "items": {"type": "string"}},
             },
-            "metadata": {
-                "type": "object",
-                "required": ["breadcrumb", "metadata"],
-                "properties": {
-                    "breadcrumb": {"type": "array", "items": {"type": "string"}},
-                    "metadata": {
-                        "type": "object",
-                        "properties": {
-                            "selected": _FLAG,
-                            "selected-by-default": _FLAG,
-                            "inclusion": _TEXT_OR_NULL,
-                            "table-key-properties": _NAMES,
-                            "replication-key": _TEXT_OR_NULL,
-                            "forced-replication-method": _TEXT_OR_NULL,
-                        },
+        },
+        "metadata": {
+            "type": "object",
+            "required": ["breadcrumb", "metadata"],
+            "properties": {
+                "breadcrumb": {"type": "array", "items": {"type": "string"}},
+                "metadata": {
+                    "type": "object",
+                    "properties": {
+                        "selected": _FLAG,
+                        "selected-by-default": _FLAG,
+                        "inclusion": _TEXT_OR_NULL,
+                        "table-key-properties": _NAMES,
+                        "replication-key": _TEXT_OR_NULL,
+                        "forced-replication-method": _TEXT_OR_NULL,
                     },
                 },
             },
         },
     },
-)
-_KINDS = {
-    "array": "a list",
-    "boolean": "true or false",
-    "null": "null",
-    "object": "an object",
-    "string": "text",
 }
 
 
@@ -103,8 +83,8 @@ def check_shape(catalog: Mapping[str, Any]) -> None:
     Raises:
         Unusable: With one line for each place.
     """
-    wrong = itertools.islice(_SHAPE.iter_errors(catalog), _MOST_LINES)
-    _refuse(f"catalog: {_place(error)} {_reason(error)}" for error in wrong)
+    wrong = itertools.islice(mistakes(catalog, _SHAPE), _MOST_LINES)
+    refuse(f"catalog: {mistake.line('.')}" for mistake in wrong)
 
 
 def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger) -> Catalog:
@@ -117,7 +97,7 @@ def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger)
         Unusable: With one line for each thing that the tap cannot do.
     """
     own = {stream.name: _own_entry(stream) for stream in streams}
-    _refuse(
+    refuse(
         [
             *(
                 f"catalog: there is no stream {name}{meant(name, own)}"
@@ -231,28 +211,3 @@ def _key(entry: CatalogEntry) -> Sequence[str] | None:
     """Return the key that an entry asks for, None if it asks for none."""
     keys = (entry.key_properties, _root(entry).table_key_properties)
     return next((key for key in keys if key), next((key for key in keys if key is not None), None))
-
-
-def _place(error: ValidationError) -> str:
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
-    return path.removeprefix(".") or "it"
-
-
-def _reason(error: ValidationError) -> str:
-    """Say what is wrong without repeating what stands there."""
-    expected = cast("list[str] | str", error.validator_value)
-    if error.validator == "required":
-        instance = cast("dict[str, Any]", error.instance)
-        return f"has no {next(name for name in expected if name not in instance)}"
-    kinds = [expected] if isinstance(expected, str) else expected
-    return f"must be {' or '.join(_KINDS[kind] for kind in kinds)}"
-
-
-def _refuse(lines: Iterable[str]) -> None:
-    """Refuse the catalog if there is anything to say about it.
-
-    Raises:
-        Unusable: With these lines.
-    """
-    if errors := [*lines]:
-        raise Unusable(errors)

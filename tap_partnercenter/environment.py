@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tap_partnercenter.names import meant
-from tap_partnercenter.settings import Unusable
+from tap_partnercenter.shape import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +35,7 @@ def check_environment(schema: Mapping[str, Any]) -> None:
             found.append(f"{variable} must be a whole number, or not be set at all")
         elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
             found.append(f"{variable} must be JSON, or not be set at all")
-    if found:
-        raise Unusable(found)
+    refuse(found)
 
 
 def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.names import meant
 from tap_partnercenter.outcomes import Place
-from tap_partnercenter.settings import GUID
+from tap_partnercenter.shape import GUID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

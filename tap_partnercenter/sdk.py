@@ -17,6 +17,8 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
 from typing_extensions import override
 
+from tap_partnercenter.shape import refuse
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
     from types import FrameType, TracebackType
@@ -88,6 +90,21 @@ class PlainTap(Tap):
             cls.logger.addFilter(_is_worth_a_line)
 
     message_writer: BlockWriter
+
+    @abstractmethod
+    def config_problems(self) -> list[str]:
+        """List what is wrong with the configuration, one line for each, without secrets."""
+
+    @override
+    def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
+        # The SDK quotes values, which can be secrets, and fails over its own schema of `__else__`.
+        for name, field in self.config_jsonschema["properties"].items():
+            if "default" in field:
+                self._config.setdefault(name, field["default"])
+        errors = self.config_problems()
+        if raise_errors:
+            refuse(errors)
+        return errors
 
     @property
     @abstractmethod

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-import requests
 from singer_sdk import typing as th
-from singer_sdk.exceptions import ConfigValidationError
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
 from tap_partnercenter.names import meant
+from tap_partnercenter.shape import mistakes
 from tap_partnercenter.shard import Shard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 TAP_VERSION = version("tap-partnercenter")
-GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-DOMAIN = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE)
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 # The service returns at most 500 customers a page ("Customer resources").
 LARGEST_PAGE = 500
@@ -30,24 +24,30 @@ LARGEST_PAGE = 500
 #: Seconds of patience of a connection test: somebody waits for it.
 TEST_PATIENCE = 15
 
+
+def _text(form: str = "text") -> th.CustomType:
+    """Text in a format of :mod:`tap_partnercenter.shape`."""
+    return th.CustomType({"type": ["string"], "format": form})
+
+
 CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     th.Property(
         "tenant_id",
-        th.StringType,
+        _text("tenant"),
         required=True,
         title="Tenant ID",
         description="Microsoft Entra tenant of the partner: its GUID or a verified domain.",
     ),
     th.Property(
         "client_id",
-        th.StringType,
+        _text(),
         required=True,
         title="Client ID",
         description="Application (client) id of the app registration.",
     ),
     th.Property(
         "client_secret",
-        th.StringType,
+        _text(),
         required=True,
         secret=True,
         title="Client secret",
@@ -55,7 +55,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "refresh_token",
-        th.StringType,
+        _text(),
         secret=True,
         title="Refresh token",
         description=(
@@ -65,7 +65,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "token_cache_path",
-        th.StringType,
+        _text("path"),
         title="Token cache path",
         description=(
             "File in which the tap keeps the newest refresh token, since Microsoft issues a new "
@@ -84,7 +84,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "api_url",
-        th.StringType,
+        _text("origin"),
         title="API URL",
         description=(
             "Origin of the API, without /v1, in place of the cloud's: for a proxy or the emulator. "
@@ -93,7 +93,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "auth_url",
-        th.StringType,
+        _text("origin"),
         title="Authority URL",
         description=(
             "Origin of the authority in place of the cloud's. Tokens come from "
@@ -102,7 +102,13 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "reseller_ids",
-        th.ArrayType(th.StringType),
+        th.CustomType(
+            {
+                "type": ["array"],
+                "items": {"type": "string", "format": "guid", "expected": "a GUID"},
+                "expected": 'a list of GUIDs, such as ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"]',
+            },
+        ),
         title="Reseller IDs",
         description=(
             "Tenant ids (GUIDs) of the indirect resellers to read in reseller_customers, in this "
@@ -182,7 +188,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "user_agent",
-        th.StringType,
+        _text("header"),
         default=f"tap-partnercenter/{TAP_VERSION}",
         title="User agent",
         description="User-Agent header of every request.",
@@ -280,43 +286,36 @@ class Settings:
         return self.refresh_token is None
 
 
-class Unusable(ConfigValidationError):
-    """What the tap was given is not usable. `errors` holds one line for each reason."""
-
-    def __init__(self, errors: list[str]) -> None:
-        """Keep the lines."""
-        super().__init__("What the tap was given is not usable", errors=errors)
-
-
-def problems(config: Mapping[str, Any]) -> list[str]:
+def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """List everything that is wrong with a configuration, one line for each setting.
 
     No line repeats the value of a secret.
+
+    Args:
+        config: As given: null and empty text mean that a setting is missing.
+        schema: Of the tap's settings and the SDK's.
     """
-    found = {}
-    for name, schema in CONFIG_JSONSCHEMA["properties"].items():
-        value = config.get(name)
-        # What the SDK accepts as not set: no choice is null, and only text may be empty.
-        free = "enum" not in schema
-        if (
-            name not in config
-            or (value is None and free)
-            or (value == "" and free and "string" in schema["type"])
-        ):
-            if name in CONFIG_JSONSCHEMA["required"]:
-                found[name] = f"{name} is missing. {schema['description']}"
-        elif reason := _mismatch(name, value, schema):
-            found[name] = f"{name} {reason}. {schema['description']}"
+    required = schema["required"]
+    found = {name: f"{name} is missing" for name in required if config.get(name) in (None, "")}
+    # The SDK's own schema of the maps is malformed: `stream_maps.shape_problems` looks at them.
+    rest = {k: v for k, v in config.items() if k not in {*found, "stream_maps"}}
+    for mistake in mistakes(rest, schema):
+        if mistake.path:
+            found.setdefault(str(mistake.path[0]), mistake.line("."))
+    properties = schema["properties"]
+    lines = [
+        f"{found[name]}. {field.get('description', '')}".rstrip()
+        for name, field in properties.items()
+        if name in found
+    ]
     together = {"shard_count", "shard_index", "emit_activate_version_messages"}
-    contradictions = () if together & found.keys() else _contradictions(_given(config))
-    return [*found.values(), *contradictions]
+    return lines if together & found.keys() else [*lines, *_contradictions(_given(config))]
 
 
 def _given(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings with the defaults of those that are not set."""
     properties = CONFIG_JSONSCHEMA["properties"]
     defaults = {name: field["default"] for name, field in properties.items() if "default" in field}
-    # Null and empty mean the same as missing: they come from templates and blank variables.
     return defaults | {name: value for name, value in config.items() if value not in (None, "")}
 
 
@@ -336,93 +335,3 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """Name the settings that the tap does not have, each with the one that may be meant."""
     return (name + meant(name, known) for name in config if name not in known)
-
-
-def sdk_problem(error: str) -> str | None:
-    """Tell what the SDK found without the value, None where :func:`problems` tells it.
-
-    A value can be a secret, such as the salt of a hash in `stream_map_config`.
-    """
-    found = re.fullmatch(r"(.*) in config\['(\w+)'\](.*)", error, re.DOTALL)
-    if found is None:
-        return None if error.endswith("is a required property") else error
-    what, name, within = found.groups()
-    if name in {*CONFIG_JSONSCHEMA["properties"], "stream_maps"}:
-        return None
-    _, wrong, reason = what.rpartition(" is not ")
-    place = ".".join([name, *re.findall(r"\w+", within)])
-    return f"{place}{wrong}{reason}" if wrong else f"{place} is not valid"
-
-
-def _mismatch(name: str, value: object, schema: Mapping[str, Any]) -> str | None:
-    """Say why a value does not fit its setting, or return None."""
-    kinds = schema["type"]
-    if "integer" in kinds:
-        return _integer_mismatch(value, schema)
-    if "boolean" in kinds:
-        return None if isinstance(value, bool) else "must be true or false"
-    if "array" in kinds:
-        return _reseller_ids_mismatch(value)
-    if not isinstance(value, str):
-        return "must be a string"
-    if allowed := schema.get("enum"):
-        return None if value in allowed else f"must be one of {', '.join(allowed)}"
-    return _string_mismatch(name, value)
-
-
-def _integer_mismatch(value: object, schema: Mapping[str, Any]) -> str | None:
-    smallest, largest = schema["minimum"], schema.get("maximum")
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and value >= smallest
-        and (largest is None or value <= largest)
-    ):
-        return None
-    span = f"of {smallest} or more" if largest is None else f"from {smallest} to {largest}"
-    # A number is repeated; text could be a secret that was put in the wrong place.
-    return f"must be a whole number {span}" + (f", not {value}" if type(value) is int else "")
-
-
-def _reseller_ids_mismatch(value: object) -> str | None:
-    if not isinstance(value, list):
-        return 'must be a list of GUIDs, such as ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"]'
-    # The filter matches beginnings: a shortened id would return other resellers' customers.
-    wrong = [item for item in value if not (isinstance(item, str) and GUID.fullmatch(item))]
-    return f"must hold GUIDs only, which {len(wrong)} of {len(value)} are not" if wrong else None
-
-
-def _string_mismatch(name: str, value: str) -> str | None:
-    if name == "user_agent" and not (
-        value.isascii() and value.isprintable() and value == value.strip()
-    ):
-        return "must be printable ASCII text that begins and ends with no blank"
-    # A path may hold what cannot be shown, but for the character that ends it.
-    if "\0" in value if name == "token_cache_path" else not value.isprintable():
-        return "holds a character that cannot be shown, such as a line break"
-    if name == "tenant_id" and not (GUID.fullmatch(value) or DOMAIN.fullmatch(value)):
-        return "must be a GUID or a domain"
-    if name in {"api_url", "auth_url"}:
-        return _origin_mismatch(value)
-    return None
-
-
-def _origin_mismatch(value: str) -> str | None:
-    """Say why a value is no origin to which credentials may be sent."""
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018 - reading it is what checks it
-        if parts.scheme and parts.hostname:
-            parts.hostname.encode("idna")
-            requests.Request("GET", value).prepare()
-    except ValueError:
-        return "is no URL"
-    if parts.username or parts.password:
-        return "must not contain a user name or password"
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        return "must be an origin without a path, such as https://example.com"
-    if parts.scheme == "https" and parts.hostname:
-        return None
-    if parts.scheme == "http" and parts.hostname in LOOPBACK:
-        return None
-    return "must begin with https:// (http:// only for localhost)"

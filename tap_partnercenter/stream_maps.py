@@ -17,7 +17,7 @@ from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransfo
 
 from tap_partnercenter.catalog import with_all_fields
 from tap_partnercenter.names import meant
-from tap_partnercenter.settings import Unusable
+from tap_partnercenter.shape import mistakes, refuse
 
 if TYPE_CHECKING:
     import logging
@@ -32,6 +32,34 @@ _OPTIONS = {"__alias__", "__else__", "__filter__", "__key_properties__", "__sour
 _REMOVED = (None, "__NULL__")
 #: Names that stand for no field in an expression ("Stream maps" in the SDK's documentation).
 _NAMES = {"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"}
+_NOTHING = {"enum": _REMOVED, "expected": "null or __NULL__"}
+_CHANGES = {
+    "type": ["object", "string", "null"],
+    "pattern": r"^__NULL__\Z",
+    "expected": "null or __NULL__, to leave the stream out, or an object",
+    "properties": {
+        **{option: {"type": "string"} for option in _OPTIONS},
+        "__else__": _NOTHING,
+        "__key_properties__": {
+            "type": "array",
+            "items": {"type": "string"},
+            "expected": "a list of fields",
+        },
+    },
+    "additionalProperties": {
+        "type": ["string", "null"],
+        "expected": "null, to leave the field out, or an expression as text",
+    },
+}
+_SHAPE = {
+    "properties": {
+        "stream_maps": {
+            "type": ["object", "null"],
+            "properties": {"__else__": _NOTHING},
+            "additionalProperties": _CHANGES,
+        },
+    },
+}
 _FUNCTIONS = CustomStreamMap(
     stream_alias="",
     map_config={},
@@ -45,31 +73,8 @@ _FUNCTIONS = CustomStreamMap(
 
 def shape_problems(maps: object) -> Iterator[str]:
     """Say what is no map at all, without what stands there."""
-    if maps is None:
-        return
-    if not isinstance(maps, dict):
-        yield "stream_maps must be an object"
-        return
-    for name, changes in maps.items():
-        if isinstance(changes, dict) and name != "__else__":
-            for field, change in changes.items():
-                if kind := _wrong_kind(field, change):
-                    yield f"stream_maps: {name}: {field} must be {kind}"
-        elif changes not in _REMOVED:
-            also = "" if name == "__else__" else ", to leave the stream out, or an object"
-            yield f"stream_maps: {name} must be null or __NULL__{also}"
-
-
-def _wrong_kind(field: str, change: object) -> str | None:
-    """Return what an entry of a map must be, None if it is."""
-    if field == "__else__":
-        return None if change in _REMOVED else "null or __NULL__"
-    if field == "__key_properties__":
-        names = isinstance(change, list) and all(isinstance(name, str) for name in change)
-        return None if names else "a list of fields"
-    if isinstance(change, str) or (change is None and field not in _OPTIONS):
-        return None
-    return "text" if field in _OPTIONS else "null, to leave the field out, or an expression as text"
+    for mistake in mistakes({"stream_maps": maps}, _SHAPE):
+        yield mistake.line(": ")
 
 
 def checked_mapper(
@@ -88,8 +93,7 @@ def checked_mapper(
     given = copy.deepcopy({name: value for name, value in config.items() if value is not None})
     maps = given.get("stream_maps", {})
     schemas = {name: _all_fields(stream) for name, stream in streams.items()}
-    if wrong := [*shape_problems(maps)] or [*_problems(maps, schemas)]:
-        raise Unusable(wrong)
+    refuse([*shape_problems(maps)] or _problems(maps, schemas))
     for doubt in _doubts(maps, schemas):
         logger.warning(doubt)
     try:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from singer_sdk import Tap
-from singer_sdk.exceptions import ConfigValidationError
 from typing_extensions import override
 
 from tap_partnercenter.catalog import check_shape, completed
@@ -21,9 +20,7 @@ from tap_partnercenter.settings import (
     CONFIG_JSONSCHEMA,
     TAP_VERSION,
     Settings,
-    Unusable,
     problems,
-    sdk_problem,
     unknown_settings,
 )
 from tap_partnercenter.stream_maps import checked_mapper, shape_problems
@@ -73,27 +70,12 @@ class TapPartnerCenter(CommandLine):
         self.clock = self.clock_class()
         if catalog is not None:
             check_shape(catalog)
-        refused: list[str] | None = None
-        try:
-            super().__init__(catalog=catalog, validate_config=validate_config, **kwargs)
-        except Unusable as error:
-            refused = error.errors
-        except ConfigValidationError as error:
-            refused = [*filter(None, map(sdk_problem, error.errors))]
-        except AttributeError:
-            # The SDK's own schema of `__else__` is malformed, and fails where the value is wrong.
-            if not [*shape_problems(self.config.get("stream_maps"))]:
-                raise
-        wrong = [
-            *problems(self.config),
-            *shape_problems(self.config.get("stream_maps")),
-            *(refused or []),
-        ]
-        if validate_config and wrong:
-            raise Unusable([*dict.fromkeys(wrong)]) from None
-        if refused is not None:
-            # Whatever the SDK refused ended its preparations: such a tap must not run.
-            raise Unusable(refused or ["The configuration is not usable."]) from None
+        super().__init__(catalog=catalog, validate_config=validate_config, **kwargs)
+
+    @override
+    def config_problems(self) -> list[str]:
+        maps = shape_problems(self.config.get("stream_maps"))
+        return [*problems(self.config, self.config_jsonschema), *maps]
 
     @override
     def discover_streams(self) -> Sequence[PartnerCenterStream]:

@@ -60,7 +60,7 @@ def without_field(name: str) -> dict[str, Any]:
         (changed(schema=None), f"{AT}.schema must be an object"),
         (
             changed(metadata=[{"breadcrumb": [], "metadata": {"selected": "false"}}]),
-            f"{AT}.metadata[0].metadata.selected must be true or false or null",
+            f"{AT}.metadata[0].metadata.selected must be true or false",
         ),
         (
             changed(schema={"properties": {"id": True}}),

@@ -302,7 +302,7 @@ def test_a_secret_of_another_kind_is_told_by_name(name: str, value: object) -> N
         result = run(emulator, "DEBUG", **{name: value})
         assert result.exit_code == 1
         (line,) = result.levels("ERROR")
-        assert line.startswith(f"{name} must be a string")
+        assert line.startswith(f"{name} must be text")
         assert "12345678901" not in result.stderr
         assert PASSWORD not in result.stderr
         assert emulator.stats().requests == 0

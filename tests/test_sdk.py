@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from singer_sdk import RESTStream, Tap, metrics
+from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams.core import Stream
 
 import tap_partnercenter
@@ -31,6 +32,11 @@ def test_private_methods_are_where_the_tap_expects_them(name: str) -> None:
 def test_signals_reach_the_overridden_handler() -> None:
     """Otherwise a stopped run would exit with 0."""
     assert "self._handle_termination" in inspect.getsource(Tap._setup_signal_handlers)  # noqa: SLF001
+
+
+def test_settings_are_checked_by_the_overridden_method() -> None:
+    """Otherwise lines about wrong settings would quote secrets."""
+    assert "self._validate_config(raise_errors=" in inspect.getsource(PluginBase.__init__)
 
 
 def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:

@@ -1,0 +1,153 @@
+"""What is wrong with what the tap was given, found by JSON Schema and told without values.
+
+A value can be a secret that was put in the wrong place. Beside the keywords of the standard a
+schema may have `expected`: words for what must stand there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import requests
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
+from singer_sdk.exceptions import ConfigValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_KINDS = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "object": "an object",
+    "string": "text",
+}
+
+
+def _origin(text: str) -> str | None:
+    """Say why a text is no origin to which credentials may be sent."""
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018 - reading it is what checks it
+        if parts.scheme and parts.hostname:
+            parts.hostname.encode("idna")
+            requests.Request("GET", text).prepare()
+    except ValueError:
+        return "is no URL"
+    if parts.username or parts.password:
+        return "must not contain a user name or password"
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        return "must be an origin without a path, such as https://example.com"
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    if not (secure and parts.hostname):
+        return "must begin with https:// (http:// only for localhost)"
+    return None
+
+
+def _unless(fits: Callable[[str], object], reason: str) -> Callable[[str], str | None]:
+    return lambda text: None if fits(text) else reason
+
+
+_NOT_SHOWN = "holds a character that cannot be shown, such as a line break"
+#: Say what is wrong with a text, None if nothing is: empty text is a setting that is not set.
+_FORMATS: dict[str, Callable[[str], str | None]] = {
+    "guid": _unless(GUID.fullmatch, "must be a GUID"),
+    "header": _unless(
+        re.compile(r"([!-~]([ -~]*[!-~])?)?").fullmatch,
+        "must be printable ASCII text that begins and ends with no blank",
+    ),
+    "origin": _origin,
+    # A path may hold what cannot be shown, but for the character that ends it.
+    "path": _unless(lambda text: "\0" not in text, _NOT_SHOWN),
+    "tenant": _unless(
+        re.compile(rf"{GUID.pattern}|[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE).fullmatch,
+        "must be a GUID or a domain",
+    ),
+    "text": _unless(str.isprintable, _NOT_SHOWN),
+}
+
+
+def _format(_: object, name: str, value: object, __: object) -> Iterator[ValidationError]:
+    if isinstance(value, str) and (reason := _FORMATS[name](value)):
+        yield ValidationError(reason)
+
+
+_Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
+    Draft202012Validator,
+    {"format": _format},
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {
+            # A catalog from a program, as the SDK's own tests give it, has tuples.
+            "array": lambda _, value: isinstance(value, list | tuple),
+            # 5.0 is an integer to the standard, but not to Python.
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        },
+    ),
+)
+
+
+class Unusable(ConfigValidationError):
+    """What the tap was given is not usable. `errors` holds one line for each reason."""
+
+    def __init__(self, errors: list[str]) -> None:
+        """Keep the lines."""
+        super().__init__("What the tap was given is not usable", errors=errors)
+
+
+def refuse(lines: Iterable[str]) -> None:
+    """Refuse what the tap was given, if there is anything to say about it.
+
+    Raises:
+        Unusable: With these lines.
+    """
+    if errors := [*lines]:
+        raise Unusable(errors)
+
+
+class Mistake(NamedTuple):
+    """Where something is wrong, and what."""
+
+    path: tuple[str | int, ...]
+    reason: str
+
+    def line(self, separator: str) -> str:
+        """Tell it, with the names of the path apart."""
+        steps = (f"[{s}]" if isinstance(s, int) else f"{separator}{s}" for s in self.path)
+        return f"{''.join(steps).removeprefix(separator) or 'it'} {self.reason}"
+
+
+def mistakes(value: object, schema: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Find what does not fit a schema."""
+    for error in _Validator(schema).iter_errors(value):
+        yield Mistake(tuple(error.path), _reason(error))
+
+
+def _reason(error: ValidationError) -> str:
+    schema: Any = error.schema
+    value: Any = error.instance
+    if error.validator == "format":
+        return error.message
+    if error.validator == "required":
+        return f"has no {next(name for name in schema['required'] if name not in value)}"
+    if expected := schema.get("expected"):
+        return f"must be {expected}"
+    if allowed := schema.get("enum"):
+        return f"must be one of {', '.join(allowed)}"
+    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    words = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
+    if not words:
+        return "is not valid"
+    if "minimum" in schema:
+        smallest, largest = schema["minimum"], schema.get("maximum")
+        span = f"from {smallest} to {largest}" if largest else f"of {smallest} or more"
+        # A number is repeated; text could be a secret.
+        words += f" {span}" + (f", not {value}" if type(value) is int else "")
+    return f"must be {words}"
