@@ -128,7 +128,7 @@ def test_a_bookmark_of_the_future_does_not_move_back(world: World) -> None:
 def test_an_interrupted_run_goes_on_behind_its_last_whole_day(world: World) -> None:
     """Days that were written are not read again, but for the overlap."""
     world.emulator.faults = [Fault(place="audit_records", skip=40, status=501)]
-    first = world.run()
+    first = world.run(max_concurrent_requests=1)
     assert first.exit_code == 1
     assert bookmark(first.state) == "2026-10-03T00:00:00Z"
     days_of(world)

@@ -54,8 +54,9 @@ def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:
     result = sync(start(refusal, customers=3), max_concurrent_requests=1)
     assert result.exit_code == 0
     told = [line for line in result.log if "throttles" in line]
-    assert told == ["The service throttles (HTTP 429): no request for 7 s"]
-    assert sum(result.waits) >= 21
+    assert told[0] == "The service throttles (HTTP 429): no request for 7 s"
+    # What is refused again and again waits a random time longer.
+    assert len(told) <= 1 + sum(result.waits) // 30
 
 
 def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Sync) -> None:

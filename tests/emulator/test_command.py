@@ -15,7 +15,7 @@ import pytest
 import requests
 import yaml
 
-from partnercenter_emulator import Emulator, Fault, Options
+from partnercenter_emulator import Fault, Options
 from partnercenter_emulator.cli import build_parser
 from partnercenter_emulator.options import STARTUP_ONLY, option_table
 from partnercenter_emulator.resources import RESOURCES
@@ -124,16 +124,16 @@ def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
 
 def test_no_signal_is_lost_to_the_thread_that_serves() -> None:
     """One that it took would not wake the main thread, which handles it."""
-    before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    try:
-        with Emulator() as emulator:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-            os.kill(os.getpid(), signal.SIGUSR1)
-            assert emulator.requests == []  # the thread has woken
-            assert signal.sigpending() == {signal.SIGUSR1}
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
-        signal.signal(signal.SIGUSR1, before)
+    code = (
+        "import os, signal; from partnercenter_emulator import Emulator;"
+        "emulator = Emulator(); emulator.start();"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1});"
+        "os.kill(os.getpid(), signal.SIGUSR1);"
+        "assert emulator.requests == [], 'the thread has woken';"
+        "print(signal.sigpending() == {signal.SIGUSR1})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize(
