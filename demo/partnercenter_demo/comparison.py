@@ -22,6 +22,7 @@ KEYS = {
     "reseller_customers": ("reseller_id", "id"),
     "customer_relationships": ("customer_id", "id", "relationshipType"),
     "indirect_resellers": ("id",),
+    "subscriptions": ("customer_id", "id"),
 }
 """The tables that the tap fills, with the columns that tell their rows apart."""
 
@@ -65,6 +66,9 @@ def _held(emulator: Emulator) -> dict[str, Counter[Key]]:
             for one in emulator.relationships()
         ),
         "indirect_resellers": Counter((reseller["id"],) for reseller in emulator.resellers()),
+        "subscriptions": Counter(
+            (one["customer_id"], one["id"]) for one in emulator.held("subscriptions")
+        ),
     }
 
 

@@ -19,3 +19,11 @@ join tap_partnercenter.indirect_resellers r on r.id = c.reseller_id
 group by r.id, r.name
 order by customers desc, reseller
 limit 10"""
+
+MOST_SUBSCRIBED = """\
+select "offerName" as offer, sum(quantity)::bigint as seats
+from tap_partnercenter.subscriptions
+where status = 'active' and "unitType" = 'Licenses'
+group by "offerName"
+order by seats desc, offer
+limit 5"""

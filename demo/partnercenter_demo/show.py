@@ -101,6 +101,9 @@ def _look(screen: Screen, connection: psycopg.Connection[tuple[Any, ...]]) -> No
     with screen.step("Ask: which resellers have most customers?"):
         screen.query(queries.LARGEST_RESELLERS)
         screen.bars(*_answer(connection, queries.LARGEST_RESELLERS))
+    with screen.step("Ask: what do these customers subscribe to?"):
+        screen.query(queries.MOST_SUBSCRIBED)
+        screen.bars(*_answer(connection, queries.MOST_SUBSCRIBED))
 
 
 def _answer(

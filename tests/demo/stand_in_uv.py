@@ -24,7 +24,13 @@ create table customers (id text, "companyProfile" jsonb);
 create table indirect_resellers (id text, name text);
 create table reseller_customers (reseller_id text, id text);
 create table customer_relationships (customer_id text, id text, "relationshipType" text);
+create table subscriptions (
+    customer_id text, id text, "offerName" text, quantity bigint, status text, "unitType" text
+);
 """
+
+
+SUBSCRIPTION = ("customer_id", "id", "offerName", "quantity", "status", "unitType")
 
 
 def held(what: str) -> list[dict[str, Any]]:
@@ -57,6 +63,10 @@ def load() -> None:
                 (one["customer_id"], one["id"], one.get("relationshipType") or "none")
                 for one in held("relationships")
             ],
+        )
+        cursor.executemany(
+            "insert into subscriptions values (%s, %s, %s, %s, %s, %s)",
+            [tuple(one.get(name) for name in SUBSCRIPTION) for one in held("subscriptions")],
         )
         change = os.environ.get("STAND_IN_SQL")
         if change:
