@@ -18,8 +18,8 @@ MEMBERS = ["benchmarks", "demo", "emulator"]
 OWN = ["tap-partnercenter", *(f"partnercenter-{member}" for member in MEMBERS)]
 PACKAGES = [option for folder in [".", *MEMBERS] for option in ("-e", folder)]
 PINNED = ["--constraint", "constraints.txt"]
-# One process for each core, and what is left goes to whoever is free.
-PARALLEL = ["-n", "logical", "--dist", "worksteal"]
+# One process for each core.
+PARALLEL = ["-n", "logical", "--dist"]
 NEXT_SDK = "singer-sdk[msgspec]>=0.55.0b7"
 # What `uv run` says of itself.
 UV = os.environ.get("UV", "uv")
@@ -56,7 +56,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the quick tests, and on the oldest one there demand that they cover every branch."""
     _install(session, "test")
-    quick = ["-m", "pytest", "-m", "not e2e", *(session.posargs or PARALLEL)]
+    quick = ["-m", "pytest", "-m", "not e2e", *(session.posargs or [*PARALLEL, "worksteal"])]
     if session.python != OLDEST or session.posargs:
         session.run("python", *quick)
         return
@@ -71,7 +71,7 @@ def tests(session: nox.Session) -> None:
 def chains(session: nox.Session) -> None:
     """Run whole chains through Meltano into real targets."""
     _install(session, "test")
-    session.run("pytest", "-m", "e2e", *(session.posargs or PARALLEL))
+    session.run("pytest", "-m", "e2e", *(session.posargs or [*PARALLEL, "loadfile"]))
 
 
 @nox.session(python=OLDEST, default=False)
