@@ -39,10 +39,11 @@ def _install(session: nox.Session, *groups: str) -> None:
 
 @nox.session(python=OLDEST)
 def lint(session: nox.Session) -> None:
-    """Format and lint."""
+    """Format, lint, and look for holes in the workflows."""
     _install(session, "lint")
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
+    session.run("zizmor", "--offline", "--quiet", ".github")
 
 
 @nox.session(python=PYTHONS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
     from partnercenter_emulator import Fault, Fixture
     from tests.warehouse import Project
+
+
+# Their terminals and signals are those of POSIX.
+POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]
+POSIX += ["test_untrusted.py", "demo", "orchestrate"]
+collect_ignore = POSIX if sys.platform == "win32" else []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

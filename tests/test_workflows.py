@@ -1,0 +1,55 @@
+"""The workflows under `.github` name what is there: Pythons, checks, actions by their commit."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def jobs(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    return found
+
+
+def lines(path: Path) -> list[str]:
+    """All commands of a workflow's steps."""
+    steps = [step for job in jobs(path).values() for step in job.get("steps", [])]
+    return [step["run"] for step in steps if "run" in step]
+
+
+def test_every_supported_python_is_tested() -> None:
+    """The versions of the classifiers, and no others."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    supported = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    tested = jobs(ROOT / ".github" / "workflows" / "ci.yml")["tests"]["strategy"]["matrix"]
+    assert tested["python"] == supported
+    assert {row["python"] for row in tested["include"]} <= set(supported)
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_checks_that_exist(path: Path) -> None:
+    """A session that was renamed would fail after the merge only."""
+    sessions = set(
+        re.findall(r"^def ([a-z]\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    )
+    called = re.findall(r"--session ([^\n]+?)(?: --|\n|$)", "\n".join(lines(path)))
+    names = {name.strip('"').partition("-")[0] for one in called for name in one.split()}
+    assert names <= sessions
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
+    """No permission by default, and no action that its owner can change later."""
+    text = path.read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["permissions"] == {}
+    assert all("permissions" in job for job in jobs(path).values())
+    used = [one for one in re.findall(r"uses: (\S+)", text) if not one.startswith("$/")]
+    assert all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", one) for one in used)
