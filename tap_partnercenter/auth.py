@@ -1,7 +1,7 @@
 """Access tokens from Microsoft Entra ID: app-only and app+user, one refresh at a time.
 
-Facts are from "Partner Center authentication", "Refresh tokens in the Microsoft identity platform"
-and "Microsoft Entra authentication and authorization error codes".
+Facts are from "Partner Center authentication" and "Refresh tokens in the Microsoft identity
+platform".
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import requests
 from requests.auth import AuthBase
 from typing_extensions import override
 
+from tap_partnercenter.certificate import ASSERTION_TYPE, Certificate, certificate_of
 from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.retry import seconds_to_wait
-from tap_partnercenter.token_cache import RefusedToken, refresh_tokens
+from tap_partnercenter.sign_in import PASSING, refusal_in
+from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
 
 if TYPE_CHECKING:
@@ -35,37 +37,8 @@ MARGIN = 300.0
 #: Seconds a token is taken to live when the answer does not say.
 UNNAMED_LIFETIME = 600.0
 
-_CONSENT = "Consent again, with MFA, and set the new refresh_token"
-_SECRET = "Create a new client secret in the app registration and set client_secret"  # noqa: S105
-
-#: What to do about the errors of the token endpoint. The AADSTS number is more exact than `error`.
-REMEDIES: Mapping[str, str] = {
-    "700082": f"The refresh token expired, unused for 90 days. {_CONSENT}.",
-    "70008": f"The refresh token expired. {_CONSENT}.",
-    "50173": f"The refresh token was revoked, as after a password reset. {_CONSENT}.",
-    "50076": f"The sign-in needs MFA. {_CONSENT}.",
-    "50078": f"The MFA of the sign-in is too old for the tenant's policy. {_CONSENT}.",
-    "50079": f"The user must register for MFA first. {_CONSENT}.",
-    "700007": "The refresh token belongs to another app. Set the client_id it was issued for.",
-    "70000": f"The refresh token is malformed, perhaps cut short. {_CONSENT}.",
-    "65001": "Nobody consented to this app. Consent as a partner user, or grant admin consent.",
-    "53003": "Conditional access blocks the sign-in. Exempt the app or the machine's address.",
-    "7000215": f"The client secret is wrong: set its value, not its id. {_SECRET}.",
-    "7000222": f"The client secret has expired. {_SECRET}.",
-    "7000218": f"The client secret is missing in the request. {_SECRET}.",
-    "700016": "The tenant does not know this app. Check client_id and tenant_id.",
-    "90002": "There is no such tenant. Check tenant_id and cloud.",
-    "9002327": "The refresh token was issued to a single-page app. Consent with a web app instead.",
-    "500011": "The tenant does not know the Partner Center API. Check cloud.",
-    "invalid_grant": f"The refresh token is not accepted. {_CONSENT}.",
-    "interaction_required": f"The sign-in needs a person. {_CONSENT}.",
-    "invalid_client": f"The app's credentials are not accepted. {_SECRET}.",
-    "unauthorized_client": "The app may not sign in this way. Check client_id and tenant_id.",
-    "invalid_request": "Check tenant_id, client_id and refresh_token.",
-    "invalid_resource": "Check cloud.",
-}
-_PASSING = frozenset({"temporarily_unavailable", "server_error"})
-_NAMES = _PASSING | REMEDIES.keys()
+#: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
+_PUBLIC = "700025"
 _BUSY = Rule(
     Outcome.RETRY,
     meaning="the token endpoint is not available",
@@ -100,11 +73,23 @@ class TokenAuthenticator(AuthBase):
         self._settings = settings
         self._transport = transport
         self._clock = clock
-        self._refresh_tokens = refresh_tokens(settings, clock=clock, logger=logger)
+        self.certificate: Certificate | None = None
+        cache: TokenCache | None = None
+        self._failed: PartnerCenterError | None = None
+        try:
+            self.certificate = certificate_of(settings, clock)
+            cache = token_cache(settings, clock=clock, logger=logger)
+        except PartnerCenterError as error:
+            # The first request tells it, before anything is sent.
+            self._failed = error
+        self.refresh_tokens = RefreshTokens(
+            settings.refresh_token, cache, clock=clock, logger=logger
+        )
+        #: Whether the refresh token is that of a public client, which presents no secret.
+        self._public = False
         self._fetch: Callable[[], Mapping[str, Any]] = patience.with_retries(self._ask, logger)
         self._lock = threading.Lock()
         self._token: _Token | None = None
-        self._failed: PartnerCenterError | None = None
 
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -153,7 +138,7 @@ class TokenAuthenticator(AuthBase):
 
     def _ask(self) -> Mapping[str, Any]:
         """Sign in once, with the newest refresh token that is accepted."""
-        return self._refresh_tokens.redeem(self._redeem)
+        return self.refresh_tokens.redeem(self._redeem)
 
     def _redeem(self, refresh_token: str | None) -> Mapping[str, Any]:
         """Ask the token endpoint once.
@@ -162,11 +147,16 @@ class TokenAuthenticator(AuthBase):
             TryAgain: If another attempt may help.
             PartnerCenterError: If not.
         """
+        endpoint = f"{self._settings.auth_url}/{self._settings.tenant_id}/oauth2/v2.0/token"
         form = {
             "client_id": self._settings.client_id,
-            "client_secret": self._settings.client_secret,
             "scope": f"{self._settings.cloud.resource}/.default",
         }
+        if self.certificate is not None and not self._public:
+            form["client_assertion_type"] = ASSERTION_TYPE
+            form["client_assertion"] = self.certificate.assertion(endpoint)
+        elif not self._public:
+            form["client_secret"] = str(self._settings.client_secret)
         if refresh_token is None:
             form["grant_type"] = "client_credentials"
         else:
@@ -176,7 +166,7 @@ class TokenAuthenticator(AuthBase):
             form["scope"] += " offline_access"
         request = requests.Request(
             "POST",
-            f"{self._settings.auth_url}/{self._settings.tenant_id}/oauth2/v2.0/token",
+            endpoint,
             headers={"Accept": "application/json", "User-Agent": self._settings.user_agent},
             data=form,
         ).prepare()
@@ -193,40 +183,27 @@ class TokenAuthenticator(AuthBase):
         token = answer.get("access_token")
         if response.status_code == HTTPStatus.OK and isinstance(token, str) and _is_header(token):
             return answer
+        if not self._public and refresh_token and refusal_in(answer).number == _PUBLIC:
+            # Issued for a device code, as to a public client.
+            self._public = True
+            return self._redeem(refresh_token)
         raise self._failure(response, answer)
 
     def _failure(self, response: requests.Response, answer: Mapping[str, Any]) -> Exception:
-        error = answer.get("error")
-        # Only what is known is repeated: the rest could be anything.
-        error = error if isinstance(error, str) and error in _NAMES else None
-        numbers = answer.get("error_codes")
-        number = str(numbers[0]) if isinstance(numbers, list) and numbers else ""
-        number = number if number.isascii() and number.isdigit() else ""
-        told = " ".join(
-            [
-                f"HTTP {response.status_code}",
-                *([error] if error else []),
-                *([f"AADSTS{number}"] if number else []),
-            ],
-        )
+        refusal = refusal_in(answer)
+        told = f"HTTP {response.status_code} {refusal}".strip()
         status = response.status_code
         if (
             status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
             or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-            or error in _PASSING
+            or refusal.error in PASSING
         ):
             pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
             return TryAgain(_BUSY, f"the token endpoint answered {told}", retry_after=pause)
-        remedy = (
-            REMEDIES.get(number)
-            or REMEDIES.get(error or "")
-            or "Check tenant_id, client_id, client_secret and auth_url."
-        )
-        more = f" See https://login.microsoftonline.com/error?code={number}." if number else ""
-        message = f"sign-in: the token endpoint answered {told}. {remedy}{more} Not retried."
-        return (
-            RefusedToken(message, told) if error == "invalid_grant" else PartnerCenterError(message)
-        )
+        message = f"sign-in: the token endpoint answered {told}. {refusal.remedy} Not retried."
+        if refusal.error == "invalid_grant":
+            return RefusedToken(message, told)
+        return PartnerCenterError(message)
 
 
 def _is_header(token: str) -> bool:

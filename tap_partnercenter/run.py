@@ -107,6 +107,11 @@ class Run:
             transport=self.transport,
         )
 
+    @property
+    def app_only(self) -> bool:
+        """Whether the tap signs in as an application alone, without a user."""
+        return self.authenticator.refresh_tokens.app_only
+
     def close(self) -> None:
         """End the threads and the connections."""
         self.pool.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
+from tap_partnercenter.credentials import PROPERTIES, lacking, text
 from tap_partnercenter.names import meant
 from tap_partnercenter.shape import mistakes
 from tap_partnercenter.shard import Shard
@@ -25,55 +26,8 @@ LARGEST_PAGE = 500
 TEST_PATIENCE = 15
 
 
-def _text(form: str = "text") -> th.CustomType:
-    """Text in a format of :mod:`tap_partnercenter.shape`."""
-    return th.CustomType({"type": ["string"], "format": form})
-
-
 CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
-    th.Property(
-        "tenant_id",
-        _text("tenant"),
-        required=True,
-        title="Tenant ID",
-        description="Microsoft Entra tenant of the partner: its GUID or a verified domain.",
-    ),
-    th.Property(
-        "client_id",
-        _text(),
-        required=True,
-        title="Client ID",
-        description="Application (client) id of the app registration.",
-    ),
-    th.Property(
-        "client_secret",
-        _text(),
-        required=True,
-        secret=True,
-        title="Client secret",
-        description="Secret of the app registration.",
-    ),
-    th.Property(
-        "refresh_token",
-        _text(),
-        secret=True,
-        title="Refresh token",
-        description=(
-            "Refresh token of a partner user who consented with MFA (App+User). Without it the "
-            "tap runs app-only, which Partner Center allows for the stream customers alone."
-        ),
-    ),
-    th.Property(
-        "token_cache_path",
-        _text("path"),
-        title="Token cache path",
-        description=(
-            "File in which the tap keeps the newest refresh token, since Microsoft issues a new "
-            "one at each use. Only its owner may read it; a symbolic link is followed. Processes "
-            "with the same settings may share it: they sign in one after the other, by way of an "
-            "empty .lock file beside it. Without it the tap forgets the new ones."
-        ),
-    ),
+    *PROPERTIES,
     th.Property(
         "cloud",
         th.StringType,
@@ -84,7 +38,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "api_url",
-        _text("origin"),
+        text("origin"),
         title="API URL",
         description=(
             "Origin of the API, without /v1, in place of the cloud's: for a proxy or the emulator. "
@@ -93,7 +47,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "auth_url",
-        _text("origin"),
+        text("origin"),
         title="Authority URL",
         description=(
             "Origin of the authority in place of the cloud's. Tokens come from "
@@ -188,7 +142,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "user_agent",
-        _text("header"),
+        text("header"),
         default=f"tap-partnercenter/{TAP_VERSION}",
         title="User agent",
         description="User-Agent header of every request.",
@@ -222,9 +176,12 @@ class Settings:
 
     tenant_id: str
     client_id: str
-    client_secret: str
+    client_secret: str | None
+    client_certificate_path: str | None
+    client_certificate_password: str | None
     refresh_token: str | None
     token_cache_path: str | None
+    token_cache_key: str | None
     cloud: Cloud
     api_url: str
     auth_url: str
@@ -249,9 +206,12 @@ class Settings:
         return cls(
             tenant_id=given["tenant_id"],
             client_id=given["client_id"],
-            client_secret=given["client_secret"],
+            client_secret=given.get("client_secret"),
+            client_certificate_path=given.get("client_certificate_path"),
+            client_certificate_password=given.get("client_certificate_password"),
             refresh_token=given.get("refresh_token"),
             token_cache_path=given.get("token_cache_path"),
+            token_cache_key=given.get("token_cache_key"),
             cloud=cloud,
             api_url=given.get("api_url", cloud.api_url).rstrip("/"),
             auth_url=given.get("auth_url", cloud.auth_url).rstrip("/"),
@@ -280,11 +240,6 @@ class Settings:
             max_retry_seconds=min(self.max_retry_seconds, TEST_PATIENCE),
         )
 
-    @property
-    def app_only(self) -> bool:
-        """Whether the tap signs in as an application alone, without a user."""
-        return self.refresh_token is None
-
 
 def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     """List everything that is wrong with a configuration, one line for each setting.
@@ -295,7 +250,7 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         config: As given: null and empty text mean that a setting is missing.
         schema: Of the tap's settings and the SDK's.
     """
-    required = schema["required"]
+    required = {*schema["required"], *lacking(config)}
     found = {name: f"{name} is missing" for name in required if config.get(name) in (None, "")}
     # The SDK's own schema of the maps is malformed: `stream_maps.shape_problems` looks at them.
     rest = {k: v for k, v in config.items() if k not in {*found, "stream_maps"}}

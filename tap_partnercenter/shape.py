@@ -6,6 +6,7 @@ schema may have `expected`: words for what must stand there.
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+DATABASE = re.compile(r"postgres(ql)?(\+psycopg)?://[^/?#\s]*/[^/?#\s]+")
+_KEY_BYTES = 32
 _KINDS = {
     "array": "a list",
     "boolean": "true or false",
@@ -52,6 +55,23 @@ def _origin(text: str) -> str | None:
     return None
 
 
+def _store(text: str) -> str | None:
+    """Say why a text is neither a path nor a database's address."""
+    if "\0" in text:
+        return _NOT_SHOWN
+    if "://" in text and not DATABASE.match(text):
+        return "must be a path, or an address such as postgresql://user:password@host/name"
+    return None
+
+
+def _are_keys(text: str) -> bool:
+    try:
+        keys = [base64.b64decode(k.strip(), b"-_", validate=True) for k in text.split(",")]
+    except ValueError:
+        return False
+    return not text or all(len(key) == _KEY_BYTES for key in keys)
+
+
 def _unless(fits: Callable[[str], object], reason: str) -> Callable[[str], str | None]:
     return lambda text: None if fits(text) else reason
 
@@ -64,9 +84,13 @@ _FORMATS: dict[str, Callable[[str], str | None]] = {
         re.compile(r"([!-~]([ -~]*[!-~])?)?").fullmatch,
         "must be printable ASCII text that begins and ends with no blank",
     ),
+    "keys": _unless(
+        _are_keys, "must be 32 bytes in URL-safe Base64, or several of them with commas between"
+    ),
     "origin": _origin,
     # A path may hold what cannot be shown, but for the character that ends it.
     "path": _unless(lambda text: "\0" not in text, _NOT_SHOWN),
+    "store": _store,
     "tenant": _unless(
         re.compile(rf"{GUID.pattern}|[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE).fullmatch,
         "must be a GUID or a domain",

@@ -78,7 +78,7 @@ class PartnerCenterStream(PlainStream):
     @property
     def lacks_user(self) -> bool:
         """Whether the run has no user where the service wants one."""
-        return self.needs_user and self.run.settings.app_only
+        return self.needs_user and self.run.app_only
 
     def sibling(self, kind: type[S]) -> S:
         """Return another stream of the same tap."""

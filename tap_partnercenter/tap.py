@@ -148,7 +148,7 @@ class TapPartnerCenter(CommandLine):
             self.name,
             TAP_VERSION,
             self.config["cloud"],
-            "app-only" if run.settings.app_only else "App+User",
+            "app-only" if run.app_only else "App+User",
             f"shard_index {shard.index} of {shard.count}, " if shard.count > 1 else "",
             ", ".join(stream.name for stream in self.streams.values() if stream.selected),
             run.correlation_id,

@@ -1,39 +1,36 @@
-"""Where the newest refresh token outlives a run: a file, which processes may share.
+"""Which refresh token is the newest, and where it outlives a run.
 
 Each sign-in is answered with a new refresh token. The service does not revoke the one before, and
 says that it may ("Refresh tokens in the Microsoft identity platform"); so a token is redeemed and
-its successor stored before another process reads it.
+its successor stored before another process reads it. A token that nobody uses for 90 days ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
-import os
-import tempfile
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.token_database import TokenTable
+from tap_partnercenter.token_file import TokenFile
+from tap_partnercenter.token_store import EncryptedStore, Lock, NotKept, TokenStore
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import AbstractContextManager
-
-    from filelock import BaseFileLock
 
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.settings import Settings
 
-#: Longest wait, in seconds, for another process to sign in; one that hangs may hold the lock.
-LONGEST_WAIT = 120.0
-#: Seconds after which a wait is worth a line.
-_LONG_WAIT = 5.0
-#: Seconds between two looks at the lock.
-_POLL = 0.05
+_DAY = 86_400.0
+#: Seconds for which a refresh token lives, from when it was issued.
+LIFE = 90 * _DAY
+#: Seconds before its end from which on a run warns of it.
+WARNING = 14 * _DAY
 
 
 class RefusedToken(PartnerCenterError):
@@ -49,25 +46,110 @@ class RefusedToken(PartnerCenterError):
         self.answer = answer
 
 
-class TokenStore(Protocol):
-    """Keeps one refresh token from run to run. Another kind of store needs these three as well."""
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A refresh token in a store.
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes out, as far as that is possible, while one of them signs in."""
+    Attributes:
+        refresh_token: The token.
+        since: When its line began, with a configured token or a login: seconds since the epoch.
+        issued_at: When it was issued itself.
+    """
 
-    def read(self) -> str | None:
-        """Return the token, or None if there is none that descends from the configured one.
+    refresh_token: str
+    since: float
+    issued_at: float
+
+
+class TokenCache:
+    """The tokens of a store: one for each configured token, and one for the last login.
+
+    Two configured tokens never overwrite each other's, though they share a store.
+    """
+
+    def __init__(self, store: TokenStore, settings: Settings, clock: Clock) -> None:
+        """Read nothing yet."""
+        self._store = store
+        self._clock = clock
+        self._login = origin_of(settings, None)
+        self._own = origin_of(settings, settings.refresh_token)
+        self.locked = store.locked
+
+    def read(self) -> list[StoredToken]:
+        """Return the tokens that these settings may use, that of the youngest line first.
 
         Raises:
-            PartnerCenterError: If nobody can tell.
+            PartnerCenterError: If the store holds something else.
         """
+        tokens = self._read()
+        own = {self._own, self._login}
+        found = [token for origin, token in tokens.items() if origin in own]
+        return sorted(found, key=lambda token: token.since, reverse=True)
 
-    def write(self, refresh_token: str) -> None:
-        """Replace the token in one step.
+    def knows_configured(self) -> bool:
+        """Tell whether the configured token was redeemed before."""
+        return self._own in self._read()
+
+    def succeed(self, before: str, after: str) -> None:
+        """Keep the successor of a token, be it a stored one or the configured one.
 
         Raises:
-            OSError: If it cannot be kept.
+            NotKept: If it cannot be kept.
         """
+        tokens = self._read()
+        now = self._clock.now()
+        for origin in (self._own, self._login):
+            if origin in tokens and tokens[origin].refresh_token == before:
+                if after != before:
+                    token = StoredToken(after, tokens[origin].since, now)
+                    self._write({**tokens, origin: token})
+                return
+        # The configured one, new or in place of a stored one that is not accepted.
+        if after != before or self._own in tokens:
+            self._write({**tokens, self._own: StoredToken(after, now, now)})
+
+    def begin(self, refresh_token: str) -> None:
+        """Keep the token of a login: from now on it comes first.
+
+        Raises:
+            NotKept: If it cannot be kept.
+        """
+        now = self._clock.now()
+        token = StoredToken(refresh_token, now, now)
+        with self.locked():
+            self._write({**self._read(), self._own: token, self._login: token})
+
+    def _read(self) -> dict[str, StoredToken]:
+        document = self._store.read()
+        if document is None:
+            return {}
+        try:
+            content = json.loads(document)
+            if "origin" in content:
+                # As earlier versions wrote it, without times.
+                token = {"refresh_token": content["refresh_token"]}
+                content = {"tokens": {content["origin"]: token}}
+            return {
+                str(origin): StoredToken(
+                    str(token["refresh_token"]),
+                    float(token.get("since", 0)),
+                    float(token.get("issued_at", self._clock.now())),
+                )
+                for origin, token in content["tokens"].items()
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            message = (
+                f"token_cache_path: {self._store.place} cannot be used ({type(error).__name__}). "
+                "Delete it, or set another path."
+            )
+            raise PartnerCenterError(message) from None
+
+    def _write(self, tokens: Mapping[str, StoredToken]) -> None:
+        oldest = self._clock.now() - LIFE
+        kept = {
+            origin: asdict(token) for origin, token in tokens.items() if token.issued_at > oldest
+        }
+        self._store.write(json.dumps({"tokens": kept}).encode())
 
 
 class RefreshTokens:
@@ -76,17 +158,46 @@ class RefreshTokens:
     def __init__(
         self,
         configured: str | None,
-        store: TokenStore | None,
+        cache: TokenCache | None,
+        *,
+        clock: Clock,
         logger: logging.Logger,
     ) -> None:
-        """Begin with the configured token; without one the tap is app-only."""
+        """Begin with the configured token; without one, with that of a login."""
         self._configured = configured
-        self._store = store
+        self._cache = cache
+        self._clock = clock
         self._logger = logger
         self._newest = configured
-        self._stored: str | None = None
         #: Whether the newest token could not be stored.
         self._unsaved = False
+        self._app_only: bool | None = None
+        self._issued: dict[str, float] = {}
+
+    @property
+    def app_only(self) -> bool:
+        """Whether there is no refresh token, neither configured nor stored by a login."""
+        if self._app_only is None:
+            self._app_only = self._configured is None and not self._has_stored()
+        return self._app_only
+
+    def _has_stored(self) -> bool:
+        try:
+            return bool(self._cache and self._cache.read())
+        except PartnerCenterError:
+            # Redeeming it will say why.
+            return True
+
+    @property
+    def ends_at(self) -> datetime | None:
+        """When the newest token ends unless it is used, None where nobody can tell."""
+        issued = self._issued.get(str(self._newest))
+        return None if issued is None else datetime.fromtimestamp(issued + LIFE, UTC)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the newest token outlives the run."""
+        return self._cache is not None and not self._unsaved
 
     def redeem(self, ask: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Sign in once.
@@ -100,10 +211,10 @@ class RefreshTokens:
         Raises:
             PartnerCenterError: If no token is accepted, the first one's reason; or as `ask` does.
         """
-        if self._configured is None:
+        if self.app_only:
             return ask(None)
         refused: dict[str, RefusedToken] = {}
-        with nullcontext() if self._store is None else self._store.locked():
+        with nullcontext() if self._cache is None else self._cache.locked():
             while token := next((t for t in self._candidates() if t not in refused), None):
                 try:
                     answer = ask(token)
@@ -116,7 +227,13 @@ class RefreshTokens:
                         "configured one is, and replaces it.",
                         next(iter(refused.values())).answer,
                     )
-                self._keep(answer.get("refresh_token") or token)
+                elif self._configured in refused:
+                    self._logger.warning(
+                        "The configured refresh token is not accepted (%s). That of a login is: "
+                        "remove the setting refresh_token.",
+                        refused[self._configured].answer,
+                    )
+                self._keep(token, answer.get("refresh_token") or token)
                 return answer
         raise next(iter(refused.values()))
 
@@ -125,172 +242,78 @@ class RefreshTokens:
 
         The store is read again after each refusal: a process without the lock may have written.
         """
-        if self._unsaved or self._store is None:
+        if self._unsaved or self._cache is None:
             yield str(self._newest)
-        if self._store is None:
+        if self._cache is None:
             return
-        self._stored = self._store.read()
-        if self._stored is not None:
-            yield self._stored
-        yield from (str(self._newest), str(self._configured))
+        if self._configured is not None and not self._cache.knows_configured():
+            # New in the configuration: newer than what is stored.
+            yield str(self._newest)
+            yield self._configured
+        for stored in self._cache.read():
+            self._issued[stored.refresh_token] = stored.issued_at
+            yield stored.refresh_token
+        yield from (token for token in (self._newest, self._configured) if token is not None)
 
-    def _keep(self, newest: object) -> None:
+    def _keep(self, before: str, newest: object) -> None:
         """Use a token from now on, and store it where the operator wants that."""
         if not isinstance(newest, str):
             return
         self._newest = newest
-        if self._store is None or newest == (self._stored or self._configured):
+        if newest != before:
+            self._issued[newest] = self._clock.now()
+        if self._cache is None:
             return
         try:
-            self._store.write(newest)
-        except OSError as error:
+            self._cache.succeed(before, newest)
+        except NotKept as error:
             # The token in hand is good: a full disk is no reason to lose the night's run.
             self._unsaved = True
             self._logger.warning(
                 "The new refresh token could not be kept in token_cache_path: %s. Check the "
                 "path before the token in use grows 90 days old.",
-                error.strerror or type(error).__name__,
+                error,
             )
         else:
             self._unsaved = False
+        self._warn(before if self._unsaved else newest)
 
-
-class TokenFile:
-    """Keeps the token in a file that only its owner may read, with an empty lock file beside it."""
-
-    def __init__(
-        self,
-        path: str,
-        settings: Settings,
-        *,
-        clock: Clock,
-        logger: logging.Logger,
-    ) -> None:
-        """Touch nothing yet."""
-        # It takes a third as long to import as the rest of the tap, and is needed here alone.
-        from filelock import FileLock, Timeout  # noqa: PLC0415
-
-        # What a symbolic link leads to is replaced, and not the link.
-        self._path = Path(os.path.realpath(Path(path).expanduser()))
-        self._origin = _origin_of(settings)
-        self._clock = clock
-        self._logger = logger
-        self._longest_wait = min(LONGEST_WAIT, settings.max_retry_seconds)
-        self._busy = Timeout
-        # It would tell at DEBUG of each look at the lock.
-        logging.getLogger("filelock").setLevel(logging.INFO)
-        self._lock: BaseFileLock = FileLock(
-            f"{self._path}.lock",
-            mode=0o600,
-            blocking=False,
-            fallback_to_soft=False,
-            thread_local=False,
+    def _warn(self, remaining: str) -> None:
+        """Warn of the end of the token that the next run will find."""
+        issued = self._issued.get(remaining)
+        if issued is None or self._clock.now() < issued + LIFE - WARNING:
+            return
+        self._logger.warning(
+            "The stored refresh token ends on %s. Sign in again with tap-partnercenter-login "
+            "before, or let token_cache_path be written.",
+            f"{datetime.fromtimestamp(issued + LIFE, UTC):%Y-%m-%d}",
         )
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the lock, or after a while, and where the file system has none, go on without."""
-        held = self._acquire()
-        try:
-            yield
-        finally:
-            if held:
-                with contextlib.suppress(OSError):
-                    self._lock.release()
 
-    def _acquire(self) -> bool:
-        # The lock would make a folder that is missing; `write` says that it is.
-        if not os.access(self._path.parent, os.W_OK):
-            return False
-        began = self._clock.monotonic()
-        told = False
-        while True:
-            try:
-                self._lock.acquire()
-            except self._busy:
-                waited = self._clock.monotonic() - began
-            except (OSError, NotImplementedError) as error:
-                self._logger.warning(
-                    "token_cache_path cannot be locked (%s): of two processes that sign in at "
-                    "the same moment, one may lose its new refresh token.",
-                    getattr(error, "strerror", None) or type(error).__name__,
-                )
-                return False
-            else:
-                return True
-            if waited >= self._longest_wait:
-                if self._longest_wait:
-                    self._logger.warning(
-                        "Another process has held the lock of token_cache_path for %.0f s, and is "
-                        "not waited for any longer. Look whether it hangs.",
-                        waited,
-                    )
-                # The next sign-in of this run need not wait for it again.
-                self._longest_wait = 0.0
-                return False
-            if waited >= _LONG_WAIT and not told:
-                told = True
-                self._logger.info("Waiting for another process that signs in (token_cache_path)")
-            self._clock.wait(_POLL)
+def token_cache(settings: Settings, *, clock: Clock, logger: logging.Logger) -> TokenCache | None:
+    """Make the cache that the settings name, None for none.
 
-    def read(self) -> str | None:
-        """Read the file; a new token in the configuration makes the stored one obsolete.
-
-        Raises:
-            PartnerCenterError: If the file cannot be read, or others may read it.
-        """
-        path = self._path
-        try:
-            if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077:
-                message = (
-                    f"token_cache_path: others may read {path}. Run chmod 600 on it; if somebody "
-                    "could have read it, consent again."
-                )
-                raise PartnerCenterError(message)
-            stored = json.loads(path.read_bytes())
-            if stored["origin"] == self._origin:
-                return str(stored["refresh_token"])
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            message = (
-                f"token_cache_path: {path} cannot be used ({reason}). Delete the file, or set "
-                "another path."
-            )
-            raise PartnerCenterError(message) from None
+    Raises:
+        PartnerCenterError: If a library for it is missing.
+    """
+    path = settings.token_cache_path
+    if path is None:
         return None
-
-    def write(self, refresh_token: str) -> None:
-        """Replace the file in one step, so that no crash leaves half a token.
-
-        Raises:
-            OSError: If that cannot be done; the old file is still there.
-        """
-        path = self._path
-        # `mkstemp` makes the file with mode 0600.
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"origin": self._origin, "refresh_token": refresh_token}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
+    lock = Lock(settings.max_retry_seconds, clock=clock, logger=logger)
+    store: TokenStore = (
+        TokenTable(path, account_of(settings), lock) if "://" in path else TokenFile(path, lock)
+    )
+    if settings.token_cache_key is not None:
+        store = EncryptedStore(store, settings.token_cache_key)
+    return TokenCache(store, settings, clock)
 
 
-def refresh_tokens(settings: Settings, *, clock: Clock, logger: logging.Logger) -> RefreshTokens:
-    """Make what redeems the refresh tokens of a run, with the store that the settings name."""
-    store: TokenStore | None = None
-    if settings.token_cache_path is not None and settings.refresh_token is not None:
-        store = TokenFile(settings.token_cache_path, settings, clock=clock, logger=logger)
-    return RefreshTokens(settings.refresh_token, store, logger)
+def account_of(settings: Settings) -> str:
+    """Name a tenant and its app in a store."""
+    return hashlib.sha256(f"{settings.tenant_id} {settings.client_id}".encode()).hexdigest()
 
 
-def _origin_of(settings: Settings) -> str:
+def origin_of(settings: Settings, refresh_token: str | None) -> str:
     """Tell which configured refresh token a stored one descends from, without repeating it."""
-    text = f"{settings.tenant_id} {settings.client_id} {settings.refresh_token}"
+    text = f"{settings.tenant_id} {settings.client_id} {refresh_token}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from partnercenter_emulator import Emulator, Options
+from partnercenter_demo import postgres
+from partnercenter_demo.workspace import Workspace
+from partnercenter_emulator import Credentials, Emulator, Options
 from tests.command_line import Result, run_tap
 from tests.warehouse import Pipe, installed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from partnercenter_demo.postgres import Server
     from partnercenter_emulator import Fault, Fixture
     from tests.warehouse import Project
 
@@ -56,6 +61,7 @@ class Start(Protocol):
         self,
         *faults: Fault,
         fixture: Fixture | None = None,
+        credentials: Credentials | None = None,
         **options: Any,
     ) -> Emulator: ...
 
@@ -81,10 +87,13 @@ def start() -> Iterator[Start]:
         def start_one(
             *faults: Fault,
             fixture: Fixture | None = None,
+            credentials: Credentials | None = None,
             **options: Any,
         ) -> Emulator:
-            small = {"customers": 7, "resellers": 2, **options}
-            return stack.enter_context(Emulator(Options(**small), faults=faults, fixture=fixture))
+            small = Options(**{"customers": 7, "resellers": 2, **options})
+            return stack.enter_context(
+                Emulator(small, faults=faults, fixture=fixture, credentials=credentials)
+            )
 
         yield start_one
 
@@ -113,6 +122,18 @@ def broken(start: Start) -> Callable[..., Emulator]:
         return start(*faults, customers=8, resellers=1)
 
     return breaks
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Server]:
+    """An empty PostgreSQL, without Meltano and its plugins."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        workspace = Workspace(Path(folder))
+        with workspace.opened() as lock:
+            postgres.create(workspace)
+            with postgres.running(workspace, lock) as server:
+                yield server
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
             "emit_activate_version_messages must be false where shard_count is more than 1: ",
         ),
         ({"shard_count": 0, "shard_index": 3}, "shard_count must be a whole number of 1 or more"),
+        ({"token_cache_path": "postgresql://host/name"}, "token_cache_key is missing. Key that"),
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
@@ -107,6 +108,11 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("client_secret", "12345678\r\n", "holds a character that cannot be shown"),
         ("refresh_token", "12345678\0", "holds a character that cannot be shown"),
         ("token_cache_path", "12345678\0", "holds a character that cannot be shown"),
+        ("token_cache_path", "mysql://root:12345678@host/name", "must be a path, or an address"),
+        ("token_cache_path", "postgresql://host", "must be a path, or an address such as"),
+        ("token_cache_key", "12345678", "must be 32 bytes in URL-safe Base64, or several"),
+        ("token_cache_key", "é12345678", "must be 32 bytes in URL-safe Base64, or several"),
+        ("client_certificate_path", "12345678\0", "holds a character that cannot be shown"),
         ("auth_url", "https://login.example.com ", "is no URL"),
         ("auth_url", "https://login example.com", "is no URL"),
         ("api_url", "https://api..example.com", "is no URL"),

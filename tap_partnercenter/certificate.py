@@ -1,0 +1,141 @@
+"""A certificate in place of a client secret: the app signs who it is.
+
+Facts are from "Microsoft identity platform application authentication certificate credentials".
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tap_partnercenter.errors import PartnerCenterError
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+    from tap_partnercenter.clock import Clock
+    from tap_partnercenter.settings import Settings
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#: Seconds for which an assertion is valid.
+LIFE = 600
+
+_PEM = b"-----BEGIN "
+
+
+class Certificate:
+    """A certificate and its private key.
+
+    Attributes:
+        ends_at: From when on it is no longer valid.
+    """
+
+    def __init__(
+        self, key: RSAPrivateKey, certificate: x509.Certificate, client_id: str, clock: Clock
+    ) -> None:
+        """Sign for this app."""
+        import jwt  # noqa: PLC0415 - of the extra `certificate`
+        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
+
+        self.ends_at = certificate.not_valid_after_utc
+        self._key = key
+        self._thumbprint = jwt.utils.base64url_encode(certificate.fingerprint(SHA256())).decode()
+        self._client_id = client_id
+        self._clock = clock
+        self._encode = jwt.encode
+
+    def assertion(self, endpoint: str) -> str:
+        """Return a new assertion for the token endpoint; each counts once."""
+        now = int(self._clock.now())
+        claims = {
+            "aud": endpoint,
+            "iss": self._client_id,
+            "sub": self._client_id,
+            "jti": str(uuid.uuid4()),
+            "iat": now,
+            "nbf": now,
+            "exp": now + LIFE,
+        }
+        return self._encode(claims, self._key, "PS256", {"x5t#S256": self._thumbprint})
+
+
+def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
+    """Read the certificate that the settings name, None for none.
+
+    Raises:
+        PartnerCenterError: If it cannot be used, now or at all.
+    """
+    if settings.client_certificate_path is None:
+        return None
+    try:
+        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
+    except ImportError:
+        reason = "needs a library that is not installed: install tap-partnercenter[certificate]"
+        raise _unusable(reason) from None
+    path = Path(settings.client_certificate_path).expanduser()
+    password = settings.client_certificate_password
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        reason = f"{path} cannot be read ({error.strerror})"
+        raise _unusable(reason) from None
+    key, certificates = _read(content, None if password is None else password.encode(), path)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        reason = f"{path} holds a key that is not RSA, which Microsoft Entra requires"
+        raise _unusable(reason)
+    found = next((c for c in certificates if c.public_key() == key.public_key()), None)
+    if found is None:
+        reason = f"{path} holds no certificate for its private key. Put both into one file"
+        raise _unusable(reason)
+    now = datetime.fromtimestamp(clock.now(), UTC)
+    if now >= found.not_valid_after_utc:
+        reason = (
+            f"the certificate expired on {found.not_valid_after_utc:%Y-%m-%d}. Upload a new one to "
+            "the app registration, and set client_certificate_path to it"
+        )
+        raise _unusable(reason)
+    if now < found.not_valid_before_utc:
+        reason = (
+            f"the certificate is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC. "
+            "Wait, or check the clock of this machine"
+        )
+        raise _unusable(reason)
+    return Certificate(key, found, settings.client_id, clock)
+
+
+def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list[x509.Certificate]]:
+    """Read PEM or PFX.
+
+    Raises:
+        PartnerCenterError: If it is neither, or the password does not fit.
+    """
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        load_pem_private_key,
+        pkcs12,
+    )
+
+    try:
+        if _PEM not in content:
+            key, certificate, others = pkcs12.load_key_and_certificates(content, password)
+            return key, [c for c in (certificate, *others) if c is not None]
+        if b"PRIVATE KEY-----" not in content:
+            reason = f"{path} holds no private key. Put it into the same file"
+            raise _unusable(reason)
+        encrypted = b"ENCRYPTED" in content
+        key = load_pem_private_key(content, password if encrypted else None)
+        certificates = x509.load_pem_x509_certificates(content) if b"CERTIFICATE" in content else []
+    except (ValueError, TypeError):
+        reason = (
+            f"{path} cannot be opened. Check client_certificate_password, and that the file is PEM "
+            "or PFX"
+        )
+        raise _unusable(reason) from None
+    return key, certificates
+
+
+def _unusable(reason: str) -> PartnerCenterError:
+    return PartnerCenterError(f"client_certificate_path: {reason}.")

@@ -1,0 +1,130 @@
+"""Refresh tokens in a PostgreSQL database, for workers without a disk that they share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+#: Seconds to wait for a connection.
+_CONNECT_TIMEOUT = 10
+_TABLE = "tap_partnercenter_tokens"
+
+
+class TokenTable(TokenStore):
+    """One row of a table, locked by an advisory lock, which needs no right to write."""
+
+    def __init__(self, url: str, account: str, lock: Lock) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            url: Of the database, `postgresql://…`.
+            account: Whose tokens these are: the name of the row.
+            lock: How long to wait for other processes.
+
+        Raises:
+            PartnerCenterError: If the library is missing.
+        """
+        try:
+            import psycopg  # noqa: F401, PLC0415
+            import sqlalchemy as sa  # noqa: PLC0415
+            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+        except ImportError:
+            message = (
+                "token_cache_path names a database, for which a library is missing: install "
+                "tap-partnercenter[database]."
+            )
+            raise PartnerCenterError(message) from None
+        self._sa, self._insert = sa, insert
+        address = sa.make_url(url).set(drivername="postgresql+psycopg")
+        host = address.host or address.query.get("host") or "localhost"
+        self.place = f"the database {address.database} at {host}"
+        self._engine = sa.create_engine(
+            address,
+            poolclass=sa.NullPool,
+            hide_parameters=True,
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT},
+        )
+        self._table = sa.Table(
+            _TABLE,
+            sa.MetaData(),
+            sa.Column("name", sa.String(64), primary_key=True),
+            sa.Column("content", sa.LargeBinary, nullable=False),
+            sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        )
+        self._name = account
+        digest = hashlib.sha256(f"{_TABLE} {account}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], "big", signed=True)
+        self._waiting = lock
+        self._holder: Connection | None = None
+
+    @override
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        try:
+            with self._waiting.held(self._acquire, lambda: None):
+                yield
+        finally:
+            # The lock ends with its transaction, and that with its connection.
+            holder, self._holder = self._holder, None
+            if holder is not None:
+                with contextlib.suppress(self._sa.exc.SQLAlchemyError):
+                    holder.close()
+
+    def _acquire(self) -> bool:
+        try:
+            if self._holder is None:
+                self._holder = self._engine.connect()
+            locks = self._sa.func.pg_try_advisory_xact_lock(self._key)
+            return bool(self._holder.execute(self._sa.select(locks)).scalar())
+        except self._sa.exc.SQLAlchemyError as error:
+            raise NotLockable(_reason(error)) from None
+
+    @override
+    def read(self) -> bytes | None:
+        row = self._sa.select(self._table.c.content).where(self._table.c.name == self._name)
+        try:
+            with self._engine.connect() as connection:
+                if not self._sa.inspect(connection).has_table(_TABLE):
+                    return None
+                content = connection.execute(row).scalar()
+        except self._sa.exc.SQLAlchemyError as error:
+            message = (
+                f"token_cache_path: {self.place} cannot be read ({_reason(error)}). Check host, "
+                f"user, password, and the user's right to read the table {_TABLE}."
+            )
+            raise PartnerCenterError(message) from None
+        return None if content is None else bytes(content)
+
+    @override
+    def write(self, document: bytes) -> None:
+        values: dict[str, Any] = {"content": document, "changed_at": self._sa.func.now()}
+        upsert = (
+            self._insert(self._table)
+            .values(name=self._name, **values)
+            .on_conflict_do_update(index_elements=["name"], set_=values)
+        )
+        try:
+            # Another process may be making the table at this moment: then it is there.
+            with contextlib.suppress(self._sa.exc.IntegrityError, self._sa.exc.ProgrammingError):
+                self._table.create(self._engine, checkfirst=True)
+            with self._engine.begin() as connection:
+                connection.execute(upsert)
+        except self._sa.exc.SQLAlchemyError as error:
+            raise NotKept(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Name what went wrong, without the message: it may quote what was sent."""
+    return type(getattr(error, "orig", None) or error).__name__

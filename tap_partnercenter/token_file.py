@@ -1,0 +1,109 @@
+"""Refresh tokens in a file, which processes of one machine may share."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from typing_extensions import override
+
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from filelock import BaseFileLock
+
+
+class TokenFile(TokenStore):
+    """A file that only its owner may read, with an empty lock file beside it."""
+
+    def __init__(self, path: str, lock: Lock) -> None:
+        """Touch nothing yet."""
+        # It takes a third as long to import as the rest of the tap, and is needed here alone.
+        from filelock import FileLock, Timeout  # noqa: PLC0415
+
+        # What a symbolic link leads to is replaced, and not the link.
+        self._path = Path(os.path.realpath(Path(path).expanduser()))
+        self.place = str(self._path)
+        self._waiting = lock
+        self._busy = Timeout
+        # It would tell at DEBUG of each look at the lock.
+        logging.getLogger("filelock").setLevel(logging.INFO)
+        self._lock: BaseFileLock = FileLock(
+            f"{self._path}.lock",
+            mode=0o600,
+            blocking=False,
+            fallback_to_soft=False,
+            thread_local=False,
+        )
+
+    @override
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        # The lock would make a folder that is missing; `write` says that it is.
+        if not os.access(self._path.parent, os.W_OK):
+            yield
+            return
+        with self._waiting.held(self._acquire, self._release):
+            yield
+
+    def _acquire(self) -> bool:
+        try:
+            self._lock.acquire()
+        except self._busy:
+            return False
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__
+            raise NotLockable(reason) from None
+        return True
+
+    def _release(self) -> None:
+        with contextlib.suppress(OSError):
+            self._lock.release()
+
+    @override
+    def read(self) -> bytes | None:
+        path = self._path
+        try:
+            if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077:
+                message = (
+                    f"token_cache_path: others may read {path}. Run chmod 600 on it; if somebody "
+                    "could have read it, consent again."
+                )
+                raise PartnerCenterError(message)
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            message = (
+                f"token_cache_path: {path} cannot be used ({error.strerror}). Delete it, or set "
+                "another path."
+            )
+            raise PartnerCenterError(message) from None
+
+    @override
+    def write(self, document: bytes) -> None:
+        # In one step, so that no crash leaves half a token.
+        path = self._path
+        try:
+            # `mkstemp` makes the file with mode 0600.
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(document)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(name).replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    Path(name).unlink()
+                raise
+        except OSError as error:
+            raise NotKept(error.strerror or type(error).__name__) from None

@@ -1,0 +1,159 @@
+"""Where refresh tokens outlive a run: what every store can do, and how it is waited for."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from typing_extensions import override
+
+from tap_partnercenter.errors import PartnerCenterError
+
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from tap_partnercenter.clock import Clock
+
+#: Longest wait, in seconds, for another process to sign in; one that hangs may hold the lock.
+LONGEST_WAIT = 120.0
+#: Seconds after which a wait is worth a line.
+_LONG_WAIT = 5.0
+#: Seconds between two looks at the lock.
+_POLL = 0.05
+
+
+class NotKept(Exception):
+    """A store cannot be written. The message is the reason, in a few words."""
+
+
+class NotLockable(Exception):
+    """A store has no locks. The message is the reason, in a few words."""
+
+
+class TokenStore(Protocol):
+    """Keeps one document from run to run. Another kind of store needs these as well.
+
+    Attributes:
+        place: Where the document is, for the operator.
+    """
+
+    place: str
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes out, as far as that is possible, while one of them signs in."""
+
+    def read(self) -> bytes | None:
+        """Return the document, None for none.
+
+        Raises:
+            PartnerCenterError: If nobody can tell.
+        """
+
+    def write(self, document: bytes) -> None:
+        """Replace the document in one step.
+
+        Raises:
+            NotKept: If it cannot be kept; the old one is still there.
+        """
+
+
+class Lock:
+    """Waits for the lock of a store; after a while, and where there is none, goes on without."""
+
+    def __init__(self, longest_wait: float, *, clock: Clock, logger: logging.Logger) -> None:
+        """Wait no more than this many seconds, all waits together."""
+        self._longest_wait = min(LONGEST_WAIT, longest_wait)
+        self._clock = clock
+        self._logger = logger
+
+    @contextmanager
+    def held(self, acquire: Callable[[], bool], release: Callable[[], None]) -> Iterator[None]:
+        """Hold a lock.
+
+        Args:
+            acquire: Tries once; raises NotLockable where there is no lock.
+            release: Gives it back.
+        """
+        held = self._acquire(acquire)
+        try:
+            yield
+        finally:
+            if held:
+                release()
+
+    def _acquire(self, acquire: Callable[[], bool]) -> bool:
+        began = self._clock.monotonic()
+        told = False
+        while True:
+            try:
+                if acquire():
+                    return True
+            except NotLockable as error:
+                self._logger.warning(
+                    "token_cache_path cannot be locked (%s): of two processes that sign in at "
+                    "the same moment, one may lose its new refresh token.",
+                    error,
+                )
+                return False
+            waited = self._clock.monotonic() - began
+            if waited >= self._longest_wait:
+                if self._longest_wait:
+                    self._logger.warning(
+                        "Another process has held the lock of token_cache_path for %.0f s, and is "
+                        "not waited for any longer. Look whether it hangs.",
+                        waited,
+                    )
+                # The next sign-in of this run need not wait for it again.
+                self._longest_wait = 0.0
+                return False
+            if waited >= _LONG_WAIT and not told:
+                told = True
+                self._logger.info("Waiting for another process that signs in (token_cache_path)")
+            self._clock.wait(_POLL)
+
+
+class EncryptedStore(TokenStore):
+    """Keeps the document of another store secret from whoever can read that one."""
+
+    def __init__(self, store: TokenStore, keys: str) -> None:
+        """Encrypt with the first of the keys, and decrypt with any.
+
+        Raises:
+            PartnerCenterError: If the library is missing.
+        """
+        try:
+            from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415
+        except ImportError:
+            message = (
+                "token_cache_key needs a library that is not installed: install "
+                "tap-partnercenter[database]."
+            )
+            raise PartnerCenterError(message) from None
+        self._store = store
+        self.place = store.place
+        self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
+        self._invalid = InvalidToken
+
+    @override
+    def locked(self) -> AbstractContextManager[None]:
+        return self._store.locked()
+
+    @override
+    def read(self) -> bytes | None:
+        document = self._store.read()
+        if document is None:
+            return None
+        try:
+            return self._fernet.decrypt(document)
+        except self._invalid:
+            message = (
+                f"token_cache_path: {self.place} was not encrypted with token_cache_key. Set the "
+                "key that it was encrypted with, or delete it and sign in again."
+            )
+            raise PartnerCenterError(message) from None
+
+    @override
+    def write(self, document: bytes) -> None:
+        self._store.write(self._fernet.encrypt(document))

@@ -1,0 +1,358 @@
+"""Certificates in place of secrets, and stores that keep a refresh token."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Credentials, Fault
+from tests import certificates
+from tests.certificates import PASSWORD
+from tests.command_line import QuickClock, Result, catalog_of, run_tap
+from tests.truth import assert_complete
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from partnercenter_demo.postgres import Server
+    from partnercenter_emulator import Emulator
+    from tests.conftest import Start, Sync
+
+CERTIFICATE = certificates.certificate()
+REGISTERED = Credentials(certificate=certificates.public(CERTIFICATE))
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
+OTHER_KEY = base64.urlsafe_b64encode(b"o" * 32).decode()
+DAY = 86_400
+
+
+# Certificates
+
+
+def with_certificate(emulator: Emulator, path: Path, *, app_only: bool = False) -> dict[str, Any]:
+    config: dict[str, Any] = emulator.tap_config(app_only=app_only)
+    del config["client_secret"]
+    return {**config, "client_certificate_path": str(path)}
+
+
+@pytest.mark.parametrize(
+    ("content", "password"),
+    [
+        (certificates.pem(CERTIFICATE), None),
+        (certificates.pem(CERTIFICATE), "of something else"),
+        (certificates.pem(CERTIFICATE, password=PASSWORD), PASSWORD),
+        (certificates.pfx(CERTIFICATE), PASSWORD),
+    ],
+    ids=["PEM", "PEM with a password that it does not need", "encrypted PEM", "PFX"],
+)
+def test_a_certificate_signs_in(
+    content: bytes, password: str | None, start: Start, tmp_path: Path
+) -> None:
+    """Each sign-in has an assertion of its own: the service takes none a second time."""
+    path = tmp_path / "app"
+    path.write_bytes(content)
+    emulator = start(Fault(place="resellers", times=1, expire_token=True), credentials=REGISTERED)
+    config = with_certificate(emulator, path) | {"client_certificate_password": password}
+    result = run_tap(config=config)
+    assert_complete(result, emulator)
+    assert emulator.stats().by_place["token"] == {"200": 2}
+    assert result.levels("WARNING") == []
+
+
+def test_a_certificate_signs_in_without_a_user(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(certificates.pem(CERTIFICATE))
+    emulator = start(credentials=REGISTERED)
+    config = with_certificate(emulator, path, app_only=True)
+    result = run_tap(config=config, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 7
+
+
+UNUSABLE: dict[str, tuple[bytes | None, str]] = {
+    "missing": (None, "cannot be read (No such file or directory)."),
+    "nothing": (b"", "cannot be opened. Check client_certificate_password, and that the file"),
+    "no key": (certificates.public(CERTIFICATE).encode(), "holds no private key. Put it into"),
+    "no certificate": (certificates.pem(None), "holds no certificate for its private key."),
+    "no certificate in a PFX": (certificates.pfx(None), "holds no certificate for its private"),
+    "another certificate": (
+        certificates.pem(CERTIFICATE, certificates.OTHER_KEY),
+        "holds no certificate for its private key. Put both into one file.",
+    ),
+    "no RSA": (
+        certificates.pem(certificates.certificate(certificates.CURVE_KEY), certificates.CURVE_KEY),
+        "holds a key that is not RSA",
+    ),
+    "wrong password": (
+        certificates.pem(CERTIFICATE, password="another"),  # noqa: S106 - not a secret
+        "cannot be opened. Check client_certificate_password",
+    ),
+    "wrong password of a PFX": (
+        certificates.pfx(CERTIFICATE, password="another"),  # noqa: S106 - not a secret
+        "cannot be opened. Check client_certificate_password",
+    ),
+    "expired": (
+        certificates.pem(certificates.certificate(begins=-30, ends=-1)),
+        "the certificate expired on ",
+    ),
+    "not yet valid": (
+        certificates.pem(certificates.certificate(begins=2)),
+        "the certificate is not valid before ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_unusable_certificate_is_told_before_the_first_request(
+    case: str, start: Start, tmp_path: Path
+) -> None:
+    """One line; nothing was sent, and the password is nowhere."""
+    content, reason = UNUSABLE[case]
+    path = tmp_path / "app"
+    if content is not None:
+        path.write_bytes(content)
+    emulator = start(credentials=REGISTERED)
+    config = with_certificate(emulator, path) | {"client_certificate_password": PASSWORD}
+    result = run_tap(config=config)
+    assert result.exit_code == 1
+    assert result.error.startswith("client_certificate_path: ")
+    assert reason in result.error
+    assert PASSWORD not in result.stderr
+    assert emulator.stats().requests == 0
+
+
+def test_a_certificate_that_the_app_does_not_know_is_told(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "app.pem"
+    path.write_bytes(certificates.pem(certificates.certificate()))
+    result = run_tap(config=with_certificate(start(credentials=REGISTERED), path))
+    assert result.exit_code == 1
+    assert "AADSTS700027. The app does not know the certificate. Upload it" in result.error
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "extra"),
+    [
+        (
+            "cryptography.hazmat.primitives.asymmetric",
+            {"client_certificate_path": "app.pem"},
+            "certificate",
+        ),
+        ("psycopg", {"token_cache_path": "postgresql://host/name"}, "database"),
+        ("cryptography.fernet", {"token_cache_path": "tokens"}, "database"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(  # noqa: PLR0913, PLR0917
+    module: str,
+    settings: dict[str, Any],
+    extra: str,
+    start: Start,
+    sync: Sync,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    emulator = start()
+    result = sync(emulator, token_cache_key=KEY, **settings)
+    assert result.exit_code == 1
+    assert f"install tap-partnercenter[{extra}]" in result.error
+    assert emulator.stats().requests == 0
+
+
+# Stores
+
+
+@pytest.fixture
+def table(database: Server) -> str:
+    """The address of a database without the table."""
+    with database.connect() as connection:
+        connection.execute("drop table if exists tap_partnercenter_tokens")
+    return database.sqlalchemy_url
+
+
+@pytest.fixture(params=["file", "encrypted file", "database"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The settings of each kind of store."""
+    if request.param == "file":
+        return {"token_cache_path": str(tmp_path / "tokens")}
+    if request.param == "encrypted file":
+        return {"token_cache_path": str(tmp_path / "tokens"), "token_cache_key": KEY}
+    path = request.getfixturevalue("table")
+    return {"token_cache_path": path, "token_cache_key": KEY}
+
+
+def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[str, Any]) -> None:
+    """The service revokes what was redeemed: only the stored successor is of use."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    for _ in range(3):
+        result = sync(emulator, **store)
+        assert_complete(result, emulator)
+        assert result.levels("WARNING") == []
+    assert "AADSTS50173" in sync(emulator).error
+
+
+def test_two_configured_tokens_in_one_store_leave_each_other_alone(
+    start: Start, sync: Sync, store: dict[str, Any]
+) -> None:
+    """Two users of one tenant and app: neither run takes or loses the other's token."""
+    first, second = (start(revoke_old_refresh_tokens=True) for _ in range(2))
+    assert first.tap_config()["client_id"] == second.tap_config()["client_id"]
+    for emulator in (first, second, first, second):
+        emulator.reset_stats()
+        result = sync(emulator, **store)
+        assert_complete(result, emulator)
+        assert emulator.stats().by_place["token"] == {"200": 1}
+        assert result.levels("WARNING") == []
+
+
+def test_a_file_of_an_earlier_version_is_read(start: Start, sync: Sync, tmp_path: Path) -> None:
+    """It held one token, and a digest of the settings."""
+    path = tmp_path / "tokens"
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=str(path)).exit_code == 0
+    ((_, stored),) = json.loads(path.read_text())["tokens"].items()
+    config = emulator.tap_config()
+    text = " ".join(config[name] for name in ("tenant_id", "client_id", "refresh_token"))
+    origin = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps({"origin": origin, "refresh_token": stored["refresh_token"]}))
+    result = sync(emulator, token_cache_path=str(path))
+    assert_complete(result, emulator)
+    assert emulator.stats().by_place["token"] == {"200": 2}
+
+
+def test_a_stored_token_is_encrypted(
+    start: Start, sync: Sync, database: Server, table: str
+) -> None:
+    """Who reads the row, or a dump of it, has nothing; another key is told, a new one is added."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=table, token_cache_key=KEY).exit_code == 0
+    with database.connect() as connection:
+        ((name, content),) = connection.execute(
+            "select name, content from tap_partnercenter_tokens"
+        ).fetchall()
+    assert b"refresh_token" not in base64.urlsafe_b64decode(content)
+    assert emulator.credentials.client_id not in name
+    emulator.reset_stats()
+    other = sync(emulator, token_cache_path=table, token_cache_key=OTHER_KEY)
+    assert other.exit_code == 1
+    assert "was not encrypted with token_cache_key. Set the key" in other.error
+    assert emulator.stats().requests == 0
+    for keys in (f"{OTHER_KEY}, {KEY}", OTHER_KEY):
+        result = sync(emulator, token_cache_path=table, token_cache_key=keys)
+        assert_complete(result, emulator)
+
+
+class LaterClock(QuickClock):
+    """Eleven weeks and two days ahead."""
+
+    days = 79
+
+    def now(self) -> float:
+        return super().now() + self.days * DAY
+
+
+def test_a_store_that_cannot_be_written_is_a_warning(
+    start: Start, database: Server, table: str
+) -> None:
+    """The run is fine; from two weeks before the token's end on, the day is told too."""
+    emulator = start()
+    config = {**emulator.tap_config(), "token_cache_path": table, "token_cache_key": KEY}
+    assert run_tap(config=config).exit_code == 0
+    with database.connect() as connection:
+        connection.execute("drop role if exists reader")
+        connection.execute("create role reader login")
+        connection.execute("grant select on tap_partnercenter_tokens to reader")
+    config["token_cache_path"] = table.replace("postgres@", "reader@")
+    result = run_tap(config=config)
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line.startswith(
+        "The new refresh token could not be kept in token_cache_path: InsufficientPrivilege."
+    )
+    result = run_tap(config=config, clock=LaterClock)
+    assert_complete(result, emulator)
+    _, line = result.levels("WARNING")
+    assert line.startswith("The stored refresh token ends on 20")
+    assert "tap-partnercenter-login" in line
+    # Where it can be written, the sign-in itself moves the end.
+    config["token_cache_path"] = table
+    assert run_tap(config=config, clock=LaterClock).levels("WARNING") == []
+
+
+def test_a_database_that_cannot_be_reached_is_told_without_its_password(
+    start: Start, sync: Sync
+) -> None:
+    emulator = start()
+    url = "postgresql://user:Passw0rdPlanted@127.0.0.1:1/name"
+    result = sync(emulator, token_cache_path=url, token_cache_key=KEY)
+    assert result.exit_code == 1
+    assert "the database name at 127.0.0.1 cannot be read (OperationalError)" in result.error
+    assert "Passw0rdPlanted" not in result.stderr
+    assert emulator.stats().requests == 0
+
+
+def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
+    start: Start, sync: Sync, database: Server, table: str
+) -> None:
+    """As with a file: two minutes, then the run goes on."""
+    emulator = start()
+    config = emulator.tap_config()
+    account = hashlib.sha256(f"{config['tenant_id']} {config['client_id']}".encode()).hexdigest()
+    digest = hashlib.sha256(f"tap_partnercenter_tokens {account}".encode()).digest()
+    key = int.from_bytes(digest[:8], "big", signed=True)
+    with database.connect() as connection:
+        connection.execute("select pg_advisory_lock(%s)", [key])
+        result = sync(emulator, token_cache_path=table, token_cache_key=KEY)
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line.startswith("Another process has held the lock of token_cache_path for 120 s")
+
+
+def test_a_configured_token_that_is_refused_gives_way_to_none(
+    start: Start, sync: Sync, store: dict[str, Any]
+) -> None:
+    """A token of nobody: told once, with its own reason."""
+    emulator = start()
+    result = sync(emulator, refresh_token="0.nonsense", **store)  # noqa: S106 - nobody's
+    assert result.exit_code == 1
+    assert "AADSTS70000" in result.error
+    assert emulator.stats().by_place == {"token": {"400": 1}}
+
+
+def together(config: dict[str, Any], folder: Path, count: int) -> list[Result]:
+    """Run taps side by side, as processes."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(config))
+    command = [sys.executable, "-m", "tap_partnercenter", "--config", str(path)]
+    pipe = subprocess.PIPE
+    taps = [
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ})
+        for _ in range(count)
+    ]
+    return [
+        Result(tap.returncode, *ended)
+        for tap, ended in [(tap, tap.communicate(timeout=120)) for tap in taps]
+    ]
+
+
+@pytest.mark.parametrize("store", ["file", "database"], indirect=True)
+@pytest.mark.parametrize("customers", [30, pytest.param(400, marks=pytest.mark.e2e)])
+def test_processes_that_share_a_store_lock_nobody_out(
+    customers: int, start: Start, store: dict[str, Any], tmp_path: Path
+) -> None:
+    """Over hundreds of rotations each redeems what the other stored, and the service is strict."""
+    emulator = start(customers=customers, revoke_old_refresh_tokens=True)
+    emulator.faults = [
+        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
+        for each in emulator.customers()
+    ]
+    config = {**emulator.tap_config(), **store, "max_concurrent_requests": 1}
+    for result in together(config, tmp_path, 2):
+        assert result.exit_code == 0, result.stderr
+        assert " WARNING " not in result.stderr
+        assert_complete(result, emulator)
+    assert emulator.stats().by_place["token"] == {"200": customers + 2}
