@@ -20,59 +20,50 @@ if TYPE_CHECKING:
 #: Lines about the shape of one catalog: a program wrote it, and made the same mistake throughout.
 _MOST_LINES = 10
 
+
+def _list(items: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _object(*required: str, **properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": required, "properties": properties}
+
+
+_TEXT = {"type": "string"}
 _TEXT_OR_NULL = {"type": ["string", "null"]}
 _FLAG = {"type": ["boolean", "null"]}
-_NAMES = {"type": ["array", "null"], "items": {"type": "string"}}
+_NAMES = {"type": ["array", "null"], "items": _TEXT}
 _SCHEMA = {"$ref": "#/$defs/schema"}
+_METADATA: dict[str, dict[str, Any]] = {
+    "selected": _FLAG,
+    "selected-by-default": _FLAG,
+    "inclusion": _TEXT_OR_NULL,
+    "table-key-properties": _NAMES,
+    "replication-key": _TEXT_OR_NULL,
+    "forced-replication-method": _TEXT_OR_NULL,
+}
+_STREAM = _object(
+    "tap_stream_id",
+    tap_stream_id=_TEXT,
+    stream=_TEXT_OR_NULL,
+    key_properties=_NAMES,
+    replication_key=_TEXT_OR_NULL,
+    replication_method=_TEXT_OR_NULL,
+    schema=_SCHEMA,
+    metadata=_list(
+        _object("breadcrumb", "metadata", breadcrumb=_list(_TEXT), metadata=_object(**_METADATA))
+    ),
+)
 #: What the SDK reads of a catalog without looking.
 _SHAPE = {
-    "type": "object",
-    "required": ["streams"],
-    "properties": {"streams": {"type": "array", "items": {"$ref": "#/$defs/stream"}}},
+    **_object("streams", streams=_list(_STREAM)),
     "$defs": {
-        "stream": {
-            "type": "object",
-            "required": ["tap_stream_id"],
-            "properties": {
-                "tap_stream_id": {"type": "string"},
-                "stream": _TEXT_OR_NULL,
-                "key_properties": _NAMES,
-                "replication_key": _TEXT_OR_NULL,
-                "replication_method": _TEXT_OR_NULL,
-                "schema": _SCHEMA,
-                "metadata": {"type": "array", "items": {"$ref": "#/$defs/metadata"}},
-            },
-        },
-        "schema": {
-            "type": "object",
-            "properties": {
-                "type": {
-                    "type": ["string", "array"],
-                    "items": {"type": "string"},
-                },
-                "properties": {"type": "object", "additionalProperties": _SCHEMA},
-                "items": _SCHEMA,
-                "required": {"type": "array", "items": {"type": "string"}},
-            },
-        },
-        "metadata": {
-            "type": "object",
-            "required": ["breadcrumb", "metadata"],
-            "properties": {
-                "breadcrumb": {"type": "array", "items": {"type": "string"}},
-                "metadata": {
-                    "type": "object",
-                    "properties": {
-                        "selected": _FLAG,
-                        "selected-by-default": _FLAG,
-                        "inclusion": _TEXT_OR_NULL,
-                        "table-key-properties": _NAMES,
-                        "replication-key": _TEXT_OR_NULL,
-                        "forced-replication-method": _TEXT_OR_NULL,
-                    },
-                },
-            },
-        },
+        "schema": _object(
+            type={"type": ["string", "array"], "items": _TEXT},
+            properties={"type": "object", "additionalProperties": _SCHEMA},
+            items=_SCHEMA,
+            required=_list(_TEXT),
+        ),
     },
 }
 

@@ -60,34 +60,24 @@ class Cause:
     permanent: bool = False
 
 
+_BAD_ADDRESS = Cause("the address is not usable", "Check {setting} and any proxy.", permanent=True)
 #: Ways in which no attempt can succeed, by the first error among those behind an error.
-_UNUSABLE: tuple[tuple[type[BaseException], Cause], ...] = (
-    (
-        requests.exceptions.InvalidProxyURL,
-        Cause("the proxy's address is not usable", _PROXY, permanent=True),
+_UNUSABLE: dict[type[BaseException], Cause] = {
+    requests.exceptions.InvalidProxyURL: Cause(
+        "the proxy's address is not usable", _PROXY, permanent=True
     ),
-    (
-        urllib3.exceptions.ProxySchemeUnknown,
-        Cause("a proxy of this kind is not supported", _PROXY, permanent=True),
+    urllib3.exceptions.ProxySchemeUnknown: Cause(
+        "a proxy of this kind is not supported", _PROXY, permanent=True
     ),
     # The tap itself knows no scheme but http and https: it is a SOCKS proxy without its library.
-    (
-        requests.exceptions.InvalidSchema,
-        Cause(
-            "a SOCKS proxy needs a library that is not installed",
-            f"Install requests[socks] beside the tap, or use another proxy. {_PROXY}",
-            permanent=True,
-        ),
+    requests.exceptions.InvalidSchema: Cause(
+        "a SOCKS proxy needs a library that is not installed",
+        f"Install requests[socks] beside the tap, or use another proxy. {_PROXY}",
+        permanent=True,
     ),
-    (
-        urllib3.exceptions.LocationValueError,
-        Cause("the address is not usable", "Check {setting} and any proxy.", permanent=True),
-    ),
-    (
-        requests.exceptions.InvalidURL,
-        Cause("the address is not usable", "Check {setting} and any proxy.", permanent=True),
-    ),
-)
+    urllib3.exceptions.LocationValueError: _BAD_ADDRESS,
+    requests.exceptions.InvalidURL: _BAD_ADDRESS,
+}
 #: What other errors are called; the first that is found counts.
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (urllib3.exceptions.NameResolutionError, "name not resolved"),
@@ -104,7 +94,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 def cause_of(error: Exception) -> Cause:
     """Tell why a request had no answer, or none that could be read to its end."""
     errors = list(_behind(error))
-    for kind, cause in _UNUSABLE:
+    for kind, cause in _UNUSABLE.items():
         if _first(errors, kind):
             return cause
     if secure := _tls_cause(errors):

@@ -17,12 +17,15 @@ class Cloud:
     Attributes:
         api_url: Origin of the API ("Partner Center REST URLs").
         auth_url: Origin of Microsoft Entra ID ("National clouds").
-        resource: Audience that a token must have. The retired Graph audience is refused.
     """
 
     api_url: str
     auth_url: str
-    resource: str
+
+    @property
+    def resource(self) -> str:
+        """Audience that a token must have. The retired Graph audience is refused."""
+        return self.api_url
 
 
 CLOUDS: Mapping[str, Cloud] = MappingProxyType(
@@ -30,20 +33,17 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
         "global": Cloud(
             api_url="https://api.partnercenter.microsoft.com",
             auth_url="https://login.microsoftonline.com",
-            resource="https://api.partnercenter.microsoft.com",
         ),
         # The API is the global one; only the authority differs.
         "us_government": Cloud(
             api_url="https://api.partnercenter.microsoft.com",
             auth_url="https://login.microsoftonline.us",
-            resource="https://api.partnercenter.microsoft.com",
         ),
         # Operated by 21Vianet. Older pages name the authority https://login.chinacloudapi.cn:
         # the setting `auth_url` takes it, should a tenant still need it.
         "china": Cloud(
             api_url="https://partner.partnercenterapi.microsoftonline.cn",
             auth_url="https://login.partner.microsoftonline.cn",
-            resource="https://partner.partnercenterapi.microsoftonline.cn",
         ),
     },
 )

@@ -6,7 +6,7 @@ Partner Center APIs" and "Microsoft Entra authentication and authorization error
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -54,9 +54,9 @@ class Rule:
     """
 
     outcome: Outcome
-    statuses: AbstractSet[int] = field(default_factory=frozenset)
-    codes: AbstractSet[str] = field(default_factory=frozenset)
-    places: AbstractSet[Place] = field(default_factory=frozenset)
+    statuses: AbstractSet[int] = frozenset()
+    codes: AbstractSet[str] = frozenset()
+    places: AbstractSet[Place] = frozenset()
     meaning: str = "the service refused the request"
     remedy: str = "Give Microsoft support the ids below."
     sign: bool = False
@@ -88,7 +88,7 @@ _CONSENT = "Consent again with MFA and set the new refresh_token."
 RULES: tuple[Rule, ...] = (
     # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
     # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
-    # means is up to the page before (`client.Pages`). The remedies are for the second time.
+    # means is up to the page before (`pages.Pages`). The remedies are for the second time.
     Rule(
         Outcome.END,
         {400},

@@ -44,8 +44,10 @@ class Report:
         self._clock = clock
         self._logger = logger
         self._lock = threading.Lock()
-        self._started = self._spoke = clock.monotonic()
-        self._warned_of_throttling = self._told_of_failure = self._started - INTERVAL
+        self._started = clock.monotonic()
+        #: When each kind of line was last said.
+        self._said: defaultdict[str, float] = defaultdict(lambda: self._started - INTERVAL)
+        self._said["progress"] = self._started
         #: What is being read, as the lines of progress name it.
         self._at = "begun"
         # On a terminal a live bar stands in for the lines.
@@ -76,13 +78,10 @@ class Report:
             reason: What failed; None for what is told elsewhere.
             patience: Seconds for which a request is repeated.
         """
-        now = self._clock.monotonic()
         with self._lock:
             self._retries += 1
-            if reason is None or now - self._told_of_failure < INTERVAL:
-                return
-            self._told_of_failure = now
-        self._say(logging.INFO, "Retrying for up to %.0f s: %s", patience, reason)
+        if reason is not None and self._is_due("retry"):
+            self._say(logging.INFO, "Retrying for up to %.0f s: %s", patience, reason)
 
     def sign(self, reason: str, remedy: str) -> None:
         """Count a refusal that passes, and warn of the first of its kind."""
@@ -117,13 +116,9 @@ class Report:
 
     def throttled(self, seconds: float) -> None:
         """Say, from time to time, that the service wants to be left alone."""
-        now = self._clock.monotonic()
-        with self._lock:
-            if now - self._warned_of_throttling < INTERVAL:
-                return
-            self._warned_of_throttling = now
-        message = "The service throttles (HTTP 429): no request for %.0f s"
-        self._say(logging.INFO, message, seconds)
+        if self._is_due("throttling"):
+            message = "The service throttles (HTTP 429): no request for %.0f s"
+            self._say(logging.INFO, message, seconds)
 
     def reading(self, stream: str, share: str) -> None:
         """Note what is being read, in the words of :meth:`emitted`."""
@@ -149,14 +144,17 @@ class Report:
 
     def progress(self) -> None:
         """Say in due time how far the run is, also while nothing comes. Any thread may ask."""
-        if not self._bar.disable:
-            return
+        if self._bar.disable and self._is_due("progress"):
+            self._say(logging.INFO, "%s: %s", self._at, self._totals())
+
+    def _is_due(self, kind: str) -> bool:
+        """Tell whether a kind of line was not said for a while, and take it as said."""
         now = self._clock.monotonic()
         with self._lock:
-            if now - self._spoke < INTERVAL:
-                return
-            self._spoke = now
-        self._say(logging.INFO, "%s: %s", self._at, self._totals())
+            due = now - self._said[kind] >= INTERVAL
+            if due:
+                self._said[kind] = now
+        return due
 
     def _say(self, level: int, message: str, *arguments: object) -> None:
         """Log from any thread, but not behind the summary: threads may outlive the run."""

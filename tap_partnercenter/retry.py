@@ -6,6 +6,7 @@ import datetime as dt
 import email.utils
 import functools
 import random
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
 
 import backoff
@@ -34,14 +35,17 @@ MOST_TRIES = 12
 LONGEST_PAUSE = 60.0
 
 
+@dataclass(frozen=True, slots=True)
 class Patience:
-    """The patience of one run: makes calls that are tried again, bounded in tries and time."""
+    """The patience of one run: makes calls that are tried again, bounded in tries and time.
 
-    def __init__(self, *, clock: Clock, report: Report, max_seconds: float) -> None:
-        """Bound each request to `max_seconds`, retries and waits together."""
-        self._clock = clock
-        self._report = report
-        self._max_seconds = max_seconds
+    Attributes:
+        max_seconds: For each request, retries and waits together.
+    """
+
+    clock: Clock
+    report: Report
+    max_seconds: float
 
     def with_retries(self, call: Callable[P, T], logger: Logger) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and patience lasts.
@@ -51,7 +55,7 @@ class Patience:
 
         @functools.wraps(call)
         def patient(*args: P.args, **kwargs: P.kwargs) -> T:
-            retries = _Retries(self._clock, self._report, self._max_seconds, logger)
+            retries = _Retries(self, logger)
             # `backoff` sleeps in a way that no signal and no test can cut short, so it is told to
             # wait for nothing, and the pause is made in `on_backoff`.
             decorated = backoff.on_exception(
@@ -71,17 +75,10 @@ class Patience:
 class _Retries:
     """The retries of one request."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        report: Report,
-        max_seconds: float,
-        logger: Logger,
-    ) -> None:
-        self._clock = clock
-        self._report = report
-        self._max_seconds = max_seconds
-        self._deadline = clock.monotonic() + max_seconds
+    def __init__(self, patience: Patience, logger: Logger) -> None:
+        self._patience = patience
+        self._clock = patience.clock
+        self._deadline = patience.clock.monotonic() + patience.max_seconds
         self._logger = logger
         self._tries = 0
         self._refusals = 0
@@ -114,7 +111,8 @@ class _Retries:
         error = cast("TryAgain", details["exception"])
         # Throttling has lines of its own, and a token that is over is no failure.
         passing = error.rule.outcome is Outcome.RETRY
-        self._report.retried(error.reason if passing else None, self._max_seconds)
+        report = self._patience.report
+        report.retried(error.reason if passing else None, self._patience.max_seconds)
         self._logger.debug(
             "Attempt %d failed: %s. Next in %.1f seconds.",
             details["tries"],
@@ -122,7 +120,7 @@ class _Retries:
             self._next_pause,
         )
         if self._next_pause:
-            self._report.wait(self._next_pause)
+            report.wait(self._next_pause)
 
 
 def _jittered(attempts: int) -> float:

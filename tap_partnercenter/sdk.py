@@ -21,7 +21,7 @@ from tap_partnercenter.shape import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping
-    from types import FrameType, TracebackType
+    from types import FrameType
 
     from singer_sdk.singerlib import RecordMessage
 
@@ -29,43 +29,25 @@ if TYPE_CHECKING:
     from tap_partnercenter.run import Run
 
 
-class _QuietCounter(metrics.Counter):
-    """Counts like the SDK's counter, and says so when asked instead of at each end."""
+class _Quiet:
+    """A metric that says nothing when a child stream ends, which it does once for each page."""
 
-    @override
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        """Keep the count: a child stream is synced once for each page."""
+    def __exit__(self, *_: object) -> None:
+        """Keep the value: :meth:`PlainStream.log_metrics` tells that of the whole stream."""
 
+    def with_context(self, value: object) -> None:
+        """Ignore the context: it would be a line for each customer."""
+
+
+class _QuietCounter(_Quiet, metrics.Counter):
     @override
     def increment(self, value: int = 1) -> None:
         """Count, without the SDK's look at the clock for each record."""
         self.value += value
 
-    @override
-    def with_context(self, value: Any) -> None:
-        """Ignore the context: a line for each customer is what this counter avoids."""
 
-
-class _QuietTimer(metrics.Timer):
-    """Times a stream without a line for each of its pages."""
-
-    @override
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        """Say nothing: :meth:`PlainStream.log_metrics` tells the time of the whole stream."""
-
-    @override
-    def with_context(self, value: Any) -> None:
-        """Ignore the context."""
+class _QuietTimer(_Quiet, metrics.Timer):
+    pass
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:

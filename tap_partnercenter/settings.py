@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -203,34 +203,17 @@ class Settings:
         """Read a configuration in which :func:`problems` found nothing."""
         given = _given(config)
         cloud = CLOUDS[given["cloud"]]
-        return cls(
-            tenant_id=given["tenant_id"],
-            client_id=given["client_id"],
-            client_secret=given.get("client_secret"),
-            client_certificate_path=given.get("client_certificate_path"),
-            client_certificate_password=given.get("client_certificate_password"),
-            refresh_token=given.get("refresh_token"),
-            token_cache_path=given.get("token_cache_path"),
-            token_cache_key=given.get("token_cache_key"),
-            cloud=cloud,
-            api_url=given.get("api_url", cloud.api_url).rstrip("/"),
-            auth_url=given.get("auth_url", cloud.auth_url).rstrip("/"),
+        named: dict[str, Any] = {field.name: given.get(field.name) for field in fields(cls)}
+        named |= {
+            "cloud": cloud,
+            "api_url": given.get("api_url", cloud.api_url).rstrip("/"),
+            "auth_url": given.get("auth_url", cloud.auth_url).rstrip("/"),
             # The API compares ids without regard to case; the partition key must not vary.
-            reseller_ids=tuple(
-                dict.fromkeys(reseller.lower() for reseller in given.get("reseller_ids", ())),
-            ),
-            page_size=given["page_size"],
-            max_concurrent_requests=given["max_concurrent_requests"],
-            max_requests_per_minute=given.get("max_requests_per_minute"),
-            max_skipped_customers=given["max_skipped_customers"],
-            request_timeout=given["request_timeout"],
-            max_retry_seconds=given["max_retry_seconds"],
-            audit_resource_values=given["audit_resource_values"],
-            shard=Shard(given["shard_count"], given["shard_index"]),
-            user_agent=given["user_agent"],
-            delete_vanished=given["emit_activate_version_messages"],
-            max_vanished_percent=given["max_vanished_percent"],
-        )
+            "reseller_ids": tuple(dict.fromkeys(map(str.lower, given.get("reseller_ids", ())))),
+            "shard": Shard(given["shard_count"], given["shard_index"]),
+            "delete_vanished": given["emit_activate_version_messages"],
+        }
+        return cls(**named)
 
     def for_test(self) -> Settings:
         """Return the settings of a connection test."""
