@@ -161,9 +161,9 @@ def test_patience_is_bounded_in_time_as_well(
     emulator = broken(Fault(place=place, status=500))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
-    assert len(
-        {request.request_id for request in at(emulator, place) if request.status == 500}
-    ) == len([request for request in at(emulator, place) if request.status == 500])
+    # Looked at once: some may be under way still.
+    asked = [request.request_id for request in at(emulator, place) if request.status == 500]
+    assert len(set(asked)) == len(asked)
     assert result.waits == []
     assert "Traceback" not in result.stderr
 
