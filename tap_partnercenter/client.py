@@ -281,7 +281,7 @@ class Client:
                 f"{patience}."
             )
         else:
-            tried = "Retried until patience ended."
+            tried = f"Retried for up to {patience} s (max_retry_seconds)."
         told = error.told or f"MS-RequestId {request.headers[_REQUEST_ID]}. "
         raise ConnectionFailed(
             _line(

@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
@@ -36,6 +37,31 @@ class Oddity(Enum):
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 
 
+class _LiveLogger(logging.Logger):
+    """A logger up to the summary, behind which nothing may stand: threads may outlive the run."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__(logger.name)
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._ended = False
+
+    @override
+    def isEnabledFor(self, level: int) -> bool:
+        return self._logger.isEnabledFor(level)
+
+    @override
+    def handle(self, record: logging.LogRecord) -> None:
+        with self._lock:
+            if not self._ended:
+                self._logger.handle(record)
+
+    def end(self) -> None:
+        """Take no more."""
+        with self._lock:
+            self._ended = True
+
+
 class Report:
     """Counts what happens in a run, from any thread, and tells it in few lines."""
 
@@ -43,6 +69,8 @@ class Report:
         """Start counting now."""
         self._clock = clock
         self._logger = logger
+        #: For all that other threads than the main one have to say.
+        self.live_logger = _LiveLogger(logger)
         self._lock = threading.Lock()
         self._started = clock.monotonic()
         #: When each kind of line was last said.
@@ -58,8 +86,6 @@ class Report:
         self._waited = 0.0
         self._waiting = 0
         self._waiting_since = 0.0
-        #: Whether the summary was given.
-        self._ended = False
         self._signs: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._skipped_named: defaultdict[str, list[str]] = defaultdict(list)
@@ -81,7 +107,7 @@ class Report:
         with self._lock:
             self._retries += 1
         if reason is not None and self._is_due("retry"):
-            self._say(logging.INFO, "Retrying for up to %.0f s: %s", patience, reason)
+            self.live_logger.info("Retrying for up to %.0f s: %s", patience, reason)
 
     def sign(self, reason: str, remedy: str) -> None:
         """Count a refusal that passes, and warn of the first of its kind."""
@@ -90,7 +116,7 @@ class Report:
             first = self._signs[reason] == 1
         if first:
             message = "%s. A new token may pass for now. %s"
-            self._say(logging.WARNING, message, reason, remedy)
+            self.live_logger.warning(message, reason, remedy)
 
     def wait(self, seconds: float) -> None:
         """Hold a request back, and count the time for which that was so.
@@ -118,7 +144,7 @@ class Report:
         """Say, from time to time, that the service wants to be left alone."""
         if self._is_due("throttling"):
             message = "The service throttles (HTTP 429): no request for %.0f s"
-            self._say(logging.INFO, message, seconds)
+            self.live_logger.info(message, seconds)
 
     def reading(self, stream: str, share: str) -> None:
         """Note what is being read, in the words of :meth:`emitted`."""
@@ -145,7 +171,7 @@ class Report:
     def progress(self) -> None:
         """Say in due time how far the run is, also while nothing comes. Any thread may ask."""
         if self._bar.disable and self._is_due("progress"):
-            self._say(logging.INFO, "%s: %s", self._at, self._totals())
+            self.live_logger.info("%s: %s", self._at, self._totals())
 
     def _is_due(self, kind: str) -> bool:
         """Tell whether a kind of line was not said for a while, and take it as said."""
@@ -155,12 +181,6 @@ class Report:
             if due:
                 self._said[kind] = now
         return due
-
-    def _say(self, level: int, message: str, *arguments: object) -> None:
-        """Log from any thread, but not behind the summary: threads may outlive the run."""
-        with self._lock:
-            if not self._ended:
-                self._logger.log(level, message, *arguments)
 
     def skipped(self, stream: str, customer: str, reason: str) -> None:
         """Count a customer that was left out."""
@@ -189,8 +209,7 @@ class Report:
 
     def summary(self, outcome: str) -> None:
         """Say what the run did, and what an operator should look at."""
-        with self._lock:
-            self._ended = True
+        self.live_logger.end()
         self._bar.close()
         self._logger.info("%s: %s", outcome, self._totals())
         for stream, skipped in self._skipped.items():

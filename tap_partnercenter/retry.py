@@ -1,4 +1,4 @@
-"""Patience with one request: how often it is asked again, how long, and what is said at the end."""
+"""Patience with one request: how soon it is asked again, and for how long."""
 
 from __future__ import annotations
 
@@ -29,15 +29,13 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Attempts at one request, not counting those that the server asked to wait for.
-MOST_TRIES = 12
 #: Longest pause before the next attempt, in seconds.
 LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """The patience of one run: makes calls that are tried again, bounded in tries and time.
+    """The patience of one run: makes calls that are tried again, bounded in time.
 
     Attributes:
         max_seconds: For each request, retries and waits together.
@@ -102,9 +100,7 @@ class _Retries:
             return self._clock.monotonic() + named + self._next_pause > self._deadline
         self._tries += 1
         self._next_pause = max(named, _jittered(self._tries))
-        return (
-            self._tries >= MOST_TRIES or self._clock.monotonic() + self._next_pause > self._deadline
-        )
+        return self._clock.monotonic() + self._next_pause > self._deadline
 
     def pause(self, details: Details) -> None:
         """Wait before the next attempt."""

@@ -93,7 +93,7 @@ class Run:
             transport=self.transport,
             patience=self.patience,
             clock=clock,
-            logger=logger,
+            logger=self.report.live_logger,
         )
         self.client = Client(
             settings,
@@ -101,7 +101,7 @@ class Run:
             authenticator=self.authenticator,
             clock=clock,
             gate=self.gate,
-            logger=logger,
+            logger=self.report.live_logger,
             patience=self.patience,
             report=self.report,
             transport=self.transport,

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import termios
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,33 @@ def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Syn
     assert "indirect_resellers: 1 records" in result.log
     assert result.log[-1].startswith("complete: ")
     assert "0 retries, 0 s waited, 0 customers skipped" in result.log[-1]
+
+
+def test_nothing_is_told_behind_the_end(
+    start: Start,
+    sync: Sync,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that is still at work when the run fails keeps what it meets to itself."""
+    monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")
+    caplog.set_level("DEBUG")
+    emulator = start(customers=2)
+    first, second = (str(customer["id"]) for customer in emulator.customers())
+    emulator.faults = [
+        Fault(place="relationships", customer_id=first, hang=0.3, status=400),
+        Fault(place="relationships", customer_id=second, hang=0.6, reset=True),
+    ]
+    before = {*threading.enumerate()}
+    result = sync(emulator, catalog=catalog_of("customers", "customer_relationships"))
+    # The log ends with the error, and where it came from.
+    assert result.log[-2].startswith("customer_relationships: HTTP 400, code 2000: ")
+    assert result.log[-1].startswith("Traceback")
+    for thread in {*threading.enumerate()} - before:
+        if thread.name.startswith("fetch-"):
+            thread.join()
+    assert emulator.stats().by_place["relationships"] == {"0": 1, "400": 1}
+    assert not [record for record in caplog.records if record.message.startswith("Attempt ")]
 
 
 def test_a_terminal_has_a_live_bar(start: Start) -> None:

@@ -126,38 +126,34 @@ def test_an_outage_ends_the_run_after_bounded_retries(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Twelve attempts with growing, jittered pauses; then one line, and a state to go on from."""
+    """As long as max_retry_seconds allows, with growing, jittered pauses; then one line."""
     emulator = broken(Fault(place=place, status=503, shape="D"))
-    # On the test's clock the waits of all threads add up: here it is the attempts that end first.
-    result = sync(emulator, page_size=3, max_retry_seconds=100_000)
+    # On the test's clock the waits of all threads add up.
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
+    tried = at(emulator, place)
+    # A pause is 30 s on average and 60 s at most: not too few attempts, and not too many.
+    assert 15 < len(tried) < 100
     if place == "token":
-        assert len(at(emulator, place)) == 12
         assert result.exit_code == 1
         assert result.error == (
             "sign-in: the token endpoint answered HTTP 503, after all retries. Try again later."
         )
     else:
-        # Others may be under way meanwhile, and end with the run.
-        statuses = [request.status for request in at(emulator, place)]
-        assert statuses.count(503) >= 12
+        assert {request.status for request in tried} == {503}
         assert_told(result, emulator, API[place], status=503)
-        assert "Retried until patience ended." in result.error
-        # Twelve attempts end it long before: more patience would change nothing.
-        assert "max_retry_seconds" not in result.error
-    pauses = result.waits
-    assert len(pauses) >= 11
-    assert max(pauses) <= 60
-    assert len(set(pauses)) > 5
+        assert "Retried for up to 900 s (max_retry_seconds)." in result.error
+    # No pause is begun that the patience would not outlast.
+    assert 800 < sum(result.waits) <= 900
     assert_resumable(result, emulator, sync)
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_patience_is_bounded_in_time_as_well(
+def test_without_patience_nothing_is_asked_twice(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """With max_retry_seconds 0 nothing is asked twice."""
+    """Not even at once."""
     emulator = broken(Fault(place=place, status=500))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
@@ -176,13 +172,15 @@ def test_an_unreachable_service_is_told_without_ids_of_an_answer(
 ) -> None:
     """Without any answer the line still names the request, and what to look at."""
     emulator = broken(Fault(place=place, reset=True))
-    result = sync(emulator, page_size=3)
+    result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert result.exit_code == 1
     host = emulator.url.removeprefix("http://")
     assert result.error.startswith(f"{API[place]}: no answer from {host} (connection reset)")
     assert "Check the network and api_url." in result.error
     told = result.error.partition("MS-RequestId ")[2][:36]
-    assert [r.status for r in emulator.requests if r.request_id == told] == [0] * 12
+    statuses = [r.status for r in emulator.requests if r.request_id == told]
+    assert statuses == [0] * len(statuses)
+    assert len(statuses) > 1
     assert_resumable(result, emulator, sync)
 
 
@@ -198,7 +196,7 @@ def test_an_answer_that_stays_unreadable_is_an_error(
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert result.exit_code == 1
     assert result.error.startswith("customers: ")
-    assert len(attempts(emulator, "continuation", 200)) == 12
+    assert len(attempts(emulator, "continuation", 200)) > 1
     assert_resumable(result, emulator, sync)
 
 
