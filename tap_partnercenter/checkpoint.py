@@ -40,6 +40,11 @@ class Position:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
 
+def scope_digest(scope: Sequence[Any]) -> str:
+    """Name what a pass covers, in constant size."""
+    return hashlib.sha256(json.dumps(scope, default=str).encode()).hexdigest()[:16]
+
+
 class Checkpoint:
     """Reads and writes the position of one stream."""
 
@@ -64,7 +69,7 @@ class Checkpoint:
         self._stream = stream
         self._api_url = api_url
         self._partitions = partitions
-        self._scope = hashlib.sha256(json.dumps(scope, default=str).encode()).hexdigest()[:16]
+        self._scope = scope_digest(scope)
 
     def position(self, now: float) -> Position | None:
         """Return where an earlier run stopped, or None to read from the start.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_partnercenter.lookahead import LookAhead, Source
+    from tap_partnercenter.nights import Night
     from tap_partnercenter.sdk import PlainTap
 
 #: Refused customers in a row, from the first one on, that are no accident; and blank answers,
@@ -61,6 +62,8 @@ class ChildStream(PassStream):
         """Make the stream of a tap."""
         super().__init__(tap)
         self._family: Children | None = None
+        #: Customers whose records are written, as far as nobody took them.
+        self._complete: list[str] = []
         #: Whether the service has answered for any customer.
         self._answered = False
         #: Customers that the service has refused in this run; `skipped` counts the whole pass.
@@ -86,9 +89,12 @@ class ChildStream(PassStream):
         assert self._family is not None  # noqa: S101 - only the family calls `sync`
         for _ in range((context or {})["customers"]):
             held = self.held
+            customer_id: str | None = None
             for page in self._family.take():
+                customer_id = page.context[self.parent_key]
                 if page.refusal is not None:
-                    self._skip(page.context[self.parent_key], page.refusal)
+                    self._skip(customer_id, page.refusal)
+                    customer_id = None
                     continue
                 self._answered = True
                 self._blanks += page.blank
@@ -98,7 +104,14 @@ class ChildStream(PassStream):
                 self.note_page(page)
                 for record in page.records:
                     yield self._of_customer(record, page.context)
+            if customer_id is not None:
+                self._complete.append(customer_id)
             self.run.report.emitted(self.name, self.records_written)
+
+    def take_complete(self) -> list[str]:
+        """Return the customers whose records were written since the last call, in order."""
+        complete, self._complete = self._complete, []
+        return complete
 
     @property
     def _is_accident(self) -> bool:
@@ -128,17 +141,24 @@ class ChildStream(PassStream):
     def gap(self) -> str | None:
         if self._family is not None and self._family.parent.shrunk:
             return f"{self._family.parent.name} held too few rows"
+        if self._is_part:
+            return "not the records of all customers were read"
         if self._only_blanks:
             return "the service answered with nothing for every customer"
         return super().gap()
 
     @override
     def end_pass(self, version: int) -> None:
-        if self._refused > 1 and not (self.resumed or self._is_accident):
+        if self._refused > 1 and not (self.resumed or self._is_part or self._is_accident):
             self._fail("the service refused every customer")
         if self._only_blanks:
             self.run.report.blank(self.name, self._blanks)
         super().end_pass(version)
+
+    @property
+    def _is_part(self) -> bool:
+        """Whether the run leaves some customers to another night."""
+        return self._family is not None and self._family.parent.night.partial
 
     @property
     def _only_blanks(self) -> bool:
@@ -203,6 +223,10 @@ class Parent(Protocol):
 
     name: str
     shrunk: bool
+
+    @property
+    def night(self) -> Night:
+        """Whose children are read."""
 
     def coming_ids(self) -> Sequence[str] | None:
         """Return the ids on the next page as soon as it is there, None before."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tap_partnercenter.full_table import FullTable
+from tap_partnercenter.refresh import RefreshStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +32,7 @@ def try_streams(tap: TapPartnerCenter) -> None:
 def _outcomes(root: PartnerCenterStream) -> Iterator[tuple[PartnerCenterStream, str]]:
     """Try a root stream, and each of its children for the first record."""
     children = root.children.streams if isinstance(root, FullTable) else []
-    if not (root.selected or children):
+    if not (root.selected or children) or isinstance(root, RefreshStream):
         return
     page = root.first_page()
     if root.selected:

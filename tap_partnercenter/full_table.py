@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
-from tap_partnercenter.checkpoint import Checkpoint, Position
+from tap_partnercenter.audit import AuditStream
+from tap_partnercenter.checkpoint import Checkpoint, Position, scope_digest
 from tap_partnercenter.children import Children, ChildStream
 from tap_partnercenter.errors import ExpiredCheckpoint
+from tap_partnercenter.nights import Night, Nights
 from tap_partnercenter.passes import PassStream
+from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, instant
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
@@ -55,6 +59,10 @@ class FullTable(PassStream):
         self._on_last_page = False
         #: The first partition that this run reads; an earlier run read those before it.
         self._first = 0
+        #: When the reading began that is under way: what is extracted before is no part of it.
+        self._since = ""
+        #: Whether it began in the middle of a partition, where an earlier run was interrupted.
+        self._began_within = False
         #: Records of the page that are written, and whose children are not yet.
         self._parents: list[str] = []
 
@@ -79,8 +87,12 @@ class FullTable(PassStream):
         """End the pass. The tap calls this after a root stream that was read to its end."""
         self._checkpoint.clear()
         version = self._version or self._begin(None)
+        if self.children.streams:
+            self._nights.complete(self.night, version, resumed=self.resumed)
         for stream in self._pass_streams:
             stream.end_pass(version)
+        if self.partitions is None and not (self._began_within or self.shrunk):
+            self.sibling(ListRefreshStream).tell(self, None, self._since)
         super().finalize_state_progress_markers(state)
 
     @override
@@ -94,7 +106,7 @@ class FullTable(PassStream):
     @cached_property
     def children(self) -> Children:
         """The selected child streams."""
-        streams = cast("list[ChildStream]", self.child_streams)
+        streams = (stream for stream in self.child_streams if isinstance(stream, ChildStream))
         selected = [stream for stream in streams if stream.selected]
         # An answer is small; a slow one must not keep the threads from those behind it.
         held = 8 * self.run.settings.max_concurrent_requests
@@ -109,10 +121,14 @@ class FullTable(PassStream):
         # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
         # lines and a growing STATE for each customer. A customer that a stream map filters out
         # has no children; where a map drops the whole table, they are wanted without it.
-        if self.children.streams and (
-            self.untouched
-            or isinstance(self.stream_maps[0], RemoveRecordTransform)
-            or self.passes_map(record)
+        if (
+            self.children.streams
+            and (
+                self.untouched
+                or isinstance(self.stream_maps[0], RemoveRecordTransform)
+                or self.passes_map(record)
+            )
+            and self.night.reason(record["id"])
         ):
             self._parents.append(record["id"])
         return ()
@@ -125,7 +141,9 @@ class FullTable(PassStream):
             return None
         ids: list[Any] = [record.get("id") for record in page.records]
         # An id of another kind becomes text, or ends the run, when its record is emitted.
-        return ids if all(isinstance(identity, str) for identity in ids) else None
+        if not all(isinstance(identity, str) for identity in ids):
+            return None
+        return [identity for identity in ids if self.night.reason(identity)]
 
     def all_begun(self) -> None:
         """Have the next root stream read ahead, if nothing of this one is left to begin."""
@@ -139,6 +157,7 @@ class FullTable(PassStream):
         held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
             if page.again:
+                self._since, self._began_within = instant(), False
                 for stream in self._pass_streams:
                     stream.held = held[stream]
             self.note_page(page)
@@ -152,6 +171,13 @@ class FullTable(PassStream):
                 yield {**record, **page.context}
             parents, self._parents = self._parents, []
             self.children.sync(parents)
+            self.sibling(CustomerRefreshStream).tell(
+                self.children.streams, self.night.reason, self._since
+            )
+            if context and page.following is None:
+                if not self._began_within:
+                    self.sibling(ListRefreshStream).tell(self, context, self._since)
+                self._began_within = False
             share = self._share(context)
             for stream in self._pass_streams:
                 self.run.report.emitted(stream.name, stream.records_written, share)
@@ -182,11 +208,24 @@ class FullTable(PassStream):
         return [*self.partitions] if self.partitions else [None]
 
     @cached_property
-    def _checkpoint(self) -> Checkpoint:
+    def night(self) -> Night:
+        """Whose children this run reads."""
+        run = self.run
+        if not self.children.streams:
+            return Night(1, dt.date.min)
+        return self._nights.plan(run.clock.now(), self.sibling(AuditStream), self.logger)
+
+    @cached_property
+    def _nights(self) -> Nights:
+        bookmarks = self.tap_state.setdefault("bookmarks", {})
+        days = self.run.settings.full_refresh_days
+        return Nights(bookmarks, self.name, days, scope_digest([days, *self._scope]))
+
+    @cached_property
+    def _scope(self) -> list[Any]:
+        """What an earlier run must share if what it read is to count."""
         settings = self.run.settings
-        partitions = [_partition(context) for context in self._contexts]
-        # What an earlier run emitted counts only if it emitted the same things.
-        scope = [
+        return [
             settings.tenant_id,
             settings.delete_vanished,
             [settings.shard.count, settings.shard.index],
@@ -197,11 +236,15 @@ class FullTable(PassStream):
                 stream.name: [stream.effective_schema, _selection(stream)]
                 for stream in self._pass_streams
             },
-            partitions,
         ]
+
+    @cached_property
+    def _checkpoint(self) -> Checkpoint:
+        partitions = [_partition(context) for context in self._contexts]
+        scope = [*self._scope, partitions, self.night.scope]
         # Not `stream_state`: a stream that is begun early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
-        return Checkpoint(bookmarks, self.name, settings.api_url, partitions, scope)
+        return Checkpoint(bookmarks, self.name, self.run.settings.api_url, partitions, scope)
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
         """Return what names the next partition to read, lazily: there may be thousands."""
@@ -221,6 +264,8 @@ class FullTable(PassStream):
             )
         version = position.version if position else int(self.run.clock.now())
         self._version = version
+        self._since = instant()
+        self._began_within = position is not None and position.continuation is not None
         partitions = [_partition(context) for context in self._contexts]
         self._first = partitions.index(position.partition) if position else 0
         settings = self.run.settings

@@ -124,6 +124,16 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         ),
     ),
     th.Property(
+        "full_refresh_days",
+        th.IntegerType(minimum=1, maximum=90),
+        default=1,
+        title="Days to a full refresh",
+        description=(
+            "Days within which the children of each customer are read at least once: a run reads "
+            "those whose turn it is, and those whom audit records name. 1: each run reads all."
+        ),
+    ),
+    th.Property(
         "shard_count",
         th.IntegerType(minimum=1),
         default=1,
@@ -193,6 +203,7 @@ class Settings:
     request_timeout: int
     max_retry_seconds: int
     audit_resource_values: bool
+    full_refresh_days: int
     shard: Shard
     user_agent: str
     delete_vanished: bool

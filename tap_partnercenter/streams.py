@@ -10,6 +10,7 @@ from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.outcomes import Place
 from tap_partnercenter.pagination import OffsetPaginator
 from tap_partnercenter.partitions import PerReseller, ResellerTable
+from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream
 
 if TYPE_CHECKING:
     from tap_partnercenter.stream import PartnerCenterStream
@@ -153,6 +154,21 @@ class AuditRecords(AuditStream):
     selected_by_default = False
 
 
+class CustomerRefreshes(CustomerRefreshStream):
+    """Whose records were read completely, and when: for each customer and child stream."""
+
+    name = "customer_refreshes"
+    primary_keys = ("customer_id", "stream")
+    parent_stream_type = Customers
+
+
+class ListRefreshes(ListRefreshStream):
+    """Which lists were read in one go, and when: for each list, shard or reseller."""
+
+    name = "list_refreshes"
+    primary_keys = ("id",)
+
+
 #: All streams. They are read in the order of their names, children with their parent.
 STREAMS: tuple[type[PartnerCenterStream], ...] = (
     Customers,
@@ -166,6 +182,8 @@ STREAMS: tuple[type[PartnerCenterStream], ...] = (
     ResellerCustomers,
     Invoices,
     AuditRecords,
+    CustomerRefreshes,
+    ListRefreshes,
 )
 
 

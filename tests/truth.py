@@ -17,6 +17,8 @@ KEYS = {
     "indirect_resellers": ("id",),
     "reseller_customers": ("reseller_id", "id"),
 }
+#: What the tap tells of its own reading, with the keys.
+REFRESHES = {"customer_refreshes": ("customer_id", "stream"), "list_refreshes": ("id",)}
 
 
 class Truth(Protocol):
@@ -54,7 +56,7 @@ def emitted(lines: Iterable[str]) -> dict[str, set[tuple[Any, ...]]]:
     found: dict[str, set[tuple[Any, ...]]] = {stream: set() for stream in KEYS}
     for line in lines:
         message = json.loads(line)
-        if message["type"] == "RECORD":
+        if message["type"] == "RECORD" and message["stream"] in KEYS:
             key = tuple(message["record"][name] for name in KEYS[message["stream"]])
             found[message["stream"]].add(key)
     return found
@@ -95,7 +97,7 @@ class Warehouse:
     def load(self, lines: Iterable[str]) -> None:
         """Do what the messages say."""
         for message in map(json.loads, lines):
-            if message["type"] == "RECORD":
+            if message["type"] == "RECORD" and message["stream"] in KEYS:
                 key = tuple(message["record"][name] for name in KEYS[message["stream"]])
                 self.tables[message["stream"]][key] = message.get("version")
             elif message["type"] == "ACTIVATE_VERSION":

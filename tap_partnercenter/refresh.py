@@ -1,0 +1,115 @@
+"""What a run has read completely: rows that the tap itself writes, without a request.
+
+A target that only adds and updates rows keeps those that the API no longer has. With these rows a
+query finds them: whatever was extracted before its customer, or its list, was last read is gone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from tap_partnercenter.stream import PartnerCenterStream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from singer_sdk.helpers.types import Context
+
+    from tap_partnercenter.children import ChildStream
+    from tap_partnercenter.pages import Page
+
+
+def instant() -> str:
+    """Return the current time as RECORD messages have it in `time_extracted`, in UTC.
+
+    A reading begins with one. What is extracted before it was not part of that reading.
+    """
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class RefreshStream(PartnerCenterStream):
+    """Rows that other streams hand over, each when its part of a table is written.
+
+    They are never deleted, and never have a version: a run that does not read a customer leaves
+    the row of the run that did.
+    """
+
+    path = ""
+    needs_user = False
+    _rows: Sequence[dict[str, Any]] = ()
+
+    @classmethod
+    @override
+    def cost(cls) -> str:
+        return "no request"
+
+    @override
+    def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
+        """Give out what was handed over: nothing, when it is the turn of the stream itself."""
+        rows, self._rows = self._rows, ()
+        yield from rows
+
+    @override
+    def first_page(self) -> Page | None:
+        return None
+
+    @override
+    def prepare(self) -> None:
+        """Hand on to the stream behind, since there is nothing to read."""
+        if self.follower is not None:
+            self.follower.prepare()
+
+    def _write(self, rows: Sequence[dict[str, Any]]) -> None:
+        if self.selected:
+            # A stream without rows has a table all the same.
+            self.ensure_schema_sent()
+        if self.selected and rows:
+            self._rows = rows
+            self.sync({"rows": len(rows)})
+            self.run.report.emitted(self.name, self.records_written)
+
+
+class CustomerRefreshStream(RefreshStream):
+    """A row for each customer and child stream: when its records were read completely, and why."""
+
+    def tell(
+        self,
+        children: Sequence[ChildStream],
+        reason: Callable[[str], str | None],
+        refreshed_at: str,
+    ) -> None:
+        """Write the rows of a page of customers, in the order of their records."""
+        self._write(
+            [
+                {
+                    "customer_id": customer_id,
+                    "stream": child.name,
+                    "refreshed_at": refreshed_at,
+                    "reason": reason(customer_id),
+                }
+                for child in children
+                for customer_id in child.take_complete()
+            ]
+        )
+
+
+class ListRefreshStream(RefreshStream):
+    """A row for each list, or reseller's part of one: when it was read in one go."""
+
+    def tell(
+        self, stream: PartnerCenterStream, context: Mapping[str, str] | None, refreshed_at: str
+    ) -> None:
+        """Write the row of a list, of this shard's part of it, or of a partition."""
+        if not stream.selected:
+            return  # its table was not written
+        shard = self.run.settings.shard
+        # Shards divide the partitions, each of which one of them reads as a whole.
+        count, index = (1, 0) if context else (shard.count, shard.index)
+        part = [*(context or {}).values()] or ([f"{index} of {count}"] if count > 1 else [])
+        row = {"id": " ".join([stream.name, *part]), "stream": stream.name, **(context or {})}
+        self._write(
+            [{**row, "shard_count": count, "shard_index": index, "refreshed_at": refreshed_at}]
+        )
