@@ -98,7 +98,7 @@ class TokenAuthenticator(AuthBase):
         Raises:
             PartnerCenterError: If no token is to be had.
         """
-        r.headers["Authorization"] = f"Bearer {self._current()}"
+        r.headers["Authorization"] = f"Bearer {self.current()}"
         return r
 
     def reject(self, request: requests.PreparedRequest) -> None:
@@ -108,7 +108,12 @@ class TokenAuthenticator(AuthBase):
             if self._token is not None and refused == f"Bearer {self._token.value}":
                 self._token = None
 
-    def _current(self) -> str:
+    def current(self) -> str:
+        """Return a token that is valid for a while.
+
+        Raises:
+            PartnerCenterError: If none is to be had.
+        """
         token = self._token
         if token is not None and self._clock.monotonic() < token.stale_at:
             return token.value

@@ -1,54 +1,176 @@
-"""The connection test, `--test`: does each stream answer?"""
+"""The connection test, `--test`: who signs in, and does each stream answer?"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tap_partnercenter.claims import claims_of
+from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.refresh import RefreshStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from tap_partnercenter.children import ChildStream
     from tap_partnercenter.pages import Page
     from tap_partnercenter.stream import PartnerCenterStream
     from tap_partnercenter.tap import TapPartnerCenter
 
+#: Where the ids for Microsoft support begin; a table has no room for them.
+_IDS = " MS-"
+#: Seconds after which a stream without an answer ends the test: somebody waits for it.
+_LONG = 5.0
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a connection test found.
+
+    Attributes:
+        rows: The table: name and text of each row.
+        failures: Why streams do not answer, by their names.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    failures: dict[str, PartnerCenterError] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the table."""
+        width = max(len(name) for name, _ in self.rows)
+        for name, text in self.rows:
+            yield f"{name:<{width}}  {' '.join(text.split())}"
+
 
 def try_streams(tap: TapPartnerCenter) -> None:
-    """Read the first page of each selected stream, and say which of them answered.
+    """Read the first page of each selected stream, and tell in a table what came of it.
 
     Nothing is written: a test is about answers, and records are personal data.
 
     Raises:
-        PartnerCenterError: If one does not.
+        PartnerCenterError: If a stream does not answer: its reason, of several the first.
     """
+    found = examine(tap)
+    for line in found.lines():
+        tap.logger.info("%s", line)
+    if not found.failures:
+        return
+    first = next(iter(found.failures.values()))
+    if len({str(error) for error in found.failures.values()}) == 1:
+        raise first
+    names = ", ".join(found.failures)
+    message = f"{len(found.failures)} streams are not reachable: {names}. The first: {first}"
+    raise PartnerCenterError(message) from first
+
+
+def examine(tap: TapPartnerCenter) -> Findings:
+    """Sign in, and read the first page of each selected stream."""
+    found = Findings()
+    began = tap.clock.monotonic()
+    settings = tap.run.settings
+    authenticator = tap.run.authenticator
+    refused: PartnerCenterError | None = None
+    try:
+        token = authenticator.current()
+    except PartnerCenterError as error:
+        refused, token = error, ""
+    kind = "app-only" if tap.run.app_only else "App+User"
+    certificate = authenticator.certificate
+    means = (
+        f"a certificate that ends on {certificate.ends_at:%Y-%m-%d}"
+        if certificate is not None
+        else "a certificate"
+        if settings.client_certificate_path is not None
+        else "a client secret"
+    )
+    found.rows += [
+        ("credentials", f"{kind}, with {means}"),
+        ("tenant", settings.tenant_id),
+        ("cloud", tap.config["cloud"]),
+        ("token", _token(token) if refused is None else f"none. {_told(refused)}"),
+    ]
+    if not tap.run.app_only and refused is None:
+        found.rows.append(("refresh token", _refresh_token(tap)))
     for root in tap.root_streams:
         for stream, outcome in _outcomes(root):
-            tap.logger.info("%s: %s", stream.name, outcome)
-    tap.logger.info("All streams answered.")
+            if refused is not None:
+                found.failures[stream.name] = refused
+                why = "the service does not answer" if token else "there is no token"
+                found.rows.append((stream.name, f"not tried, since {why}."))
+                continue
+            try:
+                text = outcome()
+            except PartnerCenterError as error:
+                found.failures[stream.name] = error
+                text = f"not reachable: {_told(error).removeprefix(f'{stream.name}: ')}"
+                if tap.clock.monotonic() - began > _LONG:
+                    # The others would take as long to say the same.
+                    refused = error
+            found.rows.append((stream.name, text))
+    return found
 
 
-def _outcomes(root: PartnerCenterStream) -> Iterator[tuple[PartnerCenterStream, str]]:
-    """Try a root stream, and each of its children for the first record."""
+def _told(error: PartnerCenterError) -> str:
+    return str(error).partition(_IDS)[0]
+
+
+def _token(token: str) -> str:
+    claims = claims_of(token)
+    if claims is None:
+        return "granted; what it says cannot be read."
+    mfa = {None: "", True: ", with MFA", False: ", without MFA"}[claims.mfa]
+    ends = f", ends {claims.ends_at:%Y-%m-%d %H:%M} UTC" if claims.ends_at else ""
+    return f"{', '.join(claims.rights) or 'no roles'}{mfa}{ends}"
+
+
+def _refresh_token(tap: TapPartnerCenter) -> str:
+    tokens = tap.run.authenticator.refresh_tokens
+    ends = "90 days after it was issued" if tokens.ends_at is None else f"on {tokens.ends_at:%F}"
+    kept = "kept in token_cache_path" if tokens.kept else "not kept: set token_cache_path"
+    return f"ends {ends} unless it is used before; {kept}"
+
+
+def _outcomes(
+    root: PartnerCenterStream,
+) -> Iterator[tuple[PartnerCenterStream, Callable[[], str]]]:
+    """Yield what tries a root stream, and each of its children for the first record."""
     children = root.children.streams if isinstance(root, FullTable) else []
     if not (root.selected or children) or isinstance(root, RefreshStream):
         return
-    page = root.first_page()
-    if root.selected:
-        yield root, _outcome(root, page)
-    for child in children:
+    first: list[Page | PartnerCenterError | None] = []
+
+    def first_page() -> Page | None:
+        """Read it once, for the stream and its children."""
+        if not first:
+            try:
+                first.append(root.first_page())
+            except PartnerCenterError as error:
+                first.append(error)
+        (page,) = first
+        if isinstance(page, PartnerCenterError):
+            raise page
+        return page
+
+    def of_child(child: ChildStream) -> str:
+        page = first_page()
         if page is None or not page.records:
-            yield child, f"not tried, since there are no {root.name}."
-        else:
-            parent = root.post_process(page.records[0])
-            yield child, _outcome(child, child.source_of(parent["id"]).read())
+            return f"not tried, since there are no {root.name}."
+        parent = root.post_process(page.records[0])
+        return _outcome(child, child.source_of(parent["id"]).read())
+
+    if root.selected:
+        yield root, lambda: _outcome(root, first_page())
+    for child in children:
+        yield child, partial(of_child, child)
 
 
 def _outcome(stream: PartnerCenterStream, page: Page | None) -> str:
     if page is not None and page.refusal is not None:
-        return "answered, and refused the one customer that was tried."
+        return "reachable, and refused the one customer that was tried."
     if page is None or not page.records:
-        return "answered, and has no record."
+        return "reachable, and has no rows."
     stream.post_process({**page.records[0], **page.context})
-    return "answered."
+    rows = len(page.records)
+    return f"reachable, {rows} {'row' if rows == 1 else 'rows'} on the first page"

@@ -70,7 +70,7 @@ class _Adapter(HTTPAdapter):
         return answer
 
 
-class _Session(requests.Session):
+class PlainSession(requests.Session):
     """A session for which there are no redirects.
 
     It would carry the token to an address that nobody configured, and even when told not to follow,
@@ -89,7 +89,7 @@ class Transport:
         """Open nothing yet; `answer_timeout` is in seconds, and for a whole answer."""
         # It would quote addresses, and header lines that it cannot read.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-        self._session = _Session()
+        self._session = PlainSession()
         adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._session.mount("https://", adapter)
         self._session.mount("http://", adapter)

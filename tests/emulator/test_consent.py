@@ -146,6 +146,20 @@ def test_a_refusal_is_told_to_the_app(connect: SignIn) -> None:
         assert "code" not in back
 
 
+@pytest.mark.parametrize(("choice", "name"), [(ACCEPT, "code"), ({"answer": "refuse"}, "error")])
+def test_an_app_may_be_answered_by_a_form(
+    choice: dict[str, str], name: str, connect: SignIn
+) -> None:
+    """Then no address holds a code."""
+    with Emulator(SMALL) as emulator:
+        address = _authorize(emulator, response_mode="form_post", state='a"<b>')
+        page = connect(emulator).post(address, data=choice, allow_redirects=False)
+        assert page.status_code == 200
+        assert f'<form method="post" action="{REDIRECT}">' in page.text
+        assert f'name="{name}"' in page.text
+        assert 'name="state" value="a&quot;&lt;b&gt;"' in page.text
+
+
 @pytest.mark.parametrize(
     ("changes", "number"),
     [

@@ -1,0 +1,180 @@
+"""The interactive sign-ins of Microsoft Entra ID, by MSAL."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from tap_partnercenter.causes import Route, cause_of
+from tap_partnercenter.certificate import certificate_of
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.sign_in import refusal_in
+from tap_partnercenter.transport import CONNECT_TIMEOUT, PlainSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from tap_partnercenter.clock import Clock
+    from tap_partnercenter.loopback import Listener
+    from tap_partnercenter.settings import Settings
+
+#: Errors of a device code while its user has not answered.
+_PENDING = frozenset({"authorization_pending", "slow_down"})
+#: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
+_PUBLIC = "700025"
+
+
+class Flows:
+    """Signs a user in.
+
+    MSAL's applications insist on https and on looking addresses up that the settings name; its
+    client below them does not, and has PKCE, state and nonce all the same.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        """Ask nobody yet.
+
+        Raises:
+            PartnerCenterError: If the extra `login` is not installed, or the certificate unusable.
+        """
+        try:
+            from msal.oauth2cli import Client  # noqa: PLC0415
+        except ImportError:
+            message = "A library is not installed: install tap-partnercenter[login]."
+            raise PartnerCenterError(message) from None
+        # It would log answers.
+        logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
+        self._settings = settings
+        self._clock = clock
+        self._session = PlainSession()
+        # `functools.partial`, as MSAL's own documentation sets a time-out.
+        self._session.request = functools.partial(  # type: ignore[method-assign]
+            self._session.request, timeout=(CONNECT_TIMEOUT, settings.request_timeout)
+        )
+        self._session.headers["User-Agent"] = settings.user_agent
+        base = f"{settings.auth_url}/{settings.tenant_id}/oauth2/v2.0"
+        endpoints = {
+            "authorization_endpoint": f"{base}/authorize",
+            "token_endpoint": f"{base}/token",
+            "device_authorization_endpoint": f"{base}/devicecode",
+        }
+        certificate = certificate_of(settings, clock)
+        proof: dict[str, Any] = (
+            {"default_body": {"client_secret": settings.client_secret}}
+            if certificate is None
+            else {
+                "client_assertion": lambda: certificate.assertion(endpoints["token_endpoint"]),
+                "client_assertion_type": Client.CLIENT_ASSERTION_TYPE_JWT,
+            }
+        )
+        make = functools.partial(Client, endpoints, settings.client_id, http_client=self._session)
+        self._client = make(**proof)
+        self._public_client = make()
+        self.scopes = [
+            f"{settings.cloud.resource}/user_impersonation",
+            "offline_access",
+            "openid",
+            "profile",
+        ]
+
+    def begin(self, listener: Listener) -> dict[str, Any]:
+        """Return what begins a sign-in in a browser; `auth_uri` is where."""
+        flow: dict[str, Any] = self._client.initiate_auth_code_flow(
+            scope=self.scopes,
+            redirect_uri=listener.redirect_uri,
+            prompt="select_account",
+            # The code comes in a form, and stands in no address and no history.
+            response_mode="form_post",
+        )
+        listener.state = flow["state"]
+        return flow
+
+    def redeem(self, flow: Mapping[str, Any], answer: Mapping[str, str]) -> Mapping[str, Any]:
+        """Return the tokens for what the browser brought.
+
+        Raises:
+            PartnerCenterError: If there are none.
+        """
+        return _checked(
+            self._asked(lambda: self._client.obtain_token_by_auth_code_flow(flow, answer))
+        )
+
+    def begin_device(self) -> dict[str, Any]:
+        """Return a device code, and the code for its user.
+
+        Raises:
+            PartnerCenterError: If there is none.
+        """
+        flow: dict[str, Any] = self._asked(
+            lambda: self._client.initiate_device_flow(scope=self.scopes)
+        )
+        return _checked(flow, "device_code")
+
+    def redeem_device(self, flow: dict[str, Any]) -> Mapping[str, Any]:
+        """Wait for the user of a device code to answer, and return the tokens.
+
+        Raises:
+            PartnerCenterError: If there are none.
+        """
+        client = self._client
+        while True:
+            once = functools.partial(
+                client.obtain_token_by_device_flow, flow, exit_condition=lambda _: True
+            )
+            answer = self._asked(once)
+            if client is self._client and refusal_in(answer).number == _PUBLIC:
+                client = self._public_client
+                flow.pop("latest_attempt_at", None)
+                continue
+            if answer.get("error") not in _PENDING:
+                return _checked(answer)
+            self._clock.wait(flow["interval"])
+
+    def _asked(self, ask: Callable[[], Any]) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = ask()
+        except requests.HTTPError as error:
+            status = error.response.status_code
+            message = f"sign-in: the token endpoint answered HTTP {status}. Try again later."
+            raise PartnerCenterError(message) from None
+        except requests.JSONDecodeError:
+            raise _unreadable() from None
+        except requests.RequestException as error:
+            cause = cause_of(error)
+            route = Route(self._settings.auth_url, "auth_url", None)
+            remedy = cause.remedy.format(setting="auth_url")
+            message = f"sign-in: no answer from {route} ({cause.words}). {remedy}"
+            raise PartnerCenterError(message) from None
+        except (ValueError, RuntimeError, KeyError, TypeError):
+            # Their messages quote what came: states, nonces, tokens.
+            raise _unreadable() from None
+        return answer
+
+
+def _unreadable() -> PartnerCenterError:
+    return PartnerCenterError(
+        "sign-in: the answer is not one to this sign-in. Start again; check auth_url and any proxy."
+    )
+
+
+def _checked(answer: dict[str, Any], wanted: str = "refresh_token") -> dict[str, Any]:
+    """Return an answer that holds what is wanted.
+
+    Raises:
+        PartnerCenterError: If it does not.
+    """
+    if isinstance(answer.get(wanted), str) and answer[wanted]:
+        return answer
+    if "error" not in answer:
+        message = f"sign-in: the answer holds no {wanted}. Check the app's API permissions."
+        raise PartnerCenterError(message)
+    # The authorize endpoint tells the number in the description alone.
+    numbers = re.findall(r"AADSTS(\d{1,9})\b", str(answer.get("error_description")))
+    refusal = refusal_in({"error_codes": list(map(int, numbers[:1])), **answer})
+    named = f"refused: {refusal}".rstrip(": ")
+    message = f"sign-in: {named}. {refusal.remedy}"
+    raise PartnerCenterError(message)

@@ -1,0 +1,292 @@
+"""The command `tap-partnercenter-login`: from an app registration to a token that the tap uses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import webbrowser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tap_partnercenter.claims import claims_of
+from tap_partnercenter.clock import Clock
+from tap_partnercenter.clouds import CLOUDS
+from tap_partnercenter.connection import examine
+from tap_partnercenter.credentials import PROPERTIES
+from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.flows import Flows
+from tap_partnercenter.loopback import Listener, Page
+from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
+from tap_partnercenter.tap import TapPartnerCenter
+from tap_partnercenter.token_cache import LIFE, token_cache
+from tap_partnercenter.token_store import NotKept
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tap_partnercenter.claims import Claims
+
+PORT = 8400
+PREFIX = "TAP_PARTNERCENTER_"
+#: Settings of the sign-in, which variables may name.
+NAMES = (*(each.name for each in PROPERTIES), "cloud", "api_url", "auth_url")
+#: Where the token is kept unless the configuration says where.
+DEFAULT_CACHE = Path("~/.tap-partnercenter/tokens.json")
+_SECRETS = frozenset({"client_secret", "client_certificate_password", "token_cache_key"})
+_PLUGIN = "tap-partnercenter"
+
+
+@click.command("tap-partnercenter-login")
+@click.option("--config", type=click.Path(), help="Configuration file of the tap (JSON).")
+@click.option("--tenant-id", help="Tenant of the partner: its GUID or a verified domain.")
+@click.option("--client-id", help="Application (client) id of the app registration.")
+@click.option("--cloud", type=click.Choice([*CLOUDS]), help="Microsoft cloud of the tenant.")
+@click.option("--token-cache-path", help="Where to keep the token: a file, or a database.")
+@click.option("--device-code", is_flag=True, help="Sign in with a browser on another machine.")
+@click.option("--port", default=PORT, show_default=True, help="Where the browser comes back to.")
+@click.option("--timeout", default=300, show_default=True, help="Seconds to wait for the browser.")
+@click.option("--no-browser", is_flag=True, help="Only show the address to open.")
+@click.pass_context
+def main(  # noqa: PLR0913 - one for each option
+    context: click.Context,
+    /,
+    *,
+    config: str | None,
+    device_code: bool,
+    port: int,
+    timeout: int,
+    no_browser: bool,
+    **flags: str | None,
+) -> None:
+    """Sign in as a partner user, once, and keep the refresh token where the tap finds it.
+
+    Settings come from these options, from variables such as TAP_PARTNERCENTER_TENANT_ID, from the
+    configuration file, or are asked for. Secrets are no options: other users would see them.
+    """
+    try:
+        given = _given(config, flags)
+        login = Login(given)
+        if device_code:
+            tokens = login.by_device_code()
+        else:
+            tokens = login.by_browser(port, timeout, open_browser=not no_browser)
+        reached = login.finish(tokens)
+    except PartnerCenterError as error:
+        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+        context.exit(1)
+    context.exit(0 if reached else 1)
+
+
+class Login:
+    """One sign-in, from its settings to its token."""
+
+    #: Tells the time and waits; a test puts a clock of its own here.
+    clock_class: type[Clock] = Clock
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        """Check the settings.
+
+        Raises:
+            PartnerCenterError: If they do not allow a sign-in.
+        """
+        self._config = config
+        self._settings = Settings.from_config(config)
+        self._clock = self.clock_class()
+        cache = token_cache(self._settings, clock=self._clock, logger=TapPartnerCenter.logger)
+        assert cache is not None  # noqa: S101 - it has a default
+        self._cache = cache
+        # Before anybody signs in: what cannot be kept need not be asked for.
+        cache.read()
+        self._flows = Flows(self._settings, self._clock)
+
+    def by_browser(self, port: int, timeout: float, *, open_browser: bool) -> Mapping[str, Any]:
+        """Sign in with the browser of this machine.
+
+        Raises:
+            PartnerCenterError: If that does not succeed.
+        """
+        try:
+            listener = Listener(port)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or "there is no such port"
+            message = (
+                f"Port {port} of this machine cannot be used ({reason}). End what uses it, choose "
+                "another with --port, or use --device-code."
+            )
+            raise PartnerCenterError(message) from None
+        with listener:
+            flow = self._flows.begin(listener)
+            self._announce()
+            if open_browser and webbrowser.open(flow["auth_uri"]):
+                click.echo("Your browser opens. If it does not, open this address:")
+            else:
+                click.echo("Open this address in a browser of this machine:")
+            click.echo(f"\n  {flow['auth_uri']}\n")
+            answer = listener.wait(timeout)
+            if answer is None:
+                other = " An answer to another sign-in came." if listener.strangers else ""
+                message = (
+                    f"sign-in: no answer from the browser within {timeout:.0f} s.{other} Start "
+                    "again; where the browser is on another machine, use --device-code."
+                )
+                raise PartnerCenterError(message)
+            try:
+                tokens = self._flows.redeem(flow, answer)
+                self._keep(tokens)
+            except PartnerCenterError as error:
+                listener.show(Page("Not signed in", [str(error)], failed=True))
+                raise
+            listener.show(_page(claims_of(str(tokens.get("access_token")))))
+        return tokens
+
+    def by_device_code(self) -> Mapping[str, Any]:
+        """Sign in with a browser anywhere.
+
+        Raises:
+            PartnerCenterError: If that does not succeed.
+        """
+        flow = self._flows.begin_device()
+        self._announce()
+        click.echo(f"Open {flow['verification_uri']} in a browser, anywhere, and enter the code:")
+        click.echo(f"\n  {flow['user_code']}\n")
+        tokens = self._flows.redeem_device(flow)
+        self._keep(tokens)
+        return tokens
+
+    def finish(self, tokens: Mapping[str, Any]) -> bool:
+        """Say who signed in, try each stream, and print the lines that finish the set-up.
+
+        Returns:
+            Whether every stream answers.
+        """
+        claims = claims_of(str(tokens.get("access_token")))
+        ends = datetime.fromtimestamp(self._clock.now() + LIFE, UTC)
+        click.echo(f"Signed in{_who(claims)}.")
+        if claims is not None and claims.mfa is False:
+            click.echo(
+                "Warning: without MFA. Partner Center refuses such tokens: sign in again with a "
+                "user who has MFA, or require it of the user.",
+            )
+        click.echo(
+            f"The refresh token ends on {ends:%Y-%m-%d} unless it is used before; each run moves "
+            "that day. It is kept where token_cache_path says.\n",
+        )
+        tap = TapPartnerCenter(config=self._config)
+        tap.testing = True
+        try:
+            found = examine(tap)
+        finally:
+            tap.run.close()
+        for line in found.lines():
+            click.echo(line)
+        click.echo("\nIn your Meltano project:\n")
+        for line in _set_up(self._config):
+            click.echo(f"  {line}")
+        return not found.failures
+
+    def _announce(self) -> None:
+        settings = self._settings
+        click.echo(f"The app {settings.client_id} of the tenant {settings.tenant_id} asks")
+        click.echo(f"  - to use Partner Center as you ({self._flows.scopes[0]}),")
+        click.echo("  - to stay signed in for 90 days after each use (offline_access),")
+        click.echo("  - to know who you are (openid, profile).")
+        click.echo("Sign in with MFA, as a user with the role Admin agent in Partner Center.\n")
+
+    def _keep(self, tokens: Mapping[str, Any]) -> None:
+        try:
+            self._cache.begin(str(tokens["refresh_token"]))
+        except NotKept as error:
+            message = (
+                f"The token could not be kept in token_cache_path: {error}. Make it writable, or "
+                "set another path; then sign in again."
+            )
+            raise PartnerCenterError(message) from None
+
+
+def _given(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the configuration: of flags, variables, the file, and answers.
+
+    Raises:
+        PartnerCenterError: If something is wrong with it.
+    """
+    config: dict[str, Any] = {"cloud": "global"} | ({} if path is None else _file(path))
+    config |= {name: os.environ[n] for name in NAMES if (n := PREFIX + name.upper()) in os.environ}
+    config |= {name: text for name, text in flags.items() if text}
+    for name in ("tenant_id", "client_id", "client_secret"):
+        if config.get(name) or (name == "client_secret" and config.get("client_certificate_path")):
+            continue
+        title = CONFIG_JSONSCHEMA["properties"][name]["title"]
+        try:
+            config[name] = click.prompt(title, hide_input=name in _SECRETS).strip()
+        except click.Abort:
+            message = f"{name} is missing: set {PREFIX}{name.upper()}, or put it into --config."
+            raise PartnerCenterError(message) from None
+    if not config.get("token_cache_path"):
+        default = DEFAULT_CACHE.expanduser()
+        default.parent.mkdir(mode=0o700, exist_ok=True)
+        config["token_cache_path"] = str(default)
+    if wrong := problems(config, TapPartnerCenter.config_jsonschema):
+        raise PartnerCenterError(" ".join(wrong))
+    return config
+
+
+def _file(path: str) -> dict[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        message = f"--config: {path}: {error.strerror}."
+        raise PartnerCenterError(message) from None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        message = f"--config: {path}: it holds no JSON object."
+        raise PartnerCenterError(message)
+    return content
+
+
+def _who(claims: Claims | None) -> str:
+    if claims is None:
+        return ""
+    user = f" as {claims.user}" if claims.user else ""
+    tenant = f" of the tenant {claims.tenant}" if claims.tenant else ""
+    return f"{user}{tenant}, {'with' if claims.mfa else 'without'} MFA"
+
+
+def _page(claims: Claims | None) -> Page:
+    following = (
+        "Next: go back to the terminal, which tries each stream and shows the lines for your "
+        "Meltano project. You can close this window."
+    )
+    paragraphs = [
+        f"Signed in{_who(claims)}.",
+        "The refresh token is kept where the tap finds it. Each run renews it for 90 days.",
+        following,
+    ]
+    if claims is not None and claims.mfa is False:
+        warning = "Partner Center refuses tokens without MFA: sign in again with MFA."
+        return Page("Signed in, but without MFA", [warning, *paragraphs], failed=True)
+    return Page("Signed in to Partner Center", paragraphs)
+
+
+def _set_up(config: Mapping[str, Any]) -> list[str]:
+    """Return the commands that set what the tap needs, without the secrets."""
+    defaults = {name: field.get("default") for name, field in _properties().items()}
+    lines = []
+    for name in NAMES:
+        if name == "refresh_token" or config.get(name) in (None, "", defaults.get(name)):
+            continue
+        # An address of a database holds a password.
+        secret = name in _SECRETS or (name == "token_cache_path" and "://" in config[name])
+        value = "…" if secret else shlex.quote(str(config[name]))
+        store = "--store=dotenv " if secret else ""
+        lines.append(f"meltano config set {store}{_PLUGIN} {name} {value}")
+    return [*lines, f"meltano invoke {_PLUGIN} --test"]
+
+
+def _properties() -> dict[str, Any]:
+    properties: dict[str, Any] = CONFIG_JSONSCHEMA["properties"]
+    return properties

@@ -1,0 +1,186 @@
+"""Where the browser comes back to after a sign-in: a server on this machine, for one answer."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+from html import escape
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qs
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+    from typing import Self
+
+#: Seconds for which a browser may be silent on a connection, and wait for the last page.
+_PATIENCE = 10.0
+_LONGEST_FORM = 65_536
+
+_STYLE = """\
+body { font: 17px/1.55 system-ui, sans-serif; background: #f3f5f7; color: #1b1f24; margin: 0 }
+main { max-width: 36rem; margin: 12vh auto; padding: 2rem 2.5rem; background: #fff;
+       border-top: .4rem solid #1a7f37; border-radius: .4rem; box-shadow: 0 1px 8px #0002 }
+main.failed { border-color: #cf222e }
+h1 { font-size: 1.5rem; margin: 0 0 1rem }
+code { background: #eef1f4; padding: .1rem .35rem; border-radius: .25rem }
+"""
+
+
+class Page(NamedTuple):
+    """What the browser shows in the end."""
+
+    title: str
+    paragraphs: Sequence[str]
+    failed: bool = False
+
+    def html(self) -> str:
+        """Return the page; backquotes set commands apart."""
+        paragraphs = "".join(f"<p>{_marked(text)}</p>" for text in self.paragraphs)
+        return (
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>"
+            f'<body><main class="{"failed" if self.failed else "well"}">'
+            f"<h1>{escape(self.title)}</h1>{paragraphs}</main></body></html>"
+        )
+
+
+class Listener:
+    """Waits on a port of this machine, which no other machine reaches, for one sign-in to end.
+
+    Attributes:
+        redirect_uri: The address to be registered for the app.
+        strangers: How many answers came that belong to another sign-in.
+    """
+
+    def __init__(self, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: If the port is taken.
+        """
+        self.state = ""
+        self.strangers = 0
+        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
+        self._used = False
+        self._lock = threading.Lock()
+        self._page: Page | None = None
+        self._ready, self._shown = threading.Event(), threading.Event()
+        #: Where the page is; to load it again does not send the form again.
+        self._page_path = f"/{secrets.token_urlsafe(16)}"
+        self._server = _Server(("127.0.0.1", port), _handler_for(self))
+        self.port = int(self._server.server_address[1])
+        self.redirect_uri = f"http://localhost:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    def __enter__(self) -> Self:
+        """Begin to serve."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the port."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def wait(self, seconds: float) -> dict[str, str] | None:
+        """Return what the browser brought, None if it brought nothing in time."""
+        try:
+            return self._answers.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def show(self, page: Page) -> None:
+        """Show how the sign-in ended, and wait until the browser has it."""
+        self._page = page
+        self._ready.set()
+        self._shown.wait(_PATIENCE)
+
+    def answer(self, path: str, host: str, form: str | None) -> tuple[HTTPStatus, str, Page | None]:
+        """Answer one request of a browser.
+
+        Returns:
+            The status, where to go on, and what to show.
+        """
+        # Another name that leads to this machine is a page elsewhere that tries its luck.
+        if host not in {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}:
+            return HTTPStatus.FORBIDDEN, "", None
+        if path == self._page_path and self._ready.wait(_PATIENCE * 6):
+            return HTTPStatus.OK, "", self._page
+        fields = {name: values[0] for name, values in parse_qs(form or "").items()}
+        if path != "/" or not {"code", "error"} & fields.keys():
+            return HTTPStatus.NOT_FOUND, "", None
+        with self._lock:
+            ours = secrets.compare_digest(fields.get("state", "").encode(), self.state.encode())
+            if self._used or not ours:
+                self.strangers += 1
+                text = "This answer belongs to another sign-in, and was not used."
+                more = "Go back to the terminal, and use the address that it shows."
+                return HTTPStatus.BAD_REQUEST, "", Page("Not signed in", [text, more], failed=True)
+            self._used = True
+        self._answers.put(fields)
+        return HTTPStatus.SEE_OTHER, self._page_path, None
+
+    def was_shown(self, page: Page | None) -> None:
+        """Note that the browser has a page."""
+        if page is not None and page is self._page:
+            self._shown.set()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    # On Windows it would let two programs listen on one port.
+    allow_reuse_address = os.name == "posix"
+
+
+def _handler_for(listener: Listener) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _PATIENCE
+
+        def do_GET(self) -> None:
+            self._answer(None)
+
+        def do_POST(self) -> None:
+            length = self.headers.get("Content-Length", "")
+            size = int(length) if length.isascii() and length.isdigit() else 0
+            self._answer(self.rfile.read(min(size, _LONGEST_FORM)).decode("utf-8", "replace"))
+
+        def _answer(self, form: str | None) -> None:
+            host = self.headers.get("Host", "")
+            status, location, page = listener.answer(self.path, host, form)
+            body = b"" if page is None else page.html().encode()
+            self.send_response(status)
+            if location:
+                self.send_header("Location", location)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("Referrer-Policy", "no-referrer")
+            policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+            self.send_header("Content-Security-Policy", policy)
+            self.end_headers()
+            self.wfile.write(body)
+            listener.was_shown(page)
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+def _marked(text: str) -> str:
+    parts = escape(text).split("`")
+    return "".join(f"<code>{part}</code>" if n % 2 else part for n, part in enumerate(parts))

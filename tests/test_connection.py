@@ -1,0 +1,129 @@
+"""`--test` as files: what an operator reads when something is wrong with the credentials.
+
+`pytest tests/test_connection.py --update-golden` writes the files anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Credentials, Fault
+from tests import certificates
+from tests.command_line import catalog_of, run_tap
+from tests.failures import API
+from tests.test_credentials import with_certificate
+
+if TYPE_CHECKING:
+    from tests.command_line import Result
+    from tests.conftest import Start
+
+GOLDEN = Path(__file__).parent / "golden" / "connection"
+#: Faults and options of the emulator, and settings of the tap.
+CASES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Any]]] = {
+    "healthy": ([], {}, {}),
+    "app_only": ([], {}, {"refresh_token": None}),
+    "missing_role": ([Fault(place="resellers", status=403, code=900150)], {}, {}),
+    "missing_mfa": ([], {"mfa": "code"}, {}),
+    "missing_mfa_in_its_old_form": ([], {"mfa": "header"}, {}),
+    "dead_audience": ([Fault(place=p, status=401, code="900420") for p in API], {}, {}),
+    "wrong_tenant": ([], {}, {"tenant_id": "contoso.example"}),
+    "wrong_secret": ([], {}, {"client_secret": "wrong"}),
+    "expired_consent": ([Fault(place="token", status=400, code=700082)], {}, {}),
+    "no_indirect_provider": (
+        [
+            Fault(place=place, status=403, code=1002)
+            for place in ("resellers", "partition", "relationships")
+        ],
+        {},
+        {},
+    ),
+    "unreachable": ([], {}, {"api_url": "http://127.0.0.1:1"}),
+    "no_authority": ([], {}, {"auth_url": "http://127.0.0.1:1"}),
+}
+
+
+def told(result: Result) -> str:
+    """The table and the last line, without what differs from run to run."""
+    lines = [f"exit code {result.exit_code}", *result.log]
+    text = "\n".join(line for line in lines if not line.startswith(("Skipping", "tap-partner")))
+    text = re.sub(r"(MS-\w+) [\w.-]{8,}", r"\1 …", text)
+    text = re.sub(r"\d{4}-\d\d-\d\d( \d\d:\d\d)?", "DATE", text)
+    return re.sub(r"(failed|complete): .*", r"\1: …", text) + "\n"
+
+
+def assert_golden(result: Result, name: str, request: pytest.FixtureRequest) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(told(result), encoding="utf-8")
+    assert told(result) == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_connection_test_explains(
+    case: str, start: Start, request: pytest.FixtureRequest
+) -> None:
+    """Credentials, tenant, cloud, token, and each stream with its rows, or reason and remedy."""
+    faults, options, settings = CASES[case]
+    emulator = start(*faults, **options)
+    result = run_tap("--test", config={**emulator.tap_config(), **settings})
+    assert result.exit_code == (0 if case == "healthy" else 1)
+    assert result.stdout == ""
+    assert emulator.credentials.client_secret not in result.stderr
+    assert sum(result.waits) < 60
+    assert_golden(result, case, request)
+
+
+def test_a_connection_test_of_an_app_alone_is_healthy(
+    start: Start, request: pytest.FixtureRequest
+) -> None:
+    config = start().tap_config(app_only=True)
+    result = run_tap("--test", config=config, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert_golden(result, "app_only_customers", request)
+
+
+@pytest.mark.parametrize("name", ["certificate", "expired_certificate"])
+def test_a_connection_test_tells_of_the_certificate(
+    name: str, start: Start, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Its end, or that it came."""
+    made = certificates.certificate(begins=-40, ends=-1 if name.startswith("expired") else 40)
+    path = tmp_path / "app.pem"
+    path.write_bytes(certificates.pem(made))
+    emulator = start(credentials=Credentials(certificate=certificates.public(made)))
+    result = run_tap("--test", config=with_certificate(emulator, path))
+    assert (result.exit_code == 1) == name.startswith("expired")
+    assert_golden(result, name, request)
+
+
+def test_a_connection_test_tells_how_long_the_refresh_token_lives(
+    start: Start, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """With a store the day is known: the test itself has moved it."""
+    settings = {"token_cache_path": str(tmp_path / "tokens")}
+    result = run_tap("--test", config={**start().tap_config(), **settings})
+    assert_golden(result, "with_a_store", request)
+
+
+def test_a_token_that_cannot_be_read_is_no_failure(start: Start) -> None:
+    """What it says is the API's business, and for the operator to know where it can be told."""
+    said = {
+        "opaque": "granted; what it says cannot be read.",
+        "a.b.c": "granted; what it says cannot be read.",
+        "a.W10.c": "granted; what it says cannot be read.",
+        "a.eyJleHAiOiAxZTk5OTl9.c": "no roles",
+        "a.eyJleHAiOiAxMDAwMDAwMDAwMDAwMDAwMDAwfQ.c": "granted; what it says cannot be read.",
+    }
+    for token, text in said.items():
+        answer = {"access_token": token, "expires_in": 3599, "refresh_token": "0.next"}
+        emulator = start(Fault(place="token", json=answer))
+        result = run_tap("--test", config=emulator.tap_config())
+        assert result.exit_code == 1
+        assert any("HTTP 401" in line for line in result.log)
+        (row,) = [line for line in result.log if line.startswith("token ")]
+        assert row.endswith(f"  {text}")

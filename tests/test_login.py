@@ -1,0 +1,460 @@
+"""`tap-partnercenter-login`: consent, refusal, wrong state, time-out, device code, and the token.
+
+The browser is played by following the pages over HTTP; `test_browser.py` does it in Chromium.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import threading
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+
+import click
+import pytest
+import requests
+from click.testing import CliRunner
+
+from partnercenter_emulator import Credentials, Fault
+from tap_partnercenter import login
+from tests import certificates
+from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.truth import assert_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from click.testing import Result
+
+    from partnercenter_emulator import Emulator
+    from tests.conftest import Start
+
+
+class Form(HTMLParser):
+    """The form of a page, filled in as it stands."""
+
+    def __init__(self, page: requests.Response) -> None:
+        super().__init__()
+        self.action = page.url
+        self.fields: dict[str, str] = {}
+        self.feed(page.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.action = found.get("action", self.action)
+        if tag == "input" and ("checked" in found or found.get("type") != "checkbox"):
+            self.fields[found["name"]] = found.get("value", "on")
+
+
+class Browser:
+    """Opens addresses as `webbrowser.open` does, and does with the page what it was told."""
+
+    def __init__(self, **choice: str | None) -> None:
+        self.choice: dict[str, str | None] = {"answer": "accept", "account": "ada.admin"}
+        self.choice |= choice
+        self.opened: list[str] = []
+        self.pages: list[requests.Response] = []
+        #: Done with the form that leads back to the app, before it is sent; False: not at all.
+        self.back: Callable[[Form], bool] = lambda _: True
+        self._thread: threading.Thread | None = None
+
+    def open(self, address: str) -> bool:
+        self.opened.append(address)
+        self._thread = threading.Thread(target=self._browse, args=[address])
+        self._thread.start()
+        return True
+
+    def answer(self, session: requests.Session, page: requests.Response) -> requests.Response:
+        form = Form(page)
+        fields = form.fields | self.choice
+        chosen = {name: text for name, text in fields.items() if text is not None}
+        return session.post(form.action, data=chosen, timeout=10)
+
+    def _browse(self, address: str) -> None:
+        with requests.Session() as session:
+            session.trust_env = False
+            form = Form(self.answer(session, session.get(address, timeout=10)))
+            if self.back(form):
+                self.pages.append(session.post(form.action, data=form.fields, timeout=10))
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join(10)
+
+
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
+    found = Browser()
+    monkeypatch.setattr("webbrowser.open", found.open)
+    return found
+
+
+@pytest.fixture
+def sign_in(tmp_path: Path, browser: Browser) -> Callable[..., Result]:
+    """Return a function that runs the command with the settings of an emulator but its token."""
+
+    def run(emulator: Emulator, *arguments: str, **settings: Any) -> Result:
+        config = emulator.tap_config(app_only=True)
+        config |= {"token_cache_path": str(tmp_path / "tokens"), **settings}
+        path = tmp_path / "login.json"
+        path.write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        free = [] if "--port" in arguments else ["--port", "0"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(login.Login, "clock_class", QuickClock)
+            command = ["--config", str(path), "--timeout", "10", *free, *arguments]
+            result = CliRunner().invoke(login.main, command)
+        browser.close()
+        assert result.exception is None or isinstance(result.exception, SystemExit), result
+        return result
+
+    return run
+
+
+def config_of(emulator: Emulator, tmp_path: Path, **settings: Any) -> dict[str, Any]:
+    """What the lines of the command set."""
+    config: dict[str, Any] = emulator.tap_config(app_only=True)
+    return {**config, "token_cache_path": str(tmp_path / "tokens"), **settings}
+
+
+def assert_discreet(result: Result, emulator: Emulator, browser: Browser, tmp_path: Path) -> None:
+    """No secret, code, verifier or token in what was said, or shown."""
+    said = result.output + result.stderr + "".join(page.text for page in browser.pages)
+    assert emulator.credentials.client_secret not in said
+    stored = json.loads((tmp_path / "tokens").read_text())["tokens"].values()
+    assert all(token["refresh_token"] not in said for token in stored)
+    # Neither in the browser's history.
+    assert "code=" not in "".join(page.url for page in browser.pages)
+    assert "eyJ" not in said
+    assert "verifier" not in said
+
+
+def test_a_login_ends_with_a_tap_that_runs(
+    start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    """What is asked for, who answered, until when, what works, and what to do next."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    result = sign_in(emulator)
+    assert result.exit_code == 0, result.output
+    credentials = emulator.credentials
+    query = {k: v[0] for k, v in parse_qs(urlsplit(browser.opened[0]).query).items()}
+    assert (query["code_challenge_method"], query["response_mode"]) == ("S256", "form_post")
+    assert "offline_access" in query["scope"].split()
+    (page,) = browser.pages
+    assert "Signed in to Partner Center" in page.text
+    assert page.headers["Cache-Control"] == "no-store"
+    for told in (
+        f"The app {credentials.client_id} of the tenant {credentials.tenant_id} asks",
+        "Signed in as ada.admin@emulated-partner.onmicrosoft.com of the tenant ",
+        f"{credentials.tenant_id}, with MFA.",
+        "The refresh token ends on 20",
+        "customers               reachable, 7 rows on the first page",
+        f"meltano config set tap-partnercenter token_cache_path {tmp_path / 'tokens'}",
+        "meltano config set --store=dotenv tap-partnercenter client_secret …",
+        "meltano invoke tap-partnercenter --test",
+    ):
+        assert told in result.output
+    assert_discreet(result, emulator, browser, tmp_path)
+    assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
+    for _ in range(2):
+        run = run_tap(config=config_of(emulator, tmp_path))
+        assert_complete(run, emulator)
+        assert run.levels("WARNING") == []
+
+
+def test_a_login_without_mfa_says_so(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    browser.choice["mfa"] = None
+    result = sign_in(start())
+    assert result.exit_code == 1
+    assert "Warning: without MFA. Partner Center refuses such tokens" in result.output
+    assert "code 900421: the token holds no proof of MFA" in result.output
+    assert "Signed in, but without MFA" in browser.pages[0].text
+
+
+def test_a_login_of_the_wrong_user_names_the_role(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    browser.choice["account"] = "sam.sales"
+    result = sign_in(start())
+    assert result.exit_code == 1
+    assert "customers               reachable, 7 rows" in result.output
+    assert "indirect_resellers      not reachable: HTTP 403, code 900150" in result.output
+    assert "Give the consenting user the role Admin agent" in result.output
+
+
+def test_a_refusal_is_told_on_both_sides(
+    start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    browser.choice["answer"] = "refuse"
+    result = sign_in(start())
+    assert result.exit_code == 1
+    assert "sign-in: refused: access_denied AADSTS65004. The user declined." in result.stderr
+    assert "Not signed in" in browser.pages[0].text
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_an_answer_to_another_sign_in_is_not_used(
+    start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    """A page elsewhere could bring a code of its own; the time goes on and ends."""
+
+    def back(form: Form) -> bool:
+        form.fields["state"] = "another"
+        return True
+
+    browser.back = back
+    emulator = start()
+    result = sign_in(emulator, "--timeout", "1")
+    assert result.exit_code == 1
+    assert browser.pages[0].status_code == 400
+    assert "belongs to another sign-in, and was not used" in browser.pages[0].text
+    assert "within 1 s. An answer to another sign-in came." in result.stderr
+    assert emulator.stats().by_place == {"authorize": {"200": 2}}
+    assert not (tmp_path / "tokens").exists()
+
+
+def test_an_answer_counts_once(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    """Nor does the listener answer for another name, or to anything else."""
+    seen: list[int] = []
+
+    def back(form: Form) -> bool:
+        port = urlsplit(form.action).port
+        for path, host in (("/favicon.ico", f"localhost:{port}"), ("/", "evil.example")):
+            url = f"http://127.0.0.1:{port}{path}"
+            answer = requests.post(url, form.fields, headers={"Host": host}, timeout=10)
+            seen.append(answer.status_code)
+        # In an address it is not taken.
+        seen.append(requests.get(form.action, form.fields, timeout=10).status_code)
+        first = requests.post(form.action, form.fields, allow_redirects=False, timeout=10)
+        seen.append(first.status_code)
+        seen.append(requests.post(form.action, form.fields, timeout=10).status_code)
+        requests.get(urljoin(form.action, first.headers["Location"]), timeout=10)
+        return False
+
+    browser.back = back
+    result = sign_in(start())
+    assert result.exit_code == 0
+    assert seen == [404, 403, 404, 303, 400]
+
+
+def test_a_closed_window_ends_with_the_time(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    browser.back = lambda _: False
+    result = sign_in(start(), "--timeout", "1")
+    assert result.exit_code == 1
+    assert "no answer from the browser within 1 s. Start again; where the" in result.stderr
+
+
+def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Result]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = sign_in(start(), "--port", port)
+        assert result.exit_code == 1
+        assert f"Port {port} of this machine cannot be used (Address already in use)" in (
+            result.stderr
+        )
+    assert "cannot be used (there is no such port)" in sign_in(start(), "--port", "99999").stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ({"status": 400, "code": 7000215}, "AADSTS7000215. The client secret is wrong"),
+        ({"status": 400, "json": {"error": "new", "error_codes": []}}, "refused. Check tenant_id"),
+        ({"status": 503}, "the token endpoint answered HTTP 503. Try again later."),
+        ({"body": b"<html>"}, "the answer is not one to this sign-in."),
+        ({"json": {"access_token": "x"}}, "the answer holds no refresh_token."),
+        ({"reset": True}, "no answer from 127.0.0.1:"),
+    ],
+)
+def test_a_code_that_is_not_redeemed_says_why(
+    fault: dict[str, Any], told: str, start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    """In the terminal and in the browser, in words of the table of remedies."""
+    result = sign_in(start(Fault(place="token", **fault)))
+    assert result.exit_code == 1
+    assert told in result.stderr
+    assert "Not signed in" in browser.pages[0].text
+    assert "Traceback" not in result.output
+
+
+def device(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the user of a device code open the page that the command shows, while it waits."""
+    wait = QuickClock.wait
+
+    def answers(clock: QuickClock, seconds: float) -> None:
+        wait(clock, seconds)
+        if browser.choice.get("user_code"):
+            with requests.Session() as session:
+                page = session.get(browser.opened[-1], timeout=10)
+                browser.pages.append(browser.answer(session, page))
+            browser.choice["user_code"] = None
+
+    def echo(message: str) -> None:
+        words = message.split()
+        if message.startswith("Open http"):
+            browser.opened.append(words[1])
+        elif len(words) == 1 and message.startswith("\n"):
+            browser.choice["user_code"] = words[0]
+
+    monkeypatch.setattr(QuickClock, "wait", answers)
+    say = click.echo
+
+    def both(message: str = "", **options: Any) -> None:
+        echo(message)
+        say(message, **options)
+
+    monkeypatch.setattr("click.echo", both)
+
+
+@pytest.mark.parametrize("confidential", [True, False])
+def test_a_device_code_ends_with_a_tap_that_runs(  # noqa: PLR0913, PLR0917
+    confidential: bool,  # noqa: FBT001
+    start: Start,
+    browser: Browser,
+    sign_in: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The user answers elsewhere; an app that is public there sends no secret."""
+    device(browser, monkeypatch)
+    emulator = start(device_interval=1)
+    if not confidential:
+        emulator.faults = [Fault(place="token", times=1, status=401, code=700025)]
+    result = sign_in(emulator, "--device-code")
+    assert result.exit_code == 0, result.output
+    assert "have signed in on your device" in browser.pages[0].text
+    assert "with MFA" in result.output
+    assert_complete(run_tap(config=config_of(emulator, tmp_path)), emulator)
+
+
+def test_a_declined_device_code_is_told(
+    start: Start,
+    browser: Browser,
+    sign_in: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    browser.choice["answer"] = "refuse"
+    device(browser, monkeypatch)
+    result = sign_in(start(device_interval=1), "--device-code")
+    assert result.exit_code == 1
+    assert "refused: authorization_declined AADSTS70017. The user declined." in result.stderr
+
+
+def test_a_certificate_signs_the_login(
+    start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    made = certificates.certificate()
+    (tmp_path / "app.pem").write_bytes(certificates.pem(made))
+    emulator = start(credentials=Credentials(certificate=certificates.public(made)))
+    settings = {"client_secret": None, "client_certificate_path": str(tmp_path / "app.pem")}
+    result = sign_in(emulator, **settings)
+    assert result.exit_code == 0, result.output
+    assert "credentials             App+User, with a certificate that ends on 20" in result.output
+    assert browser.pages
+
+
+def test_settings_come_from_flags_variables_the_file_and_answers(
+    start: Start, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this order; the secret is asked for without an echo, and the token has a place."""
+    emulator = start()
+    config = emulator.tap_config()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TAP_PARTNERCENTER_API_URL", config["api_url"])
+    monkeypatch.setenv("TAP_PARTNERCENTER_AUTH_URL", config["auth_url"])
+    monkeypatch.setenv("TAP_PARTNERCENTER_TENANT_ID", "contoso.example")
+    command = ["--tenant-id", config["tenant_id"], "--port", "0", "--no-browser", "--timeout", "1"]
+    answers = f"{config['client_id']}\n{config['client_secret']}\n"
+    result = CliRunner().invoke(login.main, command, input=answers)
+    assert "Open this address in a browser of this machine:" in result.output
+    assert config["client_secret"] not in result.output
+    assert config["tenant_id"] in result.output
+    assert (tmp_path / ".tap-partnercenter").stat().st_mode & 0o777 == 0o700
+    assert browser.opened == []
+    result = CliRunner().invoke(login.main, command)
+    assert result.exit_code == 1
+    assert "client_id is missing: set TAP_PARTNERCENTER_CLIENT_ID" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "No such file or directory."),
+        ("[]", "it holds no JSON object."),
+        ("{", "it holds no JSON object."),
+        ('{"tenant_id": "x", "client_id": "x", "client_secret": "x"}', "tenant_id must be a GUID"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_told(
+    content: str | None, told: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.json"
+    if content is not None:
+        path.write_text(content)
+    settings = ["--config", str(path), "--token-cache-path", str(tmp_path / "tokens")]
+    result = CliRunner().invoke(login.main, settings)
+    assert result.exit_code == 1
+    assert told in result.stderr
+
+
+def test_a_store_that_cannot_be_written_is_told_after_the_sign_in(
+    start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    result = sign_in(start(), token_cache_path=str(tmp_path / "missing" / "tokens"))
+    assert result.exit_code == 1
+    assert "The token could not be kept in token_cache_path: No such file" in result.stderr
+    assert "Not signed in" in browser.pages[0].text
+
+
+def test_the_extra_of_the_login_is_named(
+    start: Start, sign_in: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "msal.oauth2cli", None)
+    assert "install tap-partnercenter[login]" in sign_in(start()).stderr
+
+
+def test_a_login_replaces_a_configured_token_that_is_over(
+    start: Start, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    """Where the configuration still has the old one, the new one comes first or in its place."""
+    emulator = start()
+    old = {"refresh_token": "0.old"}
+    assert sign_in(emulator, **old).exit_code == 0
+    run = run_tap(config=config_of(emulator, tmp_path, **old))
+    assert_complete(run, emulator)
+    assert run.levels("WARNING") == []
+    # Where the login did not know of it, it is tried, and named.
+    other = run_tap(config=config_of(emulator, tmp_path, refresh_token="0.another"))  # noqa: S106
+    assert_complete(other, emulator)
+    (line,) = other.levels("WARNING")
+    assert line.startswith("The configured refresh token is not accepted (HTTP 400 invalid_grant")
+
+
+def test_an_app_alone_stays_one_without_a_login(start: Start, tmp_path: Path) -> None:
+    config = config_of(start(), tmp_path)
+    result = run_tap(config=config, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert any("app-only credentials" in line for line in result.log)
+    with contextlib.suppress(FileNotFoundError):
+        pytest.fail(str((tmp_path / "tokens").stat()))
+
+
+def test_the_address_holds_nothing_secret(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    """It stands in the list of processes while the browser starts."""
+    emulator = start()
+    sign_in(emulator)
+    (address,) = browser.opened
+    assert urlencode({"x": emulator.credentials.client_secret})[2:] not in address
+    assert "code_verifier" not in address
