@@ -217,6 +217,31 @@ def test_the_2000_ending_is_an_end_behind_a_short_page_and_an_empty_one(
     assert complete(result, emulator)
 
 
+def test_a_link_without_a_token_leads_to_no_end(start: Start, sync: Sync) -> None:
+    """Only a token may be handed out behind the last page: not even behind a short page a link."""
+    emulator = start(customers=8)
+    short = [{"id": customer["id"]} for customer in [*emulator.customers()][3:5]]
+    link = {"uri": "/customers?size=3&seekOperation=Next", "method": "GET"}
+    # Which the emulator refuses with 400 and code 2000.
+    page = {"items": short, "links": {"next": link}}
+    emulator.faults = [Fault(place="continuation", times=1, json=page)]
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 0, result.stderr
+    ids = held(emulator)["customers"]
+    assert result.keys("customers", "id") == [*ids[:5], *ids]
+
+
+def test_an_only_page_is_not_the_whole_list_because_its_token_is_refused(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Asked for again in pages of its own size, it would look whole once more."""
+    refused = Fault(place="continuation", status=400, code=2000)
+    emulator = start(refused, customers=16, link_form="token_only", page_limit=4)
+    result = sync(emulator, catalog=CUSTOMERS)
+    assert "Refused again after a new start." in result.error
+
+
 def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) -> None:
     """One new start, then a line that says what may help; nothing is taken for complete."""
     emulator = start(
@@ -406,3 +431,38 @@ def test_output_is_lines_of_json(start: Start, sync: Sync) -> None:
     result = sync(start(customers=30), page_size=7)
     assert all(json.loads(line)["type"] for line in result.stdout.splitlines())
     assert result.stdout.endswith("\n")
+
+
+@pytest.mark.parametrize("invoices", [4, 5])
+def test_full_pages_of_invoices_need_no_link(invoices: int, start: Start, sync: Sync) -> None:
+    """The tap counts on by itself, behind the last row of the page."""
+    emulator = start(
+        Fault(place="invoices", drop_field="links"),
+        Fault(place="invoices_continuation", drop_field="links"),
+        invoices=invoices,
+    )
+    result = sync(emulator, catalog=catalog_of("invoices"), page_size=2)
+    assert result.exit_code == 0, result.stderr
+    ids = [(invoice["id"],) for invoice in emulator.held("invoices")]
+    assert len(ids) == invoices
+    assert result.keys("invoices", "id") == ids
+
+
+def test_an_offset_that_is_ignored_does_not_end_a_longer_list(start: Start, sync: Sync) -> None:
+    """Asked for everything, the service sends a page all the same: its link is followed."""
+
+    def page(*ids: str, offset: int = 0) -> dict[str, Any]:
+        link = {"next": {"uri": f"/invoices?offset={offset}", "method": "GET"}}
+        return {"items": [{"id": one} for one in ids], "links": link if offset else {}}
+
+    answers = [page("a", "b", offset=2), page("a", "b"), page("a", "b", "c", offset=3), page("d")]
+    # Behind the token.
+    emulator = start(
+        *(
+            Fault(place="any", skip=number, times=1, json=answer)
+            for number, answer in enumerate(answers, 1)
+        ),
+    )
+    result = sync(emulator, catalog=catalog_of("invoices"), page_size=2)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("invoices", "id") == [("a",), ("b",), ("c",), ("d",)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from partnercenter_emulator import Emulator, Fault, Options
 from tap_partnercenter.shard import Shard
-from tests.command_line import run_tap
+from tests.command_line import catalog_of, run_tap
 from tests.truth import KEYS, held
 
 if TYPE_CHECKING:
@@ -93,6 +93,23 @@ def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
     assert counts == [0, len(held(emulator)["reseller_customers"])]
     (idle,) = [part for part in parts if not part.records("reseller_customers")]
     assert "reseller_customers: there is no indirect reseller to read" in idle.log
+
+
+def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Not those that the service names, which nobody asked for."""
+    emulator = start(customers=40, resellers=4)
+    first, *others = (str(reseller["id"]) for reseller in emulator.resellers())
+    (idle,) = (index for index in range(2) if not Shard(2, index).takes(first))
+    assert any(Shard(2, idle).takes(other) for other in others)
+    catalog = catalog_of("reseller_customers")
+    shard: dict[str, Any] = {"shard_count": 2, "shard_index": idle}
+    result = sync(emulator, catalog=catalog, reseller_ids=[first], **shard)
+    assert result.exit_code == 0, result.stderr
+    assert result.records("reseller_customers") == []
+    assert emulator.stats().requests == 0
 
 
 @pytest.mark.parametrize("other", [{"shard_index": 1}, {"shard_count": 3}, {"shard_count": 1}])

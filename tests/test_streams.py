@@ -241,7 +241,20 @@ def test_no_credential_of_an_audit_record_is_emitted(
         {"resourceNewValue": json.dumps(hidden)},
         {"resourceOldValue": f"no JSON, but {secret}"},
         {"resourceNewValue": json.dumps({"Inner": json.dumps({"client_secret": secret})})},
+        {"resourceNewValue": json.dumps({"Inner": json.dumps([{"password": secret}])})},
+        {"resourceNewValue": json.dumps({"Inner": f"  {json.dumps({'password': secret})}"})},
         {"resourceNewValue": json.dumps({"Key": "password", "Value": secret})},
+        {"resourceNewValue": json.dumps({"Name": "password", "Value": secret})},
+        *(
+            {"resourceNewValue": json.dumps({name: secret})}
+            for name in (
+                "access_token",
+                "Refresh-Token",
+                "product key",
+                "License.Key",
+                "softwareKey",
+            )
+        ),
         {
             "customizedData": [
                 {"key": "PasswordProfile", "value": secret},

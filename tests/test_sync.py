@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 
-from partnercenter_emulator import Emulator, Fixture, Options
+from partnercenter_emulator import Emulator, Fault, Fixture, Options
 from tests.command_line import catalog_of, run_tap
 from tests.truth import KEYS, REFRESHES, assert_complete, assert_no_checkpoint, held
 
@@ -179,6 +179,43 @@ def test_a_child_is_read_when_its_parent_is_deselected(
         result.keys("customer_relationships", "customer_id", "id", "relationshipType")
         == (held(emulator)["customer_relationships"])
     )
+
+
+def test_a_filtered_customer_on_a_page_that_is_read_ahead_has_no_children(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Nor do the others of its page lose theirs."""
+    emulator = start(customers=6)
+    ids = [key for (key,) in held(emulator)["customers"]]
+    # The second page is there before the children of the first.
+    emulator.faults = [Fault(place="relationships", customer_id=ids[2], hang=0.3)]
+    maps = {"customers": {"id": "id", "__filter__": f"id != '{ids[3]}'"}}
+    result = sync(emulator, page_size=3, stream_maps=maps)
+    assert result.exit_code == 0, result.stderr
+    found = result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert found == [key for key in held(emulator)["customer_relationships"] if key[0] != ids[3]]
+
+
+@pytest.mark.parametrize(
+    ("place", "stream", "field"),
+    [
+        ("relationships", "customer_relationships", "customer_id"),
+        ("partition", "reseller_customers", "reseller_id"),
+    ],
+)
+def test_a_record_belongs_to_whom_it_was_asked_for(
+    place: str,
+    stream: str,
+    field: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Whatever field of the same name the service sends with it."""
+    emulator = start(Fault(place=place, add_fields={field: "another"}), customers=6)
+    result = sync(emulator)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys(stream, *KEYS[stream]) == held(emulator)[stream]
 
 
 def test_a_filtered_customer_has_no_children(
