@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -156,9 +157,14 @@ def run_tap(  # noqa: PLR0913 - the files and ends of a process
     return Result(exit_code, stdout.read(), stderr.getvalue(), waits)
 
 
+@functools.cache
+def _discovered(tap: type[TapPartnerCenter]) -> str:
+    return run_tap("--discover", config={}, tap=tap).stdout
+
+
 def catalog_of(*selected: str, tap: type[TapPartnerCenter] = TapPartnerCenter) -> dict[str, Any]:
     """The discovered catalog with only some streams selected."""
-    catalog: dict[str, Any] = json.loads(run_tap("--discover", config={}, tap=tap).stdout)
+    catalog: dict[str, Any] = json.loads(_discovered(tap))
     for stream in catalog["streams"]:
         for entry in stream["metadata"]:
             if not entry["breadcrumb"]:

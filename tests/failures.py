@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.truth import assert_whole, last_state
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable, Sequence
 
     from partnercenter_emulator import Emulator, LoggedRequest
     from partnercenter_emulator.faults import Place
@@ -27,6 +27,21 @@ API: dict[Place, str] = {
 }
 PLACES: list[Place] = ["token", *API]
 COLLECTIONS: list[Place] = [place for place in API if place != "relationships"]
+
+
+def sampled(
+    answers: Iterable[str],
+    places: Iterable[Any],
+    always: Sequence[Any] = (),
+    each: int = 1,
+) -> list[tuple[str, Any]]:
+    """Pair each answer with `each` of the places in turn, and with those that are a path apart.
+
+    One code path serves the places that take turns: all pairs would say the same many times.
+    """
+    turn = itertools.cycle(places)
+    return [(answer, p) for answer in answers for p in (*always, *itertools.islice(turn, each))]
+
 
 NO_REQUEST = re.compile(r"MS-CorrelationId ([0-9a-f-]{36}), MS-RequestId ([0-9a-f-]{36})")
 
