@@ -25,7 +25,7 @@ _LONGEST_FORM = 65_536
 
 _STYLE = """\
 body { font: 17px/1.55 system-ui, sans-serif; background: #f3f5f7; color: #1b1f24; margin: 0 }
-main { max-width: 36rem; margin: 12vh auto; padding: 2rem 2.5rem; background: #fff;
+main { max-width: 36rem; margin: 8vh auto; padding: 2rem 2.5rem; background: #fff;
        border-top: .4rem solid #1a7f37; border-radius: .4rem; box-shadow: 0 1px 8px #0002 }
 main.failed { border-color: #cf222e }
 h1 { font-size: 1.5rem; margin: 0 0 1rem }

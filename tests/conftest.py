@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +43,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kill-seed", type=int, default=1, help="what is struck, and when (%(default)s)"
     )
     trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
+
+
+#: What the tests of the login in a real browser need; they are not collected where it is missing.
+MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+collect_ignore = ["test_browser.py"] if MISSING else []
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly that nothing was tried in a browser."""
+    if MISSING:
+        terminalreporter.section("NO BROWSER", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{' and '.join(MISSING)} not found: the login was tested over HTTP, and not in a "
+            "browser (tests/test_browser.py). On Debian: apt-get install chromium chromium-driver"
+        )
 
 
 @pytest.fixture(autouse=True)

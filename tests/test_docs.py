@@ -13,6 +13,7 @@ import yaml
 
 from tap_partnercenter import streams
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
+from tap_partnercenter.sign_in import REMEDIES
 from tests.command_line import run_tap
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,47 @@ def test_other_projects_get_the_plugin_of_this_one(request: pytest.FixtureReques
     if request.config.getoption("--update-golden"):
         path.write_text(text, encoding="utf-8")
     assert path.read_text(encoding="utf-8") == text
+
+
+CREDENTIALS = ROOT / "docs" / "credentials.md"
+
+
+def remedies_table() -> str:
+    """What the tap says at each number."""
+    rows = [f"| {n} | {text} |" for n, text in REMEDIES.items() if n.isdigit()]
+    return "\n".join(["| AADSTS | what to do |", "|---|---|", *sorted(rows)])
+
+
+def connection_table() -> str:
+    """What a healthy connection test says."""
+    lines = (ROOT / "tests/golden/connection/with_a_store.txt").read_text("utf-8").splitlines()
+    text = "\n".join(["```text", *lines[1:-1], "```"])
+    return text.replace("DATE UTC", "2026-11-21 19:30 UTC").replace("DATE", "2027-02-19")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("test", connection_table()), ("numbers", remedies_table())]
+)
+def test_the_page_about_credentials_says_what_the_tap_says(
+    name: str, content: str, request: pytest.FixtureRequest
+) -> None:
+    pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
+    page = CREDENTIALS.read_text(encoding="utf-8")
+    text, count = re.subn(pattern, lambda m: f"{m[1]}\n{content}\n\n{m[2]}", page, flags=re.DOTALL)
+    assert count == 1
+    if request.config.getoption("--update-golden"):
+        CREDENTIALS.write_text(text, encoding="utf-8")
+    assert CREDENTIALS.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_the_page_about_credentials_knows_every_stream(stream: Any) -> None:
+    """And says of each whether it needs a user."""
+    page = CREDENTIALS.read_text(encoding="utf-8")
+    row = re.search(rf"^\|[^|]*`{stream.name}`[^|]*\| ([^|]+) \|", page, re.MULTILINE)
+    assert row is not None
+    if not stream.name.endswith("_refreshes"):
+        assert row[1] == ("App+User" if stream.needs_user else "either")
 
 
 @pytest.mark.parametrize("stream", STREAMS)
