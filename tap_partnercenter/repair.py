@@ -2,7 +2,8 @@
 
 JSON allows half of a surrogate pair to be written as an escape (RFC 8259, section 8.2), and a
 service may cut UTF-8 in the middle. No text can hold either, so msgspec refuses the whole body: one
-such character in one name would keep its page, and all behind it, from ever being read.
+such character in one name would keep its page, and all behind it, from ever being read. NUL is a
+character, but PostgreSQL and others take no text that holds it: it would fail every load.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _BROKEN = re.compile("[\ud800-\udfff]")
+_UNWANTED = re.compile("[\0\ud800-\udfff]")
+#: A body without it holds no NUL: as it is, NUL is no JSON.
+NUL = rb"\u0000"
 _RECORDS = "items."
 
 
 def repaired(body: bytes) -> tuple[Any, list[str]]:
-    """Decode JSON with U+FFFD in place of lone surrogates and of bytes that are no UTF-8.
+    """Decode JSON with U+FFFD in place of lone surrogates, NUL and bytes that are no UTF-8.
 
-    It takes several times as long as msgspec: only for what that refused.
+    It takes several times as long as msgspec: only for what that refuses, or with :data:`NUL`.
 
     Returns:
         The document, and the path within its record of each value of `items` that was changed.
@@ -48,7 +52,7 @@ def repaired(body: bytes) -> tuple[Any, list[str]]:
 
 def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, str):
-        fixed, count = _BROKEN.subn(REPLACEMENT, value)
+        fixed, count = _UNWANTED.subn(REPLACEMENT, value)
         if count:
             on_change(path)
         return fixed
@@ -60,7 +64,10 @@ def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # n
             message = "a member's name is broken"
             raise ValueError(message)
         inside = f"{path}." if path else ""
-        return {name: _fixed(item, inside + name, on_change) for name, item in value.items()}
+        return {
+            name.replace("\0", REPLACEMENT): _fixed(item, inside + name, on_change)
+            for name, item in value.items()
+        }
     return value
 
 

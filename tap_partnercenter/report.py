@@ -28,7 +28,7 @@ class Oddity(Enum):
 
     UNKNOWN = "The service sent fields that the schemas do not have; they were left out"
     BROKEN = (
-        "The service sent broken characters (lone surrogates or bytes that are no UTF-8); "
+        "The service sent broken characters (lone surrogates, NUL, or bytes that are no UTF-8); "
         "each became U+FFFD"
     )
     NO_BOOLEAN = "The service sent values that are neither true nor false; they became null"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import logging
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +20,7 @@ from tap_partnercenter.causes import Route, cause_of
 from tap_partnercenter.deadline import answer_in_time
 from tap_partnercenter.errors import PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule
-from tap_partnercenter.repair import repaired
+from tap_partnercenter.repair import NUL, repaired
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -234,13 +234,14 @@ def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
     Raises:
         UnreadableBody: If it is no JSON object all the same.
     """
+    if NUL not in body:
+        with suppress(UnreadableBody):
+            return decode(body), ()
     try:
+        document, paths = repaired(body.removeprefix(_BYTE_ORDER_MARK))
+    except (ValueError, RecursionError):
+        document, paths = None, []
+    if not isinstance(document, dict):
+        # Which says what is wrong.
         return decode(body), ()
-    except UnreadableBody:
-        try:
-            document, paths = repaired(body.removeprefix(_BYTE_ORDER_MARK))
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise
-        return document, paths
+    return document, paths

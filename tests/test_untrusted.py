@@ -580,10 +580,12 @@ BROKEN = {
     "halves in the wrong order": (rb"\ude00\ud83d", "\ufffd\ufffd"),
     "Latin-1": (b"Caf\xe9 Noir", "Caf\ufffd Noir"),
     "cut short": (b"Caf\xc3", "Caf\ufffd"),
+    "NUL": (rb"Caf\u0000 \\u0000", "Caf\ufffd \\u0000"),
+    "NUL as it is": (b"Caf\0", "Caf\ufffd"),
     "both": (rb"\ud83d" + b"\x80", "\ufffd\ufffd"),
     "beside what is whole": (
         rb"\ud83d\ude00 \\ud83d \u0000" + b"\xff",
-        "\U0001f600 \\ud83d \0\ufffd",
+        "\U0001f600 \\ud83d \ufffd\ufffd",
     ),
 }
 
@@ -612,7 +614,7 @@ def test_an_odd_character_costs_no_more_than_itself(
     assert emulator.stats().by_place["customers"] == {"200": 1}
     (line,) = result.levels("WARNING")
     assert line == (
-        "The service sent broken characters (lone surrogates or bytes that are no UTF-8); "
+        "The service sent broken characters (lone surrogates, NUL, or bytes that are no UTF-8); "
         "each became U+FFFD: customers.companyProfile.companyName (1), customers.tags (1)"
     )
     assert "Caf" not in result.stderr
@@ -628,7 +630,7 @@ def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> No
     assert result.levels("WARNING") == []
 
 
-@pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d"])
+@pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d", "\\u0000"])
 def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
     """A whole pair, and a replacement character that the service itself sent, are no fault."""
     emulator = start(Fault(place="customers", add_fields={"commerceId": text}))
@@ -637,7 +639,7 @@ def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, 
     assert result.levels("WARNING") == []
 
 
-@pytest.mark.parametrize("sent", [rb"\ud83d", b"\xff"])
+@pytest.mark.parametrize("sent", [rb"\ud83d", rb"\u0000", b"\xff"])
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
 def test_a_key_with_an_odd_character_ends_the_run(
     place: Place,
