@@ -141,8 +141,6 @@ class Flows:
             status = error.response.status_code
             message = f"sign-in: the token endpoint answered HTTP {status}. Try again later."
             raise PartnerCenterError(message) from None
-        except requests.JSONDecodeError:
-            raise _unreadable() from None
         except requests.RequestException as error:
             cause = cause_of(error)
             route = Route(self._settings.auth_url, "auth_url", None)

@@ -98,15 +98,15 @@ class TokenCache:
         """
         tokens = self._read()
         now = self._clock.now()
-        for origin in (self._own, self._login):
-            if origin in tokens and tokens[origin].refresh_token == before:
-                if after != before:
-                    token = StoredToken(after, tokens[origin].since, now)
-                    self._write({**tokens, origin: token})
-                return
-        # The configured one, new or in place of a stored one that is not accepted.
-        if after != before or self._own in tokens:
-            self._write({**tokens, self._own: StoredToken(after, now, now)})
+        # A login has stored its token for both, with and without the configured one.
+        found = [origin for origin, token in tokens.items() if token.refresh_token == before]
+        if found:
+            changed = {o: StoredToken(after, tokens[o].since, now) for o in found}
+        else:
+            # The configured one, new or in place of a stored one that is not accepted.
+            changed = {self._own: StoredToken(after, now, now)}
+        if after != before or (self._own in tokens and not found):
+            self._write({**tokens, **changed})
 
     def begin(self, refresh_token: str) -> None:
         """Keep the token of a login: from now on it comes first.

@@ -87,6 +87,13 @@ def test_a_connection_test_of_an_app_alone_is_healthy(
     assert_golden(result, "app_only_customers", request)
 
 
+def test_a_connection_test_of_a_child_alone_asks_for_a_parent(start: Start) -> None:
+    result = run_tap("--test", config=start().tap_config(), catalog=catalog_of("subscriptions"))
+    assert result.exit_code == 0
+    assert any(line.startswith("subscriptions  reachable") for line in result.log)
+    assert not any(line.startswith("customers") for line in result.log)
+
+
 @pytest.mark.parametrize("name", ["certificate", "expired_certificate"])
 def test_a_connection_test_tells_of_the_certificate(
     name: str, start: Start, tmp_path: Path, request: pytest.FixtureRequest

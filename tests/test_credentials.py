@@ -295,6 +295,28 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     assert emulator.stats().requests == 0
 
 
+def test_a_database_that_cannot_be_reached_makes_nobody_app_only(start: Start, sync: Sync) -> None:
+    """Without a configured token nobody can tell what these credentials are."""
+    emulator = start()
+    url = "postgresql://user@127.0.0.1:1/name"
+    result = sync(emulator, app_only=True, token_cache_path=url, token_cache_key=KEY)
+    assert result.exit_code == 1
+    assert "the database name at 127.0.0.1 cannot be read" in result.error
+    assert emulator.stats().requests == 0
+
+
+@pytest.mark.parametrize("member", [{}, {"refresh_token": 5}])
+def test_a_service_that_does_not_rotate_leaves_the_store_alone(
+    member: dict[str, Any], start: Start, sync: Sync, tmp_path: Path
+) -> None:
+    """The configured token is still the newest."""
+    path = tmp_path / "tokens"
+    answer = {"access_token": "opaque", "expires_in": 3599, **member}
+    result = sync(start(Fault(place="token", json=answer)), token_cache_path=str(path))
+    assert "HTTP 401" in result.error
+    assert not path.exists()
+
+
 def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
@@ -323,20 +345,22 @@ def test_a_configured_token_that_is_refused_gives_way_to_none(
     assert emulator.stats().by_place == {"token": {"400": 1}}
 
 
-def together(config: dict[str, Any], folder: Path, count: int) -> list[Result]:
-    """Run taps side by side, as processes."""
+def begun(config: dict[str, Any], folder: Path, count: int) -> list[subprocess.Popen[str]]:
+    """Start taps side by side, as processes."""
     path = folder / "config.json"
     path.write_text(json.dumps(config))
     command = [sys.executable, "-m", "tap_partnercenter", "--config", str(path)]
     pipe = subprocess.PIPE
-    taps = [
+    return [
         subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ})
         for _ in range(count)
     ]
-    return [
-        Result(tap.returncode, *ended)
-        for tap, ended in [(tap, tap.communicate(timeout=120)) for tap in taps]
-    ]
+
+
+def ended(taps: list[subprocess.Popen[str]]) -> list[Result]:
+    """Wait for taps to end."""
+    said = [tap.communicate(timeout=300) for tap in taps]
+    return [Result(tap.returncode, *outputs) for tap, outputs in zip(taps, said, strict=True)]
 
 
 @pytest.mark.parametrize("store", ["file", "database"], indirect=True)
@@ -351,7 +375,7 @@ def test_processes_that_share_a_store_lock_nobody_out(
         for each in emulator.customers()
     ]
     config = {**emulator.tap_config(), **store, "max_concurrent_requests": 1}
-    for result in together(config, tmp_path, 2):
+    for result in ended(begun(config, tmp_path, 2)):
         assert result.exit_code == 0, result.stderr
         assert " WARNING " not in result.stderr
         assert_complete(result, emulator)

@@ -23,6 +23,7 @@ from partnercenter_emulator import Credentials, Fault
 from tap_partnercenter import login
 from tests import certificates
 from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.test_credentials import begun, ended
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -427,10 +428,14 @@ def test_a_login_replaces_a_configured_token_that_is_over(
     start: Start, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
     """Where the configuration still has the old one, the new one comes first or in its place."""
-    emulator = start()
+    emulator = start(revoke_old_refresh_tokens=True)
     old = {"refresh_token": "0.old"}
     assert sign_in(emulator, **old).exit_code == 0
     run = run_tap(config=config_of(emulator, tmp_path, **old))
+    assert_complete(run, emulator)
+    assert run.levels("WARNING") == []
+    # Removed from the configuration, as the command says: the same token, not one before it.
+    run = run_tap(config=config_of(emulator, tmp_path))
     assert_complete(run, emulator)
     assert run.levels("WARNING") == []
     # Where the login did not know of it, it is tried, and named.
@@ -458,3 +463,38 @@ def test_the_address_holds_nothing_secret(
     (address,) = browser.opened
     assert urlencode({"x": emulator.credentials.client_secret})[2:] not in address
     assert "code_verifier" not in address
+
+
+def test_a_token_that_nobody_can_read_is_kept_all_the_same(
+    start: Start, browser: Browser, sign_in: Callable[..., Result]
+) -> None:
+    """Then nobody knows who signed in; the streams tell whether it is of use."""
+    answer = {"access_token": "opaque", "refresh_token": "0.of-nobody"}
+    result = sign_in(start(Fault(place="token", times=1, json=answer)))
+    assert result.exit_code == 1
+    assert "Signed in.\n" in result.output
+    assert "token                   none. sign-in: the token endpoint answered HTTP 400" in (
+        result.output
+    )
+    assert "Signed in to Partner Center" in browser.pages[0].text
+
+
+def test_a_login_and_two_taps_at_once_lock_nobody_out(
+    start: Start, sign_in: Callable[..., Result], tmp_path: Path
+) -> None:
+    """They share one file, and the service revokes each token that was used."""
+    emulator = start(customers=30, revoke_old_refresh_tokens=True)
+    assert sign_in(emulator).exit_code == 0
+    emulator.faults = [
+        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
+        for each in emulator.customers()
+    ]
+    config = config_of(emulator, tmp_path, max_concurrent_requests=1)
+    taps = begun(config, tmp_path, 2)
+    for _ in range(3):
+        assert sign_in(emulator).exit_code == 0
+    for result in ended(taps):
+        assert result.exit_code == 0, result.stderr
+        assert " WARNING " not in result.stderr
+        assert_complete(result, emulator)
+    assert emulator.stats().by_place["token"].keys() == {"200"}
