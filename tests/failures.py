@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tests.truth import assert_whole, last_state
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.command_line import Result
     from tests.conftest import Sync
+
+T = TypeVar("T")
 
 #: Place of a request in the emulator's words, and the stream that asks there.
 API: dict[Place, str] = {
@@ -30,11 +32,11 @@ COLLECTIONS: list[Place] = [place for place in API if place != "relationships"]
 
 
 def sampled(
-    answers: Iterable[str],
+    answers: Iterable[T],
     places: Iterable[Any],
     always: Sequence[Any] = (),
     each: int = 1,
-) -> list[tuple[str, Any]]:
+) -> list[tuple[T, Any]]:
     """Pair each answer with `each` of the places in turn, and with those that are a path apart.
 
     One code path serves the places that take turns: all pairs would say the same many times.

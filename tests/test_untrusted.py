@@ -13,6 +13,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault, Fixture
 from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.failures import sampled
 from tests.truth import assert_complete, held
 
 if TYPE_CHECKING:
@@ -408,29 +409,31 @@ def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) 
 
 
 @pytest.mark.parametrize(
-    "body",
-    [
-        b'{"it\xffems": [{"id": "a"}], "totalCount": 1}',
-        b'{"items": [{"id": "a"}], "contin\\ud83duationToken": "b"}',
-        b'{"items": [{"id": "a"}], "links": {"ne\xfft": {"uri": "/customers"}}}',
-        b'{"items": [{"id": "a", "name": "\xff"}], "totalCount": NaN}',
-        b'{"items": [{"id": "a"}], "totalCount": NaN}',
-        b'{"items": [{"id": "a"}',
-        b'{"items": [{"id": "a"}]} trailing',
-        b"5",
-        b'"text"',
-        b"<html></html>",
-        b"\xff\xfe{\x00}\x00",
-        b'{"items": "none"}',
-        b'{"items": {"0": {"id": "a"}}}',
-        b'{"items": ["a"]}',
-        b'{"items": [null]}',
-        b'{"items": [[{"id": "a"}]]}',
-        b'{"value": []}',
-        b'{"code": 20002, "description": "with status 200"}',
-    ],
+    ("body", "place"),
+    sampled(
+        [
+            b'{"it\xffems": [{"id": "a"}], "totalCount": 1}',
+            b'{"items": [{"id": "a"}], "contin\\ud83duationToken": "b"}',
+            b'{"items": [{"id": "a"}], "links": {"ne\xfft": {"uri": "/customers"}}}',
+            b'{"items": [{"id": "a", "name": "\xff"}], "totalCount": NaN}',
+            b'{"items": [{"id": "a"}], "totalCount": NaN}',
+            b'{"items": [{"id": "a"}',
+            b'{"items": [{"id": "a"}]} trailing',
+            b"5",
+            b'"text"',
+            b"<html></html>",
+            b"\xff\xfe{\x00}\x00",
+            b'{"items": "none"}',
+            b'{"items": {"0": {"id": "a"}}}',
+            b'{"items": ["a"]}',
+            b'{"items": [null]}',
+            b'{"items": [[{"id": "a"}]]}',
+            b'{"value": []}',
+            b'{"code": 20002, "description": "with status 200"}',
+        ],
+        ["customers", "relationships"],
+    ),
 )
-@pytest.mark.parametrize("place", ["customers", "relationships"])
 def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
     body: bytes,
     place: Place,
@@ -439,10 +442,10 @@ def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
 ) -> None:
     """Nothing of it is emitted, and the data does not end in silence."""
     emulator = start(Fault(place=place, body=body))
-    result = sync(emulator, max_concurrent_requests=1)
+    result = sync(emulator, max_concurrent_requests=1, max_retry_seconds=60)
     stream = STREAMS[place]
     assert_refused(result, "HTTP 200 with", stream)
-    assert emulator.stats().by_place[place] == {"200": 12}
+    assert emulator.stats().by_place[place]["200"] > 1
     assert result.records(stream) == []
 
 
@@ -556,8 +559,10 @@ def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
     assert "Retried for up to 60 s (max_retry_seconds)." in result.error
 
 
-@pytest.mark.parametrize("answer", NOTHING)
-@pytest.mark.parametrize("place", ["customers", "continuation", "partition", "resellers"])
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    sampled(NOTHING, ["customers", "continuation", "partition", "resellers"], each=2),
+)
 def test_nothing_in_place_of_a_list_is_an_error(
     answer: str,
     place: Place,
@@ -861,30 +866,31 @@ def test_a_null_object_empties_no_column_of_a_similar_name(
 @pytest.mark.parametrize(
     ("sent", "emitted"),
     [
-        *((value, False) for value in (False, 0, 0.0, "false", "False", "FALSE", " false ", "0")),
-        *((value, True) for value in (True, 1, 1.0, "true", "True", " TRUE", "1")),
-        *((value, None) for value in ("no", "", "falsch", 2, -1, 0.5, [], [True], {"a": True})),
-        (None, None),
+        ((False, 0, 0.0, "false", "False", "FALSE", " false ", "0"), False),
+        ((True, 1, 1.0, "true", "True", " TRUE", "1"), True),
+        (("no", "", "falsch", 2, -1, 0.5, [], [True], {"a": True}), None),
+        ((None,), None),
     ],
 )
 def test_what_says_false_is_never_true(
-    sent: object,
+    sent: tuple[object, ...],
     emitted: object,
     start: Start,
     sync: Sync,
 ) -> None:
     """A boolean may be written as text or number; what is neither is null and named."""
-    emulator = start(Fault(place="customers", add_fields={"allowDelegatedAccess": sent}))
+    records = [customer(f"c{n}", allowDelegatedAccess=value) for n, value in enumerate(sent)]
+    emulator = start(Fault(place="customers", json=page(*records)))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert result.exit_code == 0
     values = [record["allowDelegatedAccess"] for record in result.records("customers")]
-    assert values == [emitted] * 7
+    assert len(values) == len(sent)
     assert all(value is emitted for value in values)
     told = (
         "The service sent values that are neither true nor false; they became null: "
-        "customers.allowDelegatedAccess (7)"
+        f"customers.allowDelegatedAccess ({len(sent)})"
     )
-    odd = emitted is None and sent is not None
+    odd = emitted is None and sent != (None,)
     assert result.levels("WARNING") == [told] * odd
 
 
