@@ -49,9 +49,25 @@ class Tenant:
         if not 1 <= self.at_once <= self.shards:
             message = f"{self.name}: at_once must be from 1 to the number of shards, {self.shards}"
             raise ValueError(message)
-        if self.requests_per_minute is not None and self.requests_per_minute < self.at_once:
+        if self.requests_per_minute is None:
+            return
+        if self.requests_per_minute < self.at_once:
             message = f"{self.name}: requests_per_minute leaves a shard without a request"
             raise ValueError(message)
+        rest = self.shards - 1
+        if rest % self._beside:
+            fitting = [str(each) for each in range(1, rest + 1) if not rest % each]
+            message = (
+                f"{self.name}: behind the first shard, {rest} in {self.at_once} slots leave "
+                f"requests unused at the end, since each slot has its part of "
+                f"requests_per_minute: set at_once to {' or '.join(fitting)}"
+            )
+            raise ValueError(message)
+
+    @property
+    def _beside(self) -> int:
+        """How many of the shards behind the first run at the same time."""
+        return max(1, min(self.at_once, self.shards - 1))
 
     @property
     def airflow_name(self) -> str:
@@ -79,10 +95,8 @@ class Tenant:
         }
         if self.requests_per_minute:
             # The first shard runs alone.
-            beside = min(self.at_once, self.shards - 1) if index else 1
-            found["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] = str(
-                self.requests_per_minute // beside
-            )
+            part = self.requests_per_minute // (self._beside if index else 1)
+            found["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] = str(part)
         return found
 
     def as_dict(self) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def partners() -> Iterator[Partners]:
                     "name": "de",
                     "schema": "partnercenter_de",
                     "shards": 4,
-                    "at_once": 2,
+                    "at_once": 3,
                     "requests_per_minute": 60_000,
                 },
                 {"name": "fr", "schema": "partnercenter_fr"},

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from orchestrate.dags.partnercenter_shards import Tenant
+from orchestrate.dags.partnercenter_shards import Tenant, read_plan
 from partnercenter_demo.meltano import find_uv
 from tests.orchestrate.conftest import ORCHESTRATE
 
@@ -49,6 +49,16 @@ def test_each_index_is_a_shard() -> None:
     assert index == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
     # A limit for each index is allowed with this policy alone.
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_the_pods_at_work_share_the_quota_between_them() -> None:
+    """As in the plan for Airflow; no pod is left over that would run with a part, alone."""
+    spec = manifest("job.yaml")["spec"]
+    variables = {one["name"]: one.get("value") for one in container()["env"]}
+    ceiling = int(str(variables["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"]))
+    (de, *_) = read_plan(ORCHESTRATE / "tenants.example.yaml").tenants
+    assert de.requests_per_minute == ceiling * spec["parallelism"]
+    assert spec["completions"] % spec["parallelism"] == 0
 
 
 def test_the_retries_outlast_the_lock_of_a_pod_that_was_killed() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ORCHESTRATE = PROJECT / "orchestrate"
-DE = Tenant("de", "partnercenter_de", shards=4, at_once=2, requests_per_minute=480)
+DE = Tenant("de", "partnercenter_de", shards=4, at_once=3, requests_per_minute=480)
 
 
 def report(index: int, attempt: int = 1, **records: int) -> ShardReport:
@@ -46,6 +46,8 @@ def test_the_example_is_a_plan_and_names_its_pools() -> None:
         name: pool["slots"] for name, pool in pools.items()
     }
     assert plan.schedule == "0 2 * * *"
+    # Without one, shards find their parts by being refused.
+    assert all(tenant.requests_per_minute for tenant in plan.tenants if tenant.shards > 1)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,11 @@ def test_the_example_is_a_plan_and_names_its_pools() -> None:
         (
             "tenants: [{name: de, schema: a, shards: 9, at_once: 9, requests_per_minute: 8}]",
             "leaves a shard without a request",
+        ),
+        (
+            # Three behind the first: the last of them would run alone, with half of the quota.
+            "tenants: [{name: de, schema: a, shards: 4, at_once: 2, requests_per_minute: 480}]",
+            "de: behind the first shard, 3 in 2 slots .*set at_once to 1 or 3",
         ),
         ("tenants: [", "while parsing"),
     ],
@@ -99,10 +106,16 @@ def test_each_shard_has_a_state_of_its_own() -> None:
 def test_shards_that_run_together_share_the_rate() -> None:
     """The first is alone."""
     rates = [DE.variables(index)["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] for index in range(4)]
-    assert rates == ["480", "240", "240", "240"]
+    assert rates == ["480", "160", "160", "160"]
     both = Tenant("de", "a", shards=2, at_once=2, requests_per_minute=480)
     assert both.variables(1)["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] == "480"
     assert "TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE" not in Tenant("fr", "b").variables(0)
+    # Nothing is split that the tap learns by itself.
+    assert Tenant("fr", "b", shards=4, at_once=2).variables(1).keys() == {
+        "TAP_PARTNERCENTER_SHARD_COUNT",
+        "TAP_PARTNERCENTER_SHARD_INDEX",
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA",
+    }
 
 
 def test_settings_become_variables() -> None:
