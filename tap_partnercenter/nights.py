@@ -196,6 +196,8 @@ class Nights:
         seen = {}
         for number in range((night.today - first).days + 1):
             day = first + number * _DAY
+            audit.run.report.reading(self._stream, f"(who changed, {day})")
+            audit.run.report.progress()
             total, named = 0, set()
             for record in audit.request_records({"day": day.isoformat()}):
                 # A sum does not depend on the order, in which the service is not constant.

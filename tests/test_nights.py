@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import hashlib
 import json
+import random
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -442,3 +443,167 @@ def _due(world: World, days: int, nights: int) -> set[str]:
     """The customers whose turn came in the last nights."""
     number = int(world.now // DAY) + dt.date(1970, 1, 1).toordinal()
     return {one for one in world.ids() if (number - part(one, 4, days)) % days < nights}
+
+
+# Sixty nights
+
+
+class Season:
+    """Nights in which things change, runs fail, are killed, or never begin; and what must hold."""
+
+    def __init__(self, days: int, seed: int) -> None:
+        self.days = days
+        self.random = random.Random(seed)  # noqa: S311 - no secret
+        self.world = World(customers=24, audit_per_day=0)
+        #: Of each customer and child stream: since when it held which rows.
+        self.history: defaultdict[tuple[str, str], list[tuple[float, list[str]]]]
+        self.history = defaultdict(lambda: [(0.0, [])])
+        #: Changes that the audit log tells of: the customer, when it was, and when it is told.
+        self.audited: list[tuple[str, float, float]] = []
+        #: When the last complete run began.
+        self.complete = 0.0
+        #: Requests for children in each complete night, and the most that they may be.
+        self.requests: list[tuple[int, int]] = []
+
+    def night(self, *, quiet: bool = False) -> None:
+        """Let a day pass, and run; after a failure once more, perhaps."""
+        world, chance = self.world, self.random.random
+        morning = world.now
+        for moment in sorted(chance() for _ in range(0 if quiet else self.random.randint(0, 3))):
+            world.now = morning + moment * DAY
+            self.change()
+            self.note()
+        world.now = morning + DAY
+        self.note()
+        if not quiet and chance() < 0.1:
+            return  # the machine was off
+        places: list[Any] = ["customers", "continuation", "subscriptions", "relationships"]
+        place: Any = self.random.choice([*places, "resellers", "partition", "audit_records"])
+        fault = Fault(place=place, skip=self.random.randint(0, 5), times=1, status=501)
+        world.emulator.faults = [fault] if chance() < 0.3 and not quiet else []
+        cut = chance() if chance() < 0.15 and not quiet else 1.0
+        if not self.run(cut) and chance() < 0.6:
+            world.now += DAY / 24
+            world.emulator.faults = []
+            self.run(1.0)
+        world.now = morning + DAY
+
+    def change(self) -> None:
+        """Change something of a customer; the audit log tells of it, at once, late, or never."""
+        emulator, pick = self.world.emulator, self.random.choice
+        telling: Any = {
+            "audited": self.random.random() < 0.6,
+            "late": pick([0.0, 0.0, 0.7, 1.9]) * DAY,
+        }
+        one = pick(held(emulator, "subscriptions"))
+        customer, key = one["customer_id"], one["id"]
+        kind = self.random.randrange(7)
+        if kind == 0:
+            customer = pick(self.world.ids())
+            emulator.add("subscriptions", {}, customer, **telling)
+        elif kind == 1:
+            emulator.remove("subscriptions", key, customer, **telling)
+        elif kind == 2:
+            telling["audited"] = False
+            resellers = [None, *(one["id"] for one in emulator.resellers())]
+            emulator.move_customer(pick(self.world.ids()), pick(resellers))
+        elif kind == 3:
+            emulator.remove_customer(customer, **telling)
+        elif kind == 4:
+            customer = emulator.create_customer("New, Inc.", **telling)["id"]
+        else:
+            quantity = {"quantity": self.random.randint(1, 99)}
+            emulator.change("subscriptions", key, quantity, customer, **telling)
+        if telling["audited"]:
+            self.audited.append((customer, self.world.now, self.world.now + telling["late"]))
+
+    def note(self) -> None:
+        """Remember what each customer holds from now on."""
+        for (customer, stream), rows in self.held().items():
+            known = self.history[customer, stream]
+            if known[-1][1] != rows:
+                known.append((self.world.now, rows))
+
+    def held(self) -> dict[tuple[str, str], list[str]]:
+        return grouped({s: held(self.world.emulator, s) for s in CHILDREN}, self.world.ids())
+
+    def run(self, cut: float) -> bool:
+        """Run, and look whether all that must hold holds; tell whether the run was complete."""
+        world, started = self.world, self.world.now
+        world.asked()
+        result = world.run(full_refresh_days=self.days, cut=cut)
+        asked = world.asked()
+        assert len(json.dumps(world.state)) < 1500
+        if result.exit_code or cut < 1:
+            return False
+        resumed = any("resumed where" in line for line in result.log)
+        # Who left is known when the list was read in one go.
+        here = {*world.ids()} | {row["id"] for row in world.tables.today("customers") if resumed}
+        today = {stream: world.tables.today(stream) for stream in CHILDREN}
+        for (customer, stream), rows in grouped(today, here).items():
+            if customer in world.ids():
+                self.assert_young(customer, stream, rows)
+        if not resumed:
+            world.tables.assert_today(world.emulator, *LISTS)
+            self.count(result, asked)
+        self.complete = started
+        return True
+
+    def assert_young(self, customer: str, stream: str, rows: list[str]) -> None:
+        """The rows are those of some moment of the last days, and what was audited is there."""
+        now, known = self.world.now, self.history[customer, stream]
+        ends = [*(since for since, _ in known[1:]), now + 1]
+        assert any(
+            rows == then and until > now - self.days * DAY
+            for (_, then), until in zip(known, ends, strict=True)
+        ), (customer, stream, rows, known)
+        if any(one == customer and self.complete < told <= now for one, _, told in self.audited):
+            assert rows == known[-1][1], (customer, stream)
+
+    def count(self, result: Result, asked: dict[str, int]) -> None:
+        """Requests are at most those for turns and changes."""
+        everything = {*read(result).values()} == {"all"}
+        today, before = int(self.world.now // DAY), int(self.complete // DAY)
+        due = _due(self.world, self.days, today - before)
+        named = {one for one, done, _ in self.audited if done >= (before - 2) * DAY}
+        most = len(CHILDREN) * len({*self.world.ids()} if everything else due | named)
+        requests = asked.get("subscriptions", 0) + asked.get("relationships", 0)
+        assert requests <= most
+        reasons = read(result).values()
+        failed = any("audit records cannot be" in line for line in result.levels("WARNING"))
+        assert everything == ("all" in reasons) or not reasons
+        assert not everything or failed or self.days == 1 or today - before >= self.days
+        self.requests.append((requests, most))
+
+
+def grouped(
+    rows: dict[str, list[Row]], customers: Iterable[str]
+) -> dict[tuple[str, str], list[str]]:
+    """The rows of each customer and child stream, also where there are none."""
+    found: dict[tuple[str, str], list[Row]] = {
+        (customer, stream): [] for customer in customers for stream in rows
+    }
+    for stream, all_rows in rows.items():
+        for row in all_rows:
+            found[row["customer_id"], stream].append(row)
+    return {place: contents(own) for place, own in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("days", "nights", "seed"),
+    [
+        (3, 9, 1),
+        *(pytest.param(days, 60, days, marks=pytest.mark.e2e) for days in (1, 3, 7, 30)),
+    ],
+)
+def test_nights_keep_their_promises(days: int, nights: int, seed: int) -> None:
+    """No child older than so many days, what is audited at once, and in the end all is as it is."""
+    season = Season(days, seed)
+    with season.world.emulator:
+        season.note()
+        for _ in range(nights):
+            season.night()
+        for _ in range(days):
+            season.night(quiet=True)
+        season.world.tables.assert_today(season.world.emulator)
+    print(f"\n{days} days: requests, and the most: {season.requests}")  # noqa: T201 - for -s

@@ -99,7 +99,8 @@ def test_nothing_is_told_behind_the_end(
 
 def test_a_terminal_has_a_live_bar(start: Start) -> None:
     """With stderr on a terminal the progress is a bar; stdout holds messages all the same."""
-    emulator = start(customers=30)
+    # As many as a pipe holds that nobody reads meanwhile.
+    emulator = start(customers=15)
     terminal, ours = os.openpty()
     termios.tcsetwinsize(ours, (24, 120))
     run = subprocess.Popen(

@@ -36,6 +36,7 @@ def rendered() -> dict[str, str]:
     parts = {
         "docs/performance.md": sections(results),
         "docs/scale.md": scale_tables.sections(scale, results),
+        "docs/nights.md": scale_tables.nights_sections(scale),
         "docs/operating.md": scale_tables.operating_sections(scale, results),
     }
     pages = {

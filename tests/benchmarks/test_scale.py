@@ -193,6 +193,14 @@ def test_the_kept_figures_are_the_models() -> None:
         assert simulate(each.scene) == each.outcome, "run `scale`"
 
 
+def test_turns_make_a_large_partner_fit_into_a_night() -> None:
+    """A seventh of the customers and those who changed: less than three hours."""
+    kept = load(KEPT)
+    whole, week = (kept.of(Scene(customers=500_000, days=days)) for days in (1, 7))
+    assert week.seconds < 3 * 3600 < whole.seconds
+    assert len(sections(kept, session())["nights"].splitlines()) == 2 + 4
+
+
 def test_tables_show_outcomes_and_costs() -> None:
     """A row for each scene; 100 requests took half a second beyond the start."""
     results = session(run(case="children-0ms", cpu=1.25))

@@ -22,6 +22,8 @@ PARTNER = 500_000
 PUBLISHED, GRANTED = 500, 3_000
 QUOTAS = {PUBLISHED: f"{PUBLISHED} a minute", GRANTED: f"{GRANTED:,} a minute", 0: "no quota"}
 LATENCIES = (0.1, 0.3)
+#: Values of full_refresh_days.
+DAYS = (1, 3, 7, 30)
 COUNTINGS: dict[Counting, str] = {
     "fixed_window": "in minutes that begin with a request",
     "sliding_window": "in any sixty seconds",
@@ -78,6 +80,13 @@ def costs() -> Iterator[tuple[Scene, Scene]]:
             yield scene, msgspec.structs.replace(scene, quota=0)
 
 
+def nights() -> Iterator[tuple[int, int, list[Scene]]]:
+    """Yield partners with the tenants that they are spread over, one of them by each setting."""
+    for customers in (100_000, PARTNER):
+        for tenants in (1, 5):
+            yield customers, tenants, [Scene(customers=customers // tenants, days=n) for n in DAYS]
+
+
 def also_measured() -> dict[tuple[str, int], Scene]:
     """Return what the tap has read from an emulator, by the measured case and the concurrency."""
     return {
@@ -96,7 +105,8 @@ def also_measured() -> dict[tuple[str, int], Scene]:
 
 def scenes() -> list[Scene]:
     """Return all that the documentation shows, each once, the largest first."""
-    groups = (*divisions(), *forms(), *costs(), also_measured().values())
+    turns = (scenes for *_, scenes in nights())
+    groups = (*divisions(), *forms(), *costs(), *turns, also_measured().values())
     found = dict.fromkeys(scene for group in groups for scene in group)
     return sorted(found, key=lambda scene: -scene.customers)
 

@@ -45,6 +45,10 @@ CUSTOMERS_OF_A_RESELLER = 250
 STAGGER = 10.0
 #: Seconds of patience with one request: the default of max_retry_seconds.
 PATIENCE = 900.0
+#: Customers whom the audit records of a day name, and records in a day, for each customer: assumed.
+CHANGED, RECORDED = 0.02, 0.05
+#: Days of the audit log that a night reads, and those it acts on: yesterday, and today until three.
+AUDITED, ACTED_ON = 4, 1.125
 
 
 class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -65,6 +69,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     relationships: bool = True
     #: Whether the streams of resellers are.
     resellers: bool = True
+    #: The setting full_refresh_days: a usual night, the one before was complete.
+    days: int = 1
     seed: int = 1
 
 
@@ -196,18 +202,25 @@ def _divisions(scene: Scene) -> list[_Division]:
     shards = range(scene.shards)
     divisions = [_Division([], []) for _ in shards]
     lots = Random(f"{scene.seed} customers")  # noqa: S311 - a simulation
+    turns = Random(f"{scene.seed} turns")  # noqa: S311 - a simulation
     for start in range(0, scene.customers, PAGE_SIZE):
         parts: list[list[int]] = [[] for _ in shards]
         if scene.relationships:
             page = range(start, min(start + PAGE_SIZE, scene.customers))
             for customer, owner in zip(page, lots.choices(shards, k=len(page)), strict=True):
-                parts[owner].append(customer)
+                if scene.days == 1 or turns.random() < share_read(scene.days):
+                    parts[owner].append(customer)
         for division, part in zip(divisions, parts, strict=True):
             division.customers.append(part)
     lots = Random(f"{scene.seed} resellers")  # noqa: S311 - a simulation
     for size in reseller_sizes(scene):
         lots.choice(divisions).resellers.append(max(1, math.ceil(size / PAGE_SIZE)))
     return divisions
+
+
+def share_read(days: int) -> float:
+    """Return the share of the customers whose children a night reads: by turn, or by a record."""
+    return 1 - (1 - 1 / days) * (1 - CHANGED * ACTED_ON)
 
 
 def reseller_sizes(scene: Scene) -> list[int]:
@@ -279,6 +292,9 @@ class _Shard:
 
     def _everything(self, division: _Division) -> Iterator[list[Wanted]]:
         """Yield what a stream reads, stream after stream."""
+        if self._scene.days > 1:
+            pages = math.ceil(RECORDED * self._scene.customers / PAGE_SIZE)
+            yield [Wanted("lists", AUDITED * pages)]
         yield [Wanted("lists", len(division.customers), children=division.customers)]
         if self._scene.resellers:
             yield [Wanted("lists")]  # indirect_resellers

@@ -9,6 +9,7 @@ from partnercenter_benchmarks.render import MEGABYTE, NONE, NOT_MEASURED, table
 
 from .cases import (
     COUNTINGS,
+    DAYS,
     GRANTED,
     LATENCIES,
     PARTNER,
@@ -18,8 +19,9 @@ from .cases import (
     costs,
     divisions,
     forms,
+    nights,
 )
-from .model import CUSTOMERS_OF_A_RESELLER, PAGE_SIZE, STAGGER, Scene
+from .model import CHANGED, CUSTOMERS_OF_A_RESELLER, PAGE_SIZE, RECORDED, STAGGER, Scene
 
 if TYPE_CHECKING:
     from partnercenter_benchmarks.results import Results
@@ -64,9 +66,15 @@ def sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
         "assumptions": _assumptions(),
         "shards": _shards(figures),
         "latencies": _latencies(figures),
+        "nights": _nights(figures),
         "machine": _machine(figures, results),
         "measured": _measured(figures, results),
     }
+
+
+def nights_sections(figures: ScaleFigures) -> dict[str, str]:
+    """Return every generated part of the page about nights."""
+    return {"nights": _nights(figures)}
 
 
 def operating_sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
@@ -84,6 +92,8 @@ def _assumptions() -> str:
         ["… and a larger quota, as one might be granted", f"{GRANTED:,}"],
         ["mean latency of an answer in ms, unless said otherwise", f"{_USUAL.latency * 1000:.0f}"],
         ["seconds within which the shards begin", f"{STAGGER:.0f}"],
+        ["customers whom the audit records of a day name", f"{CHANGED:.0%}"],
+        ["audit records of a day for each customer", f"{RECORDED}"],
     ]
     return table(["", "assumed"], rows)
 
@@ -130,6 +140,17 @@ def _latencies(figures: ScaleFigures) -> str:
         rows.append([f"{name}, {concurrency} at once", *times])
     head = [f"{text}, {each * 1000:.0f} ms" for text in QUOTAS.values() for each in LATENCIES]
     return table(["", *head], rows)
+
+
+def _nights(figures: ScaleFigures) -> str:
+    rows = []
+    for customers, tenants, scenes in nights():
+        outcomes = [figures.of(scene) for scene in scenes]
+        times = [span(outcome.seconds) for outcome in outcomes]
+        weeks = [f"{7 * tenants * outcome.requests:,}" for outcome in outcomes]
+        rows.append([f"{customers:,}", f"{tenants}", *times, *weeks])
+    head = [f"a night, {each}" for each in DAYS] + [f"requests a week, {each}" for each in DAYS]
+    return table(["customers", "tenants", *head], rows)
 
 
 def _machine(figures: ScaleFigures, results: Results) -> str:
