@@ -109,7 +109,10 @@ def test_a_map_that_names_what_does_not_exist(
             {"indirect_resellers": {"__source__": "customers"}},
             "customers and indirect_resellers are both written as indirect_resellers",
         ),
-        ({"*": {"__alias__": "x"}}, "customer_relationships and customers are both written as x"),
+        (
+            {"*": {"__alias__": "x"}},
+            "customer_refreshes and customer_relationships are both written as x",
+        ),
     ],
 )
 def test_two_streams_do_not_become_one_table(
