@@ -12,7 +12,10 @@ COPY tap_partnercenter ./tap_partnercenter
 # The constraints hold a hash of each file that may be installed.
 RUN uv build --wheel --out-dir /wheels \
  && uv venv /opt/tap \
- && uv pip install --python /opt/tap --constraint constraints.txt /wheels/*.whl
+ && for wheel in /wheels/*.whl; do \
+      uv pip install --python /opt/tap --constraint constraints.txt \
+        "${wheel}[certificate,database]"; \
+    done
 
 FROM build AS project
 RUN uv venv /opt/meltano \

@@ -155,13 +155,24 @@ def test_secrets_are_sensitive_and_nothing_else(
 ) -> None:
     secret = {name for name, setting in tap_settings.items() if setting.get("secret")}
     sensitive = {name for name, setting in meltano_settings.items() if setting.get("sensitive")}
-    assert sensitive == secret == {"client_secret", "refresh_token"}
+    assert sensitive == secret
+    assert secret == {
+        "client_certificate_password",
+        "client_secret",
+        "refresh_token",
+        "token_cache_key",
+        # An address of a database holds a password.
+        "token_cache_path",
+    }
 
 
-def test_required_settings_are_one_validation_group(
+def test_required_settings_are_in_each_validation_group(
     extractor: dict[str, Any], about: dict[str, Any]
 ) -> None:
-    assert extractor["settings_group_validation"] == [about["settings"]["required"]]
+    """Either with the secret or with the certificate of the app."""
+    required = about["settings"]["required"]
+    groups = [[*required, name] for name in ("client_secret", "client_certificate_path")]
+    assert extractor["settings_group_validation"] == groups
 
 
 def test_capabilities_are_the_taps(extractor: dict[str, Any], about: dict[str, Any]) -> None:
@@ -191,7 +202,8 @@ def test_only_required_settings_are_in_force_in_the_example(
     example: dict[str, tuple[bool, str, str]], about: dict[str, Any]
 ) -> None:
     in_force = {name: value for name, (active, value, _) in example.items() if active}
-    assert in_force == {PREFIX + name.upper(): "" for name in about["settings"]["required"]}
+    names = [*about["settings"]["required"], "client_secret"]
+    assert in_force == {PREFIX + name.upper(): "" for name in names}
 
 
 def test_every_example_can_be_put_in_force(
