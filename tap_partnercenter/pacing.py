@@ -7,13 +7,12 @@ answers 429 with `Retry-After`. So all requests of a run pass one gate:
 - A 429 shuts it for everybody until the time the server named; then one request goes first, and
   with each accepted one more may be under way. One that is refused again waits a random time.
 - What was accepted from one refusal to the next, pauses included, is the rate that the service
-  bears. After a refusal the rate returns to it within seconds, stays there for as long as it had
-  lasted before, up to half a minute, and then probes upwards, slowly at first and ever faster: a
-  curve like that of CUBIC (RFC 9438).
+  bears. The rate returns to it within seconds, stays there, and then probes upwards, slowly at
+  first and ever faster: a curve like that of CUBIC (RFC 9438).
 - The probe adds, the same for a small rate as for a large one, and a refusal multiplies: so
-  processes that share a quota come nearer to equal parts (Chiu and Jain, 1989).
-- Only a rate that is used grows (RFC 7661). While latency or the target holds the requests back,
-  nothing is learnt about the service.
+  processes that share a quota come nearer to equal parts (Chiu and Jain, 1989). It is bold at
+  first, so that they do within a short run, and more timid with each refusal.
+- Only a rate that is used grows (RFC 7661): held back by latency or the target, it learns nothing.
 
 `tests/test_pacing.py` simulates it against several ways of counting.
 """
@@ -33,14 +32,10 @@ if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.report import Report
 
-#: Seconds to leave a throttling service alone that does not say how long; doubled at each refusal.
-UNNAMED_PAUSE = 5.0
-#: Longest such pause, in seconds.
-LONGEST_UNNAMED_PAUSE = 120.0
-#: Seconds of the rate that may be caught up after a delay of our own …
-CREDIT = 0.2
-#: … but no more requests than that: a small bucket forgives no bunches.
-_CAUGHT_UP = 3
+#: Seconds to leave a service alone that names none, doubled at each refusal, and at most.
+UNNAMED_PAUSE, LONGEST_UNNAMED_PAUSE = 5.0, 120.0
+#: Caught up after a delay of our own: seconds of the rate, and requests, as buckets may be small.
+CREDIT, _CAUGHT_UP = 0.2, 3
 
 #: Seconds of a window: the vendor speaks of minutes.
 _MINUTE = 60.0
@@ -48,30 +43,26 @@ _MINUTE = 60.0
 _CAUTION = 0.99
 #: Part of that rate to start with after a refusal, and least part of the former rate to return to.
 _FALL = 0.85
-#: Part of the rate that is kept when the first request after a pause is refused again.
-_FALL_AGAIN = 0.7
 #: Seconds in which the rate comes half the way back.
 _HALF_WAY = 5.0
-#: Longest stay there, in seconds.
-_LONGEST_STAY = 30.0
 #: Requests a second that each second of probing adds at first …
 _PROBE = 0.002
-#: … seconds in which that doubles …
-_DOUBLING = 11.0
-#: … seconds of probing that are left out after the first refusal, when little is known …
-_HEAD_START = 66.0
-#: … and the factor by which a single request may raise the rate.
-_STEEPEST = 1.5
+#: … seconds in which that doubles: a rate that was lost, or doubled, is found in a minute …
+_DOUBLING = 8.0
+#: … seconds of probing that are left out after the first refusal: six doublings …
+_HEAD_START = 48.0
+#: … fewer of them after each further refusal …
+_TIMIDER = 5.0
+#: … until the rate stays for so many seconds before it probes.
+_LONGEST_STAY = 40.0
+#: Part of the rate that a second of probing adds at most: a small rate would overshoot.
+_STEEPEST = 0.15
 #: Requests a second that are always tried: from less the way back would be long.
 _LEAST_RATE = 0.1
 #: Seconds of the rate left unused that are remembered.
 _LONGEST_IDLE = 10.0
-#: Requests under way at the very start; one more for each so many that were accepted.
-_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 8
-#: Requests of a minute, as published, at which a first refusal is likely …
-_PUBLISHED_QUOTA = 500
-#: … and how many may be under way then, since all of them would be refused.
-_FEW = 16
+#: Requests under way at the very start, and accepted ones for which there may be one more.
+_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 4
 #: Seconds after which a request that waits for another's answer looks again.
 _LOOK_AGAIN = 0.01
 
@@ -98,32 +89,29 @@ class Pace:
         Args:
             now: Seconds on any clock.
             ceiling: Requests a second that are never exceeded, None for none.
-            chance: By which processes that share a quota get out of step; a simulation gives its
-                own.
+            chance: By which processes that share a quota get out of step.
         """
         self._ceiling = ceiling
         self._chance = chance or random.Random()  # noqa: S311
         self._rate: float | None = None
         self._borne = _Borne(now)
-        self._opens_at = now
-        self._next_slot = now
+        self._opens_at = self._next_slot = now
         self._epoch = 0
         self._accepted = 0
         self._under_way = 0
         self._refusals = 0
-        # The curve after a refusal: where it stays, how long, and how far along it the rate is.
+        # The curve after a refusal: where it stays, and the seconds of probing at its beginning and
+        # now, which are negative for as long as it stays.
         self._target = 0.0
-        self._stay = 0.0
-        self._age = 0.0
-        # Whether somebody waits for the next slot, and seconds of slots that nobody wanted.
+        self._start = self._age = _HEAD_START
+        # Whether somebody waits for a slot, and seconds of slots that nobody wanted.
         self._awaited = False
         self._idle = 0.0
 
     @property
     def rate(self) -> float | None:
         """Requests a second that are let through; None while there is no limit."""
-        rates = [rate for rate in (self._rate, self._ceiling) if rate is not None]
-        return min(rates) if rates else None
+        return min((rate for rate in (self._rate, self._ceiling) if rate is not None), default=None)
 
     def ask(self, now: float) -> Ticket | float:
         """Ask to send a request.
@@ -156,12 +144,7 @@ class Pace:
             self._refusals = 0
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> float:
-        """Take note of a refusal.
-
-        Args:
-            ticket: Of the request that was refused.
-            now: When the answer came.
-            retry_after: Seconds that the server wants to be left alone, None if it named none.
+        """Take note of a refusal, and of the seconds of pause that it named, if any.
 
         Returns:
             Seconds until the gate opens.
@@ -182,12 +165,12 @@ class Pace:
             if self._accepted:
                 self._learn(now)
             elif self._rate is not None:
-                self._rate = max(self._rate * _FALL_AGAIN, _LEAST_RATE)
+                self._rate = max(self._rate * _FALL, _LEAST_RATE)
             self._refusals += 1
             self._epoch += 1
             self._accepted = 0
         else:
-            self._borne.prolong(self._opens_at)
+            self._borne.began = self._opens_at
         self._next_slot = self._opens_at
         if self._rate is not None and self._epoch > 1:
             # Others who share the quota come back at the same moment.
@@ -200,15 +183,14 @@ class Pace:
         lasted, borne = self._borne.measure(self._opens_at)
         if self._rate is None:
             self._target = self._rate = max(borne * _CAUTION, _LEAST_RATE)
-            self._stay = -_HEAD_START
-        else:
-            # Little may have been borne by chance, in a short time or where others share the quota.
-            open_share = max(0.0, 1 - (self._opens_at - now) / lasted)
-            least = max(self._rate * _FALL * open_share, _LEAST_RATE)
-            self._target = max(min(borne * _CAUTION, self._rate), least)
-            self._rate = max(self._target * _FALL, _LEAST_RATE)
-            self._stay = min(lasted, _LONGEST_STAY)
-        self._age = 0.0
+            return
+        # Little may have been borne by chance, in a short time or where others share the quota.
+        least = max(self._rate * _FALL * (1 - (self._opens_at - now) / lasted), _LEAST_RATE)
+        # A second refusal on the way back does not lower where it leads to.
+        most = max(self._rate, self._target)
+        self._target = max(min(borne * _CAUTION, most), least)
+        self._rate = self._target * _FALL
+        self._start = self._age = max(self._start - _TIMIDER, -_LONGEST_STAY)
 
     def _take_slot(self, now: float, length: float) -> None:
         lost = now - min(CREDIT, _CAUGHT_UP * length) - self._next_slot
@@ -226,30 +208,29 @@ class Pace:
     def _grown(self, rate: float, passed: float) -> float:
         """Go along the curve: back to the target, stay there, then probe upwards."""
         self._age += passed
-        probing = self._age - self._stay
-        if probing <= 0:
-            return rate + (self._target - rate) * (1 - math.exp2(-passed / _HALF_WAY))
-        added = passed * _PROBE * math.exp2(probing / _DOUBLING)
-        return min(rate + added, rate * _STEEPEST)
+        if rate < self._target:
+            rate += (self._target - rate) * (1 - math.exp2(-passed / _HALF_WAY))
+        if self._age <= 0:
+            return rate
+        added = _PROBE * math.exp2(min(self._age / _DOUBLING, 100))  # steepest long before that
+        return rate + passed * min(added, rate * _STEEPEST)
 
     def _most_under_way(self) -> float:
         if self._epoch:
             return 1 + self._accepted
-        if self._accepted < _PUBLISHED_QUOTA <= self._accepted + 2 * _FEW:
-            return _FEW
         return _FIRST + self._accepted // _ACCEPTED_FOR_ONE_MORE
 
 
 class _Borne:
     """Measures the rate that the service bears, at each refusal: the larger of two.
 
-    That since the refusal before is right for any way of counting, if no other process was favoured
-    meanwhile. That of the last minute is right where a window was met in its middle, and where the
-    rate was much lower before.
+    That since the refusal before fits any way of counting, unless another process was favoured.
+    That of the last minute fits where a window was met in its middle, or the rate was much lower.
     """
 
     def __init__(self, now: float) -> None:
-        self._began = now
+        #: When the last pause ended.
+        self.began = now
         self._accepted = 0
         self._throttled_since = float("-inf")
         #: Accepted requests of each second of the last minute, and perhaps of some before.
@@ -263,20 +244,16 @@ class _Borne:
             del self._seconds[next(iter(self._seconds))]
         self._accepted += current
 
-    def prolong(self, end: float) -> None:
-        """Add to a pause that was measured already."""
-        self._began = end
-
     def measure(self, end: float) -> tuple[float, float]:
-        """Return the seconds since the refusal before, both pauses' ends, and the rate borne."""
-        lasted = max(end - self._began, 1e-3)
+        """Return the seconds from one pause's end to the other's, and the rate borne."""
+        lasted = max(end - self.began, 1e-3)
         # What passed before anything was throttled says nothing of the quota.
         start = max(end - _MINUTE, self._throttled_since)
         minute = sum(number for second, number in self._seconds.items() if second >= start)
         borne = max(self._accepted / lasted, minute / max(end - start, 1e-3))
         if self._throttled_since == float("-inf"):
             self._throttled_since = end
-        self._began, self._accepted = end, 0
+        self.began, self._accepted = end, 0
         return lasted, borne
 
 

@@ -269,65 +269,75 @@ def long_run(model: str, limit: int, workers: int, minutes: int) -> tuple[float,
 
 
 @pytest.mark.parametrize(
-    ("limit", "workers", "minutes"), [(100, 8, 20), (500, 8, 10), (500, 32, 10), (1800, 32, 5)]
+    ("limit", "workers", "minutes"), [(100, 8, 20), (500, 8, 15), (500, 32, 15), (1800, 32, 12)]
 )
 @pytest.mark.parametrize("model", MODELS)
 def test_an_unknown_quota_is_used_and_respected(
     model: str, limit: int, workers: int, minutes: int
 ) -> None:
-    """None inside Retry-After; the first minutes, in which the rate is learnt, weigh most here.
+    """95 % are used, and 1 % of the requests refused: none of them inside Retry-After.
 
-    Most cases use 99 % and have 0.5 % refused. The bounds are those of the worst: 95 % used and 1 %
-    refused are out of reach where a request is 1 % of a minute, or a bucket forgives nothing.
+    Of a bucket that forgives next to nothing three quarters can be used. With 100 requests in a
+    minute, one refusal in each is 1 % already.
     """
     share, refused = long_run(model, limit, workers, minutes)
-    assert share >= 0.9, (share, refused)
-    assert refused <= (0.025 if limit == 100 else 0.0135), (share, refused)
+    assert share >= (0.75 if model == "bucket of 5" else 0.95)
+    assert refused <= (0.02 if limit == 100 else 0.01)
 
 
 @pytest.mark.parametrize("workers", [8, 32])
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """At most 3 % of the requests, or what was under way when a small quota ended."""
+    """5 % of the requests, or 1 % beside what was under way when a small quota ended."""
     run = simulate(MODELS[model](limit), Process(workers), minutes=1)
     total = len(run.refused) + len(run.accepted)
-    assert len(run.refused) <= max(0.03 * total, 1.5 * workers)
+    assert len(run.refused) <= max(0.05 * total, 0.01 * total + workers)
 
 
 @pytest.mark.parametrize("workers", [8, 32])
-@pytest.mark.parametrize("penalty", [False, True])
 @pytest.mark.parametrize(
-    ("limit", "burst", "most"),
-    [(1800, 60, 1.35), (1800, 500, 1.35), (3000, 50, 1.6), (3000, 5, 2.2), (500, 60, 1.35)],
+    ("model", "limit"),
+    [
+        *itertools.product(WINDOWS, [500]),
+        *itertools.product(BUCKETS, [500, 1800, 3000]),
+    ],
 )
-def test_a_short_run_ends_soon_after_the_ideal(
-    limit: int, burst: int, most: float, *, penalty: bool, workers: int
-) -> None:
-    """640 requests against a bucket, whose refusals name a second and not a minute.
+def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: int) -> None:
+    """640 requests take at most 1.35 of the time that the quota or the latency needs.
 
-    A quick and small one lets few pass at first, so that the rate has to be found from below.
+    Two seconds are for the first measurement. A bucket that forgives next to nothing lets so few
+    pass at first that its rate has to be found from below.
     """
-    run = simulate(TokenBucket(limit, burst, penalty=penalty), Process(workers, requests=640))
-    ideal = max((640 - burst) / limit * 60, 640 * LATENCY / workers)
-    assert run.ended <= most * ideal + 2, run.ended / ideal
+    quota = MODELS[model](limit)
+    if isinstance(quota, TokenBucket):
+        # With a penalty, what is under way when the bucket is empty costs as much.
+        asked = 640 + workers * quota.penalty
+        ideal = (asked - quota.burst) / limit * 60
+    else:
+        # The second window is entered; that of the clock ends earlier.
+        ideal = 20.0 if model == "window of the clock" else 60.0
+        ideal += 140 * LATENCY / workers
+    run = simulate(quota, Process(workers, requests=640))
+    ideal = max(ideal, 640 * LATENCY / workers)
+    assert run.ended <= (2.8 if model == "bucket of 5" else 1.35) * ideal + 2, run.ended / ideal
 
 
 @pytest.mark.parametrize("begins", [1, 30, 60, 180])
 @pytest.mark.parametrize("model", KINDS)
 def test_throttling_that_begins_late(model: str, begins: int) -> None:
-    """In its first minute little more is refused than what was under way at each refusal."""
+    """In its first minute 5 % are refused, or 1 % beside what was under way at two refusals."""
     since = begins * 60.0
     quota = Late(MODELS[model](500), since)
     # Slow answers until shortly before: the rate was never the brake.
     run = simulate(
         quota,
         Process(latency=lambda now: LATENCY if now > since - 20 else 30.0),
-        minutes=begins + 4,
+        minutes=begins + 6,
     )
     assert len(run.refused) == sum(time >= since for time in run.refused)
-    assert sum(time < since + 60 for time in run.refused) <= 60
-    assert run.used(since + 60) >= 0.85 * 500 * 3
+    assert sum(time < since + 60 for time in run.refused) <= max(0.05 * 500, 0.01 * 500 + 2 * 8)
+    assert run.used(since + 60) >= 0.95 * 500 * 5
 
 
 @pytest.mark.parametrize("hold", ["latency", "target"])
@@ -350,9 +360,9 @@ def test_a_rate_that_is_not_used_does_not_grow(model: str, hold: str) -> None:
     run = simulate(MODELS[model](500), process, minutes=end / 60 + 10)
     before = max(rate for time, rate in rates if start - 60 < time < start)
     after = next(rate for time, rate in rates if time >= end)
-    assert after <= 1.25 * before
-    assert run.refused_share(end, end + 60) <= 0.03
-    assert run.used(end + 60) >= 0.85 * 500 * 9
+    assert after <= before
+    assert run.refused_share(end, end + 60) <= 0.05
+    assert run.used(end + 60) >= 0.95 * 500 * 9
 
 
 def test_hours_without_a_request() -> None:
@@ -374,10 +384,13 @@ def test_hours_without_a_request() -> None:
 @pytest.mark.parametrize("naming", ["exactly", "too short", "always a second", "not at all"])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -> None:
-    """Or none: then one request at a time tries whether the quota is open again."""
+    """Or none: then one request at a time tries whether the quota is open again.
+
+    Such a server cannot be served well; two thirds are used, and 5 % are refused.
+    """
     run = simulate(MODELS[model](500), Process(), minutes=10, naming=naming)
-    assert run.refused_share() <= 0.03
-    assert run.used(60) / (500 * 9) >= 0.65
+    assert run.refused_share() <= 0.05
+    assert run.used(60) / (500 * 9) >= 2 / 3
 
 
 @pytest.mark.parametrize("limit", [250, 1000])
@@ -402,43 +415,65 @@ def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", [*KINDS, "bucket of 5"])
 def test_the_way_back_from_a_tiny_rate_is_short(model: str, limit: int) -> None:
-    """A service that lets next to nothing through for ten minutes, and then everything again."""
-    quota = Changing(MODELS[model](limit), 300, 6, back_at=900)
-    run = simulate(quota, Process(32), minutes=20)
-    assert run.used(1080) / (limit * 2) >= 0.6
+    """A service that lets next to nothing through for ten minutes, and then everything again.
 
-
-@pytest.mark.parametrize(("limit", "count"), [(500, 2), (500, 4), (500, 10), (1800, 4)])
-@pytest.mark.parametrize("model", MODELS)
-def test_processes_that_share_a_quota_end_together(model: str, limit: int, count: int) -> None:
-    """The last not much later than one process would, and none of them starved.
-
-    Measured: 1.14 of its time as the median, 1.3 where little is refused. Of a large bucket that
-    counts refusals, those that meet its end first take the smallest parts.
+    Within three minutes the rate is found again: four fifths are used from then on, although a
+    window that was overshot stays shut for its rest.
     """
-    total = 2000 if limit == 500 else 3600
-    alone = simulate(MODELS[model](limit), Process(requests=total)).ended
+    quota = Changing(MODELS[model](limit), 300, 6, back_at=900)
+    run = simulate(quota, Process(32), minutes=22)
+    assert run.used(1080) / (limit * 4) >= 0.8
+
+
+def last_of(model: str, limit: int, count: int, total: int, seed: int) -> tuple[float, float, int]:
+    """Let processes share a quota; return when one alone and the last one ended, and refusals."""
+    alone = simulate(MODELS[model](limit), Process(requests=total, seed=seed)).ended
     processes = [
-        Process(requests=total // count, begins=number * 10 / count, seed=number)
+        Process(requests=total // count, begins=number * 10 / count, seed=seed * 100 + number)
         for number in range(count)
     ]
     simulate(MODELS[model](limit), *processes)
     last = max(process.ended for process in processes)
-    assert last <= (1.9 if model == "bucket of 500, penalty" else 1.5) * alone, last / alone
-    refused = sum(len(process.refused) for process in processes)
-    assert refused <= 0.09 * total
+    return alone, last, sum(len(process.refused) for process in processes)
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"), [(500, 4), (500, 10), (3000, 2), (3000, 4), (3000, 10)]
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_processes_that_share_a_quota_end_together(model: str, limit: int, count: int) -> None:
+    """The last of them within 1.3 of the time of one process alone, for 4,000 requests."""
+    # Of the larger quota the run takes a minute or two: who began first, and when, is much of it.
+    ratios = []
+    for seed in (1, 2) if limit == 3000 else (1,):
+        alone, last, refused = last_of(model, limit, count, 4000, seed)
+        ratios.append(last / alone)
+        assert refused <= 0.1 * 4000
+    assert sum(ratios) <= 1.3 * len(ratios), ratios
+
+
+@pytest.mark.parametrize("model", KINDS)
+def test_many_processes_share_a_small_quota(model: str) -> None:
+    """Sixteen, of which each has a request in two seconds: refused often, but none is starved."""
+    alone, last, refused = last_of(model, 500, 16, 4000, 1)
+    assert last <= 1.3 * alone
+    assert refused <= 0.2 * 4000
 
 
 @pytest.mark.parametrize("limit", [500, 1500])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: int) -> None:
-    """Three share the quota, a fourth joins them, and after minutes the three leave."""
-    others = [Process(seed=number, leaves=420) for number in range(3)]
+    """Three share the quota, a fourth joins them, and after minutes the three leave.
+
+    Two minutes after each change each has half of an equal part at least, and the last one two
+    thirds of the quota.
+    """
+    others = [Process(seed=number, leaves=480) for number in range(3)]
     late = Process(begins=60, seed=3)
-    simulate(MODELS[model](limit), late, *others, minutes=11)
-    parts = [process.used(240, 420) for process in (late, *others)]
-    assert min(parts) >= 0.3 * sum(parts) / 4, parts
-    assert late.used(540, 660) >= 0.7 * 2 * limit
+    simulate(MODELS[model](limit), late, *others, minutes=12)
+    parts = [process.used(180, 480) for process in (late, *others)]
+    assert min(parts) >= 0.5 * sum(parts) / 4, parts
+    assert late.used(600, 720) >= 2 / 3 * 2 * limit
 
 
 def test_without_a_quota_nothing_is_held_back() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from partnercenter_benchmarks.results import Results
 from partnercenter_benchmarks.scale import model
-from partnercenter_benchmarks.scale.cases import KEPT, load, scenes
+from partnercenter_benchmarks.scale.cases import KEPT, load, scenes, small_tenants
 from partnercenter_benchmarks.scale.model import (
     PAGE_SIZE,
     STAGGER,
@@ -163,6 +163,25 @@ def test_many_shards_do_not_keep_each_other_out(counting: Counting) -> None:
     # Measured, and more than one wants: a slower probe would refuse fewer, and share less evenly.
     assert outcome.refused_share <= 0.08
     assert outcome.patience < 300
+
+
+def test_shards_of_a_small_tenant_end_together() -> None:
+    """Within 1.3 of one process's time, however the larger quota is counted."""
+    alone, *divided = ([simulate(scene).seconds for scene in scenes] for scenes in small_tenants())
+    for times in divided:
+        for seconds, one in zip(times, alone, strict=True):
+            assert seconds <= 1.3 * one
+
+
+def test_shards_are_started_as_airflow_does_it() -> None:
+    """The first alone, then as slots are free; each reads its own customers, as ever."""
+    scene = like(SMALL, shards=4, at_once=2, ceiling=250)
+    outcome, asked = watched(scene)
+    assert asked.customers == Counter(range(scene.customers))
+    assert outcome.refused == 0
+    # The last is alone with half of the quota: a quarter of the work takes twice its time.
+    fitting = simulate(like(scene, at_once=3, ceiling=500 // 3)).seconds
+    assert 1.15 * fitting <= outcome.seconds <= 1.35 * fitting
 
 
 def test_a_shard_without_patience_fails(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 KEPT = Path(__file__).resolve().parents[2] / "scale.json"
 #: Customers of the large partner.
 PARTNER = 500_000
+#: Customers of a tenant that is read in a minute or two under the larger quota.
+SMALL = 4_000
 #: Requests a minute: the vendor's figure for the resource Customer, and what might be granted.
 PUBLISHED, GRANTED = 500, 3_000
 QUOTAS = {PUBLISHED: f"{PUBLISHED} a minute", GRANTED: f"{GRANTED:,} a minute", 0: "no quota"}
@@ -28,6 +30,14 @@ COUNTINGS: dict[Counting, str] = {
     "fixed_window": "in minutes that begin with a request",
     "sliding_window": "in any sixty seconds",
     "token_bucket": "by tokens that come back evenly",
+}
+
+#: Ways of counting under which shards of a small tenant meet, with the burst of a bucket.
+WAYS: dict[tuple[Counting, int], str] = {
+    ("fixed_window", 0): "minutes that begin with a request",
+    ("sliding_window", 0): "any sixty seconds",
+    ("token_bucket", 50): "tokens, 50 at once",
+    ("token_bucket", 500): "tokens, 500 at once",
 }
 
 
@@ -59,6 +69,23 @@ def divisions() -> Iterator[list[Scene]]:
             Scene(customers=PARTNER, shards=shards, ceiling=ceiling, counting=counting)
             for counting in COUNTINGS
         ]
+
+
+def small_tenants() -> Iterator[list[Scene]]:
+    """Yield a small tenant under the larger quota in more and more shards, counted in all ways."""
+    for shards in (1, 2, 4, 10):
+        yield [
+            Scene(customers=SMALL, shards=shards, quota=GRANTED, counting=counting, burst=burst)
+            for counting, burst in WAYS
+        ]
+
+
+def starts() -> Iterator[Scene]:
+    """Yield the small tenant under the published quota, in shards that Airflow starts."""
+    yield Scene(customers=SMALL)
+    for shards, at_once in ((3, 2), (4, 3), (4, 2), (9, 4)):
+        ceiling = PUBLISHED // at_once
+        yield Scene(customers=SMALL, shards=shards, at_once=at_once, ceiling=ceiling)
 
 
 def forms() -> Iterator[list[Scene]]:
@@ -106,7 +133,15 @@ def also_measured() -> dict[tuple[str, int], Scene]:
 def scenes() -> list[Scene]:
     """Return all that the documentation shows, each once, the largest first."""
     turns = (scenes for *_, scenes in nights())
-    groups = (*divisions(), *forms(), *costs(), *turns, also_measured().values())
+    groups = (
+        *divisions(),
+        *small_tenants(),
+        starts(),
+        *forms(),
+        *costs(),
+        *turns,
+        also_measured().values(),
+    )
     found = dict.fromkeys(scene for group in groups for scene in group)
     return sorted(found, key=lambda scene: -scene.customers)
 

@@ -59,6 +59,11 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Requests in a minute, 0 for no quota.
     quota: int = 500
     counting: Counting = "fixed_window"
+    #: Requests that a bucket of tokens lets through at once, 0 for those of a minute.
+    burst: int = 0
+    #: Slots, where the shards are started as the Airflow DAG does it: the first shard alone, with
+    #: the ceilings of all slots, then the others as slots are free. 0: all within some seconds.
+    at_once: int = 0
     #: Seconds, on average.
     latency: float = 0.2
     #: Requests that one shard has under way at most.
@@ -139,7 +144,11 @@ class Service:
 
     def __init__(self, scene: Scene) -> None:
         """Begin with an untouched quota."""
-        options = Options(requests_per_minute=scene.quota, quota_model=scene.counting)
+        options = Options(
+            requests_per_minute=scene.quota,
+            quota_model=scene.counting,
+            burst=scene.burst,
+        )
         self._quota = Quota(options)
         self.outcome = Outcome()
 
@@ -159,13 +168,22 @@ def simulate(scene: Scene, service: Service | None = None) -> Outcome:
     outcome = service.outcome
     order = count()
     events: list[_Event] = []
-    shards = []
-    for number, division in enumerate(_divisions(scene)):
-        draw = Random(f"{scene.seed} shard {number}")  # noqa: S311 - a simulation
-        starts_at = draw.uniform(0, STAGGER) if number else 0.0
-        shard = _Shard(scene, division, draw, starts_at)
-        shards.append(shard)
-        heapq.heappush(events, (starts_at, next(order), shard, None))
+    shards = [
+        _Shard(scene, division, Random(f"{scene.seed} shard {number}"))  # noqa: S311
+        for number, division in enumerate(_divisions(scene))
+    ]
+    waiting, running = deque(shards), set[_Shard]()
+
+    def begin(now: float, slots: int) -> None:
+        while waiting and len(running) < slots:
+            shard = waiting.popleft()
+            running.add(shard)
+            at = now if shard is shards[0] else now + shard.stagger()
+            shard.begin(at, scene.ceiling * (scene.at_once if slots == 1 else 1))
+            heapq.heappush(events, (at, next(order), shard, None))
+
+    # The DAG's first shard runs alone, with the ceiling of all slots.
+    begin(0.0, 1 if scene.at_once else scene.shards)
     now = 0.0
     while events:
         now, _, shard, answer = heapq.heappop(events)
@@ -184,6 +202,9 @@ def simulate(scene: Scene, service: Service | None = None) -> Outcome:
             wait = service.ask(now, wanted)
             at = now + shard.latency()
             heapq.heappush(events, (at, next(order), shard, (passed, wanted, now, wait)))
+        if shard.over:
+            running.discard(shard)
+            begin(now, scene.at_once)
     outcome.seconds = round(now, 3)
     outcome.patience = round(max(shard.patience for shard in shards), 3)
     outcome.failed = sum(shard.failed for shard in shards)
@@ -236,11 +257,9 @@ def reseller_sizes(scene: Scene) -> list[int]:
 class _Shard:
     """One process of the tap: threads, what waits for them, and a gate of its own."""
 
-    def __init__(self, scene: Scene, division: _Division, draw: Random, starts_at: float) -> None:
+    def __init__(self, scene: Scene, division: _Division, draw: Random) -> None:
         self._scene = scene
         self._draw = draw
-        # The ceiling of a second, as `tap_partnercenter.pacing.Gate` makes it of that of a minute.
-        self._pace = Pace(starts_at, scene.ceiling / (60 + CREDIT) if scene.ceiling else None, draw)
         self.idle = scene.concurrency
         #: What waits for a thread.
         self.pool: deque[Wanted] = deque()
@@ -249,6 +268,20 @@ class _Shard:
         self.failed = False
         self._streams = self._everything(division)
         self.pool.extend(next(self._streams))
+
+    def stagger(self) -> float:
+        """Draw the time after the others at which it begins."""
+        return self._draw.uniform(0, STAGGER)
+
+    def begin(self, now: float, ceiling: int) -> None:
+        """Begin, with a gate of its own and so many requests a minute, 0 for no ceiling."""
+        # The ceiling of a second, as `tap_partnercenter.pacing.Gate` makes it of that of a minute.
+        self._pace = Pace(now, ceiling / (60 + CREDIT) if ceiling else None, self._draw)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing waits or is under way."""
+        return not self.pool and self.idle == self._scene.concurrency
 
     def latency(self) -> float:
         """Draw the time that an answer takes."""
@@ -287,7 +320,7 @@ class _Shard:
             self.pool.append(wanted)
         for customer in next(wanted.children, ()):
             self.pool.append(Wanted("relationships", customer=customer))
-        if not self.pool and self.idle == self._scene.concurrency:
+        if self.over:
             self.pool.extend(next(self._streams, ()))
 
     def _everything(self, division: _Division) -> Iterator[list[Wanted]]:

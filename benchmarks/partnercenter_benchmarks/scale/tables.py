@@ -15,11 +15,14 @@ from .cases import (
     PARTNER,
     PUBLISHED,
     QUOTAS,
+    WAYS,
     also_measured,
     costs,
     divisions,
     forms,
     nights,
+    small_tenants,
+    starts,
 )
 from .model import CHANGED, CUSTOMERS_OF_A_RESELLER, PAGE_SIZE, RECORDED, STAGGER, Scene
 
@@ -65,6 +68,8 @@ def sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
     return {
         "assumptions": _assumptions(),
         "shards": _shards(figures),
+        "small": _small(figures),
+        "starts": _starts(figures),
         "latencies": _latencies(figures),
         "nights": _nights(figures),
         "machine": _machine(figures, results),
@@ -122,6 +127,23 @@ def _shards(figures: ScaleFigures) -> str:
         "time",
     ]
     return table([*head, *(f"used, refused: {text}" for text in COUNTINGS.values())], rows)
+
+
+def _small(figures: ScaleFigures) -> str:
+    rows = []
+    for scenes in small_tenants():
+        outcomes = [figures.of(scene) for scene in scenes]
+        cells = [f"{each.seconds:.0f} s, {each.refused_share:.1%}" for each in outcomes]
+        rows.append([f"{scenes[0].shards}", *cells])
+    return table(["shards", *(f"{text}: time, refused" for text in WAYS.values())], rows)
+
+
+def _starts(figures: ScaleFigures) -> str:
+    rows = []
+    for scene in starts():
+        slots, ceiling = (f"{each}" if each else NONE for each in (scene.at_once, scene.ceiling))
+        rows.append([f"{scene.shards}", slots, ceiling, f"{figures.of(scene).seconds:.0f} s"])
+    return table(["shards", "slots", "ceiling of each slot", "time"], rows)
 
 
 def _used(outcome: Outcome) -> str:
