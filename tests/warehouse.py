@@ -33,7 +33,7 @@ class Project:
     meltano: Meltano
     server: Server
 
-    def run(
+    def run(  # noqa: PLR0913 - what to run, on what, and how
         self,
         emulator: Emulator,
         loader: str,
@@ -41,6 +41,7 @@ class Project:
         *options: str,
         select: Sequence[str] | None = None,
         target: dict[str, str] | None = None,
+        then: Sequence[str] = (),
         **settings: Any,
     ) -> str:
         """Run `meltano run` and return what was said meanwhile.
@@ -52,6 +53,7 @@ class Project:
             options: Of `meltano run`.
             select: What to read, if not all.
             target: Variables of the target, beside address and schema.
+            then: What to run after the loader.
             settings: Of the tap.
 
         Raises:
@@ -68,7 +70,7 @@ class Project:
         if select is not None:
             variables["TAP_PARTNERCENTER__SELECT"] = json.dumps(select)
         arguments = ("run", "--no-install", f"--state-id-suffix={name}", *options)
-        plugins = ("tap-partnercenter", loader)
+        plugins = ("tap-partnercenter", loader, *then)
         log = self.meltano.workspace.meltano_log
         start = log.stat().st_size
         with self.meltano.command(
@@ -77,9 +79,9 @@ class Project:
             job.finish()
         return log.read_bytes()[start:].decode(errors="replace")
 
-    def program(self, loader: str, name: str) -> str:
-        """A program of a loader's environment."""
-        path = self.meltano.workspace.meltano / "loaders" / loader / "venv" / "bin" / name
+    def program(self, plugin: str, name: str, kind: str = "loaders") -> str:
+        """A program of a plugin's environment."""
+        path = self.meltano.workspace.meltano / kind / plugin / "venv" / "bin" / name
         assert path.exists()
         return str(path)
 

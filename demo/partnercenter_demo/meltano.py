@@ -29,7 +29,7 @@ LOADER = "target-postgres"
 SCHEMA = "tap_partnercenter"
 """The extractor's namespace, which meltano.yml makes the schema of the loaded tables."""
 
-OF_THE_USER = ("MELTANO_", "TAP_PARTNERCENTER_", "TARGET_POSTGRES_", "VIRTUAL_ENV")
+OF_THE_USER = ("DBT_", "MELTANO_", "TAP_PARTNERCENTER_", "TARGET_POSTGRES_", "VIRTUAL_ENV")
 """Variables, by the beginning of their names, that must not reach the demo's Meltano."""
 
 STOP_SECONDS = 10.0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import catalog_of
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start
     from tests.warehouse import Pipe
 
-QUESTIONS = Path(__file__).parents[2] / "docs" / "sql"
+MARTS = Path(__file__).parents[2] / "transform" / "models" / "marts"
 SCHEMA = "tap_partnercenter"
 FLAT: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 1}
 
@@ -87,13 +88,16 @@ def test_the_tables_are_shown_as_they_are(
 
 
 def test_the_questions_are_listed(assert_shown: Callable[[str, str], None]) -> None:
-    """Each file of docs/sql with the question in its first line."""
-    lines = ["| question | file |", "|---|---|"]
-    for path in sorted(QUESTIONS.iterdir()):
-        first = path.read_text(encoding="utf-8").splitlines()[0]
-        assert first.startswith("-- ")
-        assert first.endswith("?")
-        lines.append(f"| {first[3:]} | [`{path.name}`](sql/{path.name}) |")
+    """Each mart with the question that begins its description."""
+    described = yaml.safe_load((MARTS / "marts.yml").read_text(encoding="utf-8"))
+    lines = ["| question | model |", "|---|---|"]
+    for model in sorted(described["models"], key=lambda model: str(model["name"])):
+        question, mark, _ = model["description"].partition("?")
+        assert mark
+        path = MARTS / f"{model['name']}.sql"
+        assert path.exists()
+        lines.append(f"| {question}? | [`{path.stem}`](../transform/models/marts/{path.name}) |")
+    assert len(lines) == 2 + len(list(MARTS.glob("*.sql")))
     assert_shown("questions", "\n".join(lines))
 
 

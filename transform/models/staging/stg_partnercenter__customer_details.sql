@@ -1,0 +1,57 @@
+{{ config(enabled=are_loaded('customer_details')) }}
+
+with today as (
+    {{ todays_rows('customer_details', [
+        'id',
+        'companyProfile',
+        'relationshipToPartner',
+        'commerceId',
+        'associatedPartnerId',
+        'allowDelegatedAccess',
+        'enableGDAPByDefault',
+        'customDomains',
+        'tags',
+        'billingProfile',
+    ]) }}
+)
+
+select
+    id as customer_id,
+    {{ member('companyProfile', 'companyName') }} as company_name,
+    {{ member('companyProfile', 'domain') }} as domain,
+    {{ member('companyProfile', 'organizationRegistrationNumber') }} as organization_registration_number,
+    {{ member('companyProfile', 'email') }} as company_email,
+    {{ member('companyProfile', 'address', 'country') }} as company_country,
+    {{ member('companyProfile', 'address', 'region') }} as company_region,
+    {{ member('companyProfile', 'address', 'city') }} as company_city,
+    {{ member('companyProfile', 'address', 'state') }} as company_state,
+    {{ member('companyProfile', 'address', 'district') }} as company_district,
+    {{ member('companyProfile', 'address', 'addressLine1') }} as company_address_line1,
+    {{ member('companyProfile', 'address', 'addressLine2') }} as company_address_line2,
+    {{ member('companyProfile', 'address', 'addressLine3') }} as company_address_line3,
+    {{ member('companyProfile', 'address', 'postalCode') }} as company_postal_code,
+    "relationshipToPartner" as relationship_to_partner,
+    "commerceId" as commerce_id,
+    "associatedPartnerId" as associated_partner_id,
+    "allowDelegatedAccess" as allow_delegated_access,
+    "enableGDAPByDefault" as enable_gdap_by_default,
+    "customDomains" as custom_domains,
+    tags,
+    {{ member('billingProfile', 'id') }} as billing_profile_id,
+    {{ member('billingProfile', 'firstName') }} as billing_first_name,
+    {{ member('billingProfile', 'lastName') }} as billing_last_name,
+    {{ member('billingProfile', 'email') }} as billing_email,
+    {{ member('billingProfile', 'culture') }} as billing_culture,
+    {{ member('billingProfile', 'language') }} as billing_language,
+    {{ member('billingProfile', 'companyName') }} as billing_company_name,
+    {{ member('billingProfile', 'defaultAddress', 'country') }} as billing_country,
+    {{ member('billingProfile', 'defaultAddress', 'region') }} as billing_region,
+    {{ member('billingProfile', 'defaultAddress', 'city') }} as billing_city,
+    {{ member('billingProfile', 'defaultAddress', 'state') }} as billing_state,
+    {{ member('billingProfile', 'defaultAddress', 'district') }} as billing_district,
+    {{ member('billingProfile', 'defaultAddress', 'addressLine1') }} as billing_address_line1,
+    {{ member('billingProfile', 'defaultAddress', 'addressLine2') }} as billing_address_line2,
+    {{ member('billingProfile', 'defaultAddress', 'addressLine3') }} as billing_address_line3,
+    {{ member('billingProfile', 'defaultAddress', 'postalCode') }} as billing_postal_code,
+    extracted_at
+from today
