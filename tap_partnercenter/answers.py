@@ -37,6 +37,12 @@ class Answer(requests.Response):
         """The records of the page, perhaps none."""
         return self.document.get("items") or []
 
+    @property
+    def promises_records(self) -> bool:
+        """Whether an answer without records counts some."""
+        total = self.document.get("totalCount")
+        return not self.items and isinstance(total, int) and total > 0
+
 
 def is_collection(document: Mapping[str, Any]) -> bool:
     """Tell whether a document is a page of records."""

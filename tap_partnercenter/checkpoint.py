@@ -18,6 +18,8 @@ from tap_partnercenter.pagination import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
 
+    from tap_partnercenter.retry import Logger
+
 #: Seconds after which an interrupted pass is not continued: its first pages have grown old.
 OLDEST = 24 * 3600
 _KEY = "resume"
@@ -48,26 +50,29 @@ def scope_digest(scope: Sequence[Any]) -> str:
 class Checkpoint:
     """Reads and writes the position of one stream."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - where a position stands, and what it belongs to
         self,
         bookmarks: MutableMapping[str, Any],
         stream: str,
-        api_url: str,
+        url: str,
         partitions: Sequence[str | None],
         scope: Sequence[Any],
+        logger: Logger,
     ) -> None:
         """Use the bookmark of a stream. It is not touched before there is something to keep.
 
         Args:
             bookmarks: Those of all streams, in the state.
             stream: Its name.
-            api_url: Origin below which a continuation must lie.
+            url: Address of its first page: a continuation leads to the same collection.
             partitions: Those of the stream, None for a stream that has no such thing.
             scope: What the pass covers; a position of another scope is of no use.
+            logger: Is told of a position that leads elsewhere.
         """
         self._bookmarks = bookmarks
         self._stream = stream
-        self._api_url = api_url
+        self._logger = logger
+        self._url = urlsplit(url)
         self._partitions = partitions
         self._scope = scope_digest(scope)
 
@@ -88,7 +93,7 @@ class Checkpoint:
             continuation = None
             if "uri" in stored:
                 continuation = Continuation(
-                    absolute_url(stored["uri"], self._api_url),
+                    self._own(absolute_url(stored["uri"], self._url._replace(path="").geturl())),
                     tuple(checked_header(name, value) for name, value in stored["headers"]),
                     largest=int(stored["largest"]),
                 )
@@ -124,6 +129,22 @@ class Checkpoint:
             stored["headers"] = [list(pair) for pair in position.continuation.headers]
             stored["largest"] = position.continuation.largest
         self._bookmark[_KEY] = stored
+
+    def _own(self, url: str) -> str:
+        """Return an address that leads into the collection.
+
+        Raises:
+            UnusableContinuation: If it leads to another one, whose rows would pass for the rest.
+        """
+        path = urlsplit(url).path
+        if path.rstrip("/").lower() != self._url.path.lower():
+            self._logger.warning(
+                "%s: the state leads to another collection (%s): the stream is read from its start",
+                self._stream,
+                path,
+            )
+            raise UnusableContinuation(path)
+        return url
 
     @staticmethod
     def _skipped(stored: Any) -> dict[str, int]:  # noqa: ANN401 - JSON

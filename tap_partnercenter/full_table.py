@@ -244,7 +244,8 @@ class FullTable(PassStream):
         scope = [*self._scope, partitions, self.night.scope]
         # Not `stream_state`: a stream that is begun early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
-        return Checkpoint(bookmarks, self.name, self.run.settings.api_url, partitions, scope)
+        url = self.url_base + self.path
+        return Checkpoint(bookmarks, self.name, url, partitions, scope, self.logger)
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
         """Return what names the next partition to read, lazily: there may be thousands."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import queue
+import signal
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
@@ -87,6 +88,10 @@ class Pool:
             self._tokens.put(None)
 
     def _work(self) -> None:
+        # The kernel may give a signal to any thread, one that came while the process was stopped
+        # for instance. Python handles it on the main one, which then would not be woken.
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             self._tokens.get()
             if self._closed:

@@ -27,6 +27,7 @@ class Page(NamedTuple):
             The pass goes on with its version, which thus holds the rows of both readings.
         refusal: Why the service does not show this customer's records, None where it does.
         blank: Whether the answer held nothing at all, not even an empty collection.
+        promised: Whether it is all of a collection, without records, and counts some nevertheless.
     """
 
     records: list[dict[str, Any]]
@@ -36,6 +37,7 @@ class Page(NamedTuple):
     again: bool = False
     refusal: SkippedCustomer | None = None
     blank: bool = False
+    promised: bool = False
 
 
 class Pages:
@@ -87,7 +89,8 @@ class Pages:
 
     def _read(self) -> Page:
         paginator, collection = self._paginator, self._collection
-        resumed = self._start is not None and paginator.count == 0
+        first = paginator.count == 0
+        resumed = self._start is not None and first
         answer = self._client.read(collection, paginator, resumed=resumed)
         records = collection.own(paginator.fresh(answer.items), self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
@@ -97,6 +100,7 @@ class Pages:
             collection.context,
             answer.broken,
             blank=not answer.document,
+            promised=first and not resumed and following is None and answer.promises_records,
         )
 
     def _at_end(self) -> bool:

@@ -31,10 +31,20 @@ class Oddity(Enum):
         "The service sent broken characters (lone surrogates, NUL, or bytes that are no UTF-8); "
         "each became U+FFFD"
     )
+    PROMISED = (
+        "The service sent collections without records whose totalCount says that there are some. "
+        "If records are missing, ask Microsoft"
+    )
     NO_BOOLEAN = "The service sent values that are neither true nor false; they became null"
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+
+
+class _Bar(tqdm):  # type: ignore[type-arg] # it is generic to the type checker alone
+    """A bar without tqdm's own thread, to which the kernel may give a signal."""
+
+    monitor_interval = 0
 
 
 class _LiveLogger(logging.Logger):
@@ -79,7 +89,7 @@ class Report:
         #: What is being read, as the lines of progress name it.
         self._at = "begun"
         # On a terminal a live bar stands in for the lines.
-        self._bar = tqdm(unit=" records", leave=False, dynamic_ncols=True, disable=None)
+        self._bar = _Bar(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
         self._requests = 0
         self._retries = 0

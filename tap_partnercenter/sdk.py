@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from abc import abstractmethod
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -100,6 +102,15 @@ class PlainTap(Tap):
         Raises:
             SystemExit: With the code that a shell gives to the signal.
         """
+
+    @override
+    def _setup_signal_handlers(self) -> None:
+        super()._setup_signal_handlers()
+        # A terminal that is closed ends the run as well, but not one that `nohup` started.
+        hangup = getattr(signal, "SIGHUP", None)
+        main = threading.current_thread() is threading.main_thread()
+        if main and hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+            signal.signal(hangup, self._handle_termination)
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:

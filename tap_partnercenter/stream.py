@@ -236,6 +236,8 @@ class PartnerCenterStream(PlainStream):
         """Say what is odd about a page that is about to be emitted."""
         for path in page.broken:
             self._on_odd_field(Oddity.BROKEN, path)
+        if page.promised:
+            self._on_odd_field(Oddity.PROMISED, "totalCount")
         if page.again and not self._begun_again:
             self._begun_again = True
             self.logger.info(

@@ -141,6 +141,11 @@ class TapPartnerCenter(CommandLine):
     def announce(self) -> None:
         for name in unknown_settings(self.config, self.config_jsonschema["properties"]):
             self.logger.warning("There is no setting %s: it has no effect.", name)
+        if not any(stream.selected for stream in self.streams.values()):
+            self.logger.warning(
+                "No stream is selected, so nothing is read. Select streams in the catalog, with "
+                "Meltano in `select`.",
+            )
         run = self.run
         shard = run.settings.shard
         self.logger.info(

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -179,6 +180,44 @@ def test_a_signal_before_the_first_answer_has_the_same_end(
     assert exit_code == EXIT_CODES[number]
     assert "Traceback" not in stderr
     assert_resumable(lines, emulator)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_closes_ends_the_run_unless_it_is_ignored(
+    ignored: bool,  # noqa: FBT001
+    start: Start,
+) -> None:
+    """With a line and an exit code of its own; under `nohup` the run goes on."""
+    emulator = start(Fault(place="continuation", times=1, hang=1), customers=8, resellers=1)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with started(emulator) as tap:
+            tap.read_until(b'"type":"RECORD"')
+            tap.process.send_signal(signal.SIGHUP)
+            exit_code, lines, stderr = tap.end()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert exit_code == (0 if ignored else 128 + signal.SIGHUP)
+    assert ("complete: " if ignored else "interrupted: ") in stderr.splitlines()[-1]
+    assert_resumable(lines, emulator)
+
+
+if sys.platform == "linux":
+
+    def test_no_thread_but_the_main_one_takes_a_signal(start: Start) -> None:
+        """One that came while the process was stopped may go to any thread that lets it."""
+        emulator = start(Fault(place="continuation", hang=PATIENCE), customers=8, resellers=1)
+        with started(emulator) as tap:
+            tap.read_until(b'"type":"RECORD"')
+            blocking = {}
+            for thread in Path(f"/proc/{tap.process.pid}/task").iterdir():
+                (mask,) = re.findall(r"SigBlk:\s*(\w+)", thread.joinpath("status").read_text())
+                blocking[int(thread.name)] = bool(int(mask, 16) >> signal.SIGTERM - 1 & 1)
+            tap.process.terminate()
+            assert tap.process.wait(PATIENCE) == 143
+        assert blocking.pop(tap.process.pid) is False
+        assert len(blocking) >= 8
+        assert all(blocking.values())
 
 
 def test_a_signal_ends_the_wait_for_another_process(start: Start, tmp_path: Path) -> None:

@@ -1027,6 +1027,17 @@ def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> Non
     ]
 
 
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, sync: Sync) -> None:
+    """The tap has nothing to emit, and does not pass it off as all there is."""
+    emulator = start(Fault(place=place, json={"totalCount": 5, "items": []}), customers=1)
+    result = sync(emulator)
+    assert result.exit_code == 0, result.stderr
+    (warning,) = result.levels("WARNING")
+    assert "without records whose totalCount says that there are some" in warning
+    assert f"{STREAMS[place]}.totalCount (1)" in warning
+
+
 # State
 
 
@@ -1108,6 +1119,23 @@ def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start
     assert again.exit_code == 0, again.stderr
     customers = held(emulator)["customers"]
     assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
+
+
+def test_a_state_that_leads_to_another_collection_is_not_followed(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Its rows would pass for the rest of the table."""
+    emulator = start(customers=20, resellers=2)
+    state = broken_off(emulator, sync)
+    resume = state["bookmarks"]["reseller_customers"]["resume"]
+    resume.update(uri="/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf")
+    result = sync(emulator, page_size=2, state=state, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    found = result.keys("reseller_customers", "reseller_id", "id")
+    assert found == held(emulator)["reseller_customers"]
+    (warning,) = result.levels("WARNING")
+    assert "reseller_customers: the state leads to another collection (/v1/rela" in warning
 
 
 @pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])
