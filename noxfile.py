@@ -88,7 +88,7 @@ def next_sdk(session: nox.Session) -> None:
 
 @nox.session(python=False, default=False)
 def pin(session: nox.Session) -> None:
-    """Write constraints.txt anew. It holds hashes and no address of a package index."""
+    """Write constraints.txt again. It holds hashes and no address of a package index."""
     session.run(
         *(UV, "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
         *("--python-version", SUPPORTED[0], "--output-file", "constraints.txt"),

@@ -72,7 +72,7 @@ _UNUSABLE: dict[type[BaseException], Cause] = {
     # The tap itself knows no scheme but http and https: it is a SOCKS proxy without its library.
     requests.exceptions.InvalidSchema: Cause(
         "a SOCKS proxy needs a library that is not installed",
-        f"Install requests[socks] beside the tap, or use another proxy. {_PROXY}",
+        f"Install requests[socks] alongside the tap, or use another proxy. {_PROXY}",
         permanent=True,
     ),
     urllib3.exceptions.LocationValueError: _BAD_ADDRESS,

@@ -75,7 +75,7 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
             "each use: a file, or for workers without a common disk a database, "
             "postgresql://user:password@host/name (extra database). Only its owner may read the "
             "file; a symbolic link is followed. Processes may share it: they sign in one after the "
-            "other, by way of an empty .lock file beside it. Without it the tap forgets the new "
+            "other, by way of an empty .lock file next to it. Without it the tap forgets the new "
             "ones."
         ),
     ),

@@ -1,7 +1,7 @@
 """Connections whose answers end in time, however slowly they come.
 
 The timeout of a socket starts again with each byte that arrives: an answer that drips holds its
-reader for ever. Here it bounds the answer as a whole: status, headers, body and trailers.
+reader forever. Here it bounds the answer as a whole: status, headers, body and trailers.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class Refused(PartnerCenterError):
     """
 
     def __init__(self, message: str, rule: Rule, reason: str) -> None:
-        """Keep what decided beside the message."""
+        """Keep what decided alongside the message."""
         super().__init__(message)
         self.rule = rule
         self.reason = reason
@@ -57,12 +57,12 @@ class RefusedContinuation(Refused):
 
 
 class TryAgain(RetriableAPIError):
-    """An attempt failed in a way that another attempt may mend. Stays inside the retried call.
+    """An attempt failed in a way that another attempt may fix. Stays inside the retried call.
 
     Attributes:
         rule: The row of the table that decided.
         reason: What went wrong, in words without data of the answer.
-        retry_after: Seconds the server wants to be left alone, None where it named none.
+        retry_after: Seconds the server asks us to wait, None where it named none.
         told: Request and correlation id for support, empty without an answer.
     """
 

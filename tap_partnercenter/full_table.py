@@ -259,8 +259,9 @@ class FullTable(PassStream):
         """Start a pass, or go on with an interrupted one."""
         if position is not None:
             self.logger.info(
-                "%s: resumed where an earlier run was interrupted. No rows vanish, and rows that "
-                "moved meanwhile may be missing, until a run reads the stream in one go",
+                "%s: resumed where an earlier run was interrupted. Deletes are disabled for this "
+                "run, and rows that moved in the meantime may be missing until a run reads the "
+                "stream in one go",
                 self.name,
             )
         version = position.version if position else int(self.run.clock.now())
@@ -271,7 +272,7 @@ class FullTable(PassStream):
         self._first = partitions.index(position.partition) if position else 0
         settings = self.run.settings
         # Pages of one partition come one after another: while a large one is read, the others must
-        # have room to go on beside it.
+        # have room to go on alongside it.
         room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),

@@ -156,7 +156,7 @@ class Pace:
             retry_after = min(UNNAMED_PAUSE * doubled, LONGEST_UNNAMED_PAUSE)
         elif self._epoch and not self._accepted and current:
             # Refused as soon as it came back: others who share the quota came back at the same
-            # moment. Where refusals count too, all of them would be refused for ever.
+            # moment. Where refusals count too, all of them would be refused forever.
             apart = doubled / min(self._rate or 1.0, 1.0)
             retry_after += self._chance.uniform(0, min(apart, _MINUTE))
         self._opens_at = max(self._opens_at, now + retry_after)
@@ -222,7 +222,7 @@ class Pace:
 
 
 class _Borne:
-    """Measures the rate that the service bears, at each refusal: the larger of two.
+    """Measures the rate that the service tolerates, at each refusal: the larger of two.
 
     That since the refusal before fits any way of counting, unless another process was favoured.
     That of the last minute fits where a window was met in its middle, or the rate was much lower.
@@ -258,7 +258,7 @@ class _Borne:
 
 
 class PauseTooLong(Exception):
-    """The service wants to be left alone for longer than the run may wait.
+    """The service asks for a longer wait than the run allows.
 
     Attributes:
         seconds: Until the gate opens.
@@ -305,7 +305,7 @@ class Gate:
 
         Raises:
             Cancelled: If the run ends meanwhile.
-            PauseTooLong: If the service wants to be left alone for longer than that.
+            PauseTooLong: If the service asks for a longer wait than that.
         """
         passage = Passage(self._enter())
         try:
@@ -338,7 +338,7 @@ class Passage:
     Attributes:
         ticket: With which it was let through.
         refused: Whether the service answered that there were too many.
-        pause: Seconds that it wants to be left alone; behind the gate, seconds until it opens.
+        pause: Seconds that it asks us to wait; behind the gate, seconds until it opens.
     """
 
     ticket: Ticket

@@ -162,7 +162,7 @@ class OffsetPaginator(LinkPaginator):
     """Follows links that count rows and, behind a full page without one, counts on by itself.
 
     A service may ignore the offset, as Partner Center does for some kinds of invoices, and send the
-    same rows for ever. A page without a new row is therefore not followed: then everything is asked
+    same rows forever. A page without a new row is therefore not followed: then everything is asked
     for at once, which the service answers in one page ("Get a collection of invoices").
     """
 

@@ -51,7 +51,7 @@ class PassStream(PartnerCenterStream):
         if gap := self.gap():
             # Of a resumed pass it was said when it was resumed.
             if deletes and not self.resumed:
-                self.logger.info("%s: %s, so no rows vanish", self.name, gap)
+                self.logger.info("%s: %s, so deletes are disabled for this run", self.name, gap)
         elif not self._has_shrunk() and deletes:
             self.activate_version(version)
 
@@ -84,8 +84,9 @@ class PassStream(PartnerCenterStream):
         if self.shrunk:
             self.logger.warning(
                 "%s: %d rows, %d in the last complete pass: more than max_vanished_percent (%d) "
-                "are gone, so no rows vanish. If they have left indeed, run once with a higher "
-                "max_vanished_percent, 100 for no guard",
+                "are gone, so deletes are disabled for this run. A sudden drop usually means lost "
+                "permissions. If the rows are really gone, run once with a higher "
+                "max_vanished_percent (100: no guard)",
                 self.name,
                 self.held,
                 before,

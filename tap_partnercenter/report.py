@@ -151,7 +151,7 @@ class Report:
                     self._waited += self._clock.monotonic() - self._waiting_since
 
     def throttled(self, seconds: float) -> None:
-        """Say, from time to time, that the service wants to be left alone."""
+        """Log, from time to time, that the service asks us to wait."""
         if self._is_due("throttling"):
             message = "The service throttles (HTTP 429): no request for %.0f s"
             self.live_logger.info(message, seconds)

@@ -87,7 +87,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         "max_requests_per_minute",
         th.IntegerType(minimum=1, maximum=1_000_000),
         title="Requests per minute",
-        description="Ceiling on the request rate, beside what the tap learns from the service.",
+        description="Ceiling on the request rate, besides what the tap learns from the service.",
     ),
     th.Property(
         "max_skipped_customers",
@@ -111,7 +111,9 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0, maximum=604_800),
         default=900,
         title="Retry time",
-        description="Seconds of patience with one request, all its retries and waits together.",
+        description=(
+            "Seconds after which the tap gives up on one request, retries and waits included."
+        ),
     ),
     th.Property(
         "audit_resource_values",

@@ -1,6 +1,6 @@
 """What is wrong with what the tap was given, found by JSON Schema and told without values.
 
-A value can be a secret that was put in the wrong place. Beside the keywords of the standard a
+A value can be a secret that was put in the wrong place. Besides the keywords of the standard a
 schema may have `expected`: words for what must stand there.
 """
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TokenFile(TokenStore):
-    """A file that only its owner may read, with an empty lock file beside it."""
+    """A file that only its owner may read, with an empty lock file next to it."""
 
     def __init__(self, path: str, lock: Lock) -> None:
         """Touch nothing yet."""

@@ -41,7 +41,7 @@ class QuickClock(Clock):
         if not self._ended.empty():
             raise Cancelled
         if seconds <= _GLANCE:
-            # A look at what another thread does: in no time it would be looked for ever and ever,
+            # A look at what another thread does: in no time it would look forever,
             # and the clock would run far ahead of that of the next process.
             super().wait(seconds)
         else:

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden",
         action="store_true",
-        help="Write the golden files anew instead of comparing with them.",
+        help="Write the golden files again instead of comparing with them.",
     )
     trials = parser.getgroup("kill trials")
     trials.addoption(

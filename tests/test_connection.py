@@ -1,6 +1,6 @@
 """`--test` as files: what an operator reads when something is wrong with the credentials.
 
-`pytest tests/test_connection.py --update-golden` writes the files anew.
+`pytest tests/test_connection.py --update-golden` writes the files again.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def test_the_settings_table_is_the_taps_own(request: pytest.FixtureRequest) -> N
 
 
 def test_other_projects_get_the_plugin_of_this_one(request: pytest.FixtureRequest) -> None:
-    """plugin.yml is the extractor of meltano.yml, installed from a checkout beside the project."""
+    """plugin.yml is the extractor of meltano.yml, installed from a checkout next to the project."""
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
     (plugin,) = project["plugins"]["extractors"]
     plugin["pip_url"] = "../tap-partnercenter[login]"

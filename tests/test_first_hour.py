@@ -88,7 +88,7 @@ def printed(heading: str) -> str:
 
 
 class Newcomer:
-    """Someone with a checkout beside a folder of their own, who types what the README prints."""
+    """Someone with a checkout alongside a folder of their own, who types what the README prints."""
 
     def __init__(self, place: Path) -> None:
         """Make the folder, and programs that the README supposes to be there."""

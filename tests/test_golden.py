@@ -1,6 +1,6 @@
 """Whole message streams, as files: any change of the output shows as a difference in review.
 
-`pytest tests/test_golden.py --update-golden` writes the files anew.
+`pytest tests/test_golden.py --update-golden` writes the files again.
 """
 
 from __future__ import annotations

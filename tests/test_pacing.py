@@ -289,7 +289,7 @@ def test_an_unknown_quota_is_used_and_respected(
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """5 % of the requests, or 1 % beside what was under way when a small quota ended."""
+    """5 % of the requests, or 1 % alongside what was under way when a small quota ended."""
     run = simulate(MODELS[model](limit), Process(workers), minutes=1)
     total = len(run.refused) + len(run.accepted)
     assert len(run.refused) <= max(0.05 * total, 0.01 * total + workers)
@@ -326,7 +326,7 @@ def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: 
 @pytest.mark.parametrize("begins", [1, 30, 60, 180])
 @pytest.mark.parametrize("model", KINDS)
 def test_throttling_that_begins_late(model: str, begins: int) -> None:
-    """In its first minute 5 % are refused, or 1 % beside what was under way at two refusals."""
+    """In its first minute 5 % are refused, or 1 % alongside what was under way at two refusals."""
     since = begins * 60.0
     quota = Late(MODELS[model](500), since)
     # Slow answers until shortly before: the rate was never the brake.

@@ -304,7 +304,7 @@ def test_a_token_that_expires_for_a_customer_loses_no_relationship(
 
 
 def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> None:
-    """The last page is short beside those that the interrupted run read."""
+    """The last page is short compared with those that the interrupted run read."""
     emulator = start(
         Fault(place="continuation", skip=1, times=1, status=501),
         customers=8,

@@ -165,7 +165,7 @@ def test_no_fault_makes_the_tap_talk(  # noqa: PLR0913, PLR0917 - what is drawn
     bom: str,
     arguments: tuple[str, ...],
 ) -> None:
-    """Any answer with any status, sooner or later, once or for ever."""
+    """Any answer with any status, sooner or later, once or forever."""
     action = (
         ANSWERS[answer] if "redirect" in ANSWERS[answer] else {**ANSWERS[answer], "status": status}
     )

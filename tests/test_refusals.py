@@ -1,4 +1,4 @@
-"""Answers that asking again does not mend: the end of data, of a stream, or of a customer."""
+"""Answers that asking again does not fix: the end of data, of a stream, or of a customer."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
-    """One line for each, and no request before they are mended."""
+    """One line for each, and no request before they are fixed."""
     result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
     assert result.exit_code == 1
     told = [line.split()[0] for line in result.levels("ERROR")]
@@ -62,7 +62,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
-    """Told beside what is wrong elsewhere, and before anything is asked."""
+    """Told alongside what is wrong elsewhere, and before anything is asked."""
     result = run_tap(config={**GOOD, **settings, "page_size": 0})
     assert result.exit_code == 1
     (told,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]

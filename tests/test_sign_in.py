@@ -445,7 +445,7 @@ def test_a_cache_is_replaced_in_one_step(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """When the disk fails in the middle, the old token is still there, and no half one beside."""
+    """When the disk fails in the middle, the old token is still there, and no half one."""
     emulator = start()
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     before = cache.read_text()

@@ -192,7 +192,7 @@ def test_a_new_field_that_nearly_has_the_name_of_another_is_warned_of(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A constant in place of a name hides nothing when it stands beside it."""
+    """A constant in place of a name hides nothing when it stands alongside it."""
     result = sync(start(), stream_maps={"customers": {"companyProfil": "'hidden'"}})
     assert result.exit_code == 0
     (warning,) = result.levels("WARNING")

@@ -278,7 +278,7 @@ def test_a_circle_of_pages_is_an_error(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A continuation that comes again is named by its digest; nothing runs for ever."""
+    """A continuation that comes again is named by its digest; nothing runs forever."""
     emulator = start(Fault(place=place, skip=1, cycle=length), customers=30, resellers=1)
     result = sync(emulator, page_size=3)
     stream = "customers" if place == "continuation" else "reseller_customers"
@@ -500,7 +500,7 @@ def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
     (warning,) = result.levels("WARNING")
     assert warning.startswith("customer_relationships: all 10 customers were answered with nothing")
     reason = "customer_relationships: the service answered with nothing for every customer"
-    assert f"{reason}, so no rows vanish" in result.log
+    assert f"{reason}, so deletes are disabled for this run" in result.log
     activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
     assert activated == ["customers", "indirect_resellers", "reseller_customers"]
     # The next night is compared with the last that is believed.
@@ -588,7 +588,7 @@ BROKEN = {
     "NUL": (rb"Caf\u0000 \\u0000", "Caf\ufffd \\u0000"),
     "NUL as it is": (b"Caf\0", "Caf\ufffd"),
     "both": (rb"\ud83d" + b"\x80", "\ufffd\ufffd"),
-    "beside what is whole": (
+    "alongside what is whole": (
         rb"\ud83d\ude00 \\ud83d \u0000" + b"\xff",
         "\U0001f600 \\ud83d \ufffd\ufffd",
     ),
@@ -971,6 +971,50 @@ def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
     assert SECRET not in result.stdout + result.stderr
     assert [record["extra"] for record in result.records("customers")] == [{"kept": 1}] * 2
     assert [record["list"] for record in result.records("customers")] == [[{"kept": 1}]] * 2
+
+
+def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync: Sync) -> None:
+    """Orders have one whose members nobody knows beforehand."""
+    context = {"kept": {"deep": "1", "userCredentials": CREDENTIALS}}
+    fields = {"lineItems": [{"provisioningContext": context}]}
+    fault = Fault(place="orders", add_fields=fields)
+    result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
+    assert result.exit_code == 0, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    lines = [line for record in result.records("orders") for line in record["lineItems"]]
+    assert [line["provisioningContext"] for line in lines] == [{"kept": {"deep": "1"}}] * 2
+
+
+def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync) -> None:
+    """Sources disagree about some fields, and a target refuses what is not as declared."""
+    fault = Fault(place="orders", add_fields={"lineItems": {"offerId": "one"}})
+    result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
+    assert result.exit_code == 0, result.stderr
+    assert result.records("orders")
+    for record in result.records("orders"):
+        (line,) = record["lineItems"]
+        assert line["offerId"] == "one"
+
+
+def test_a_reseller_who_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
+    """A partition that came twice would have each customer of it twice."""
+    fault = Fault(place="resellers", duplicate_first_item=True)
+    emulator = start(fault, customers=9, resellers=2)
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert result.exit_code == 0, result.stderr
+    keys = result.keys("reseller_customers", "reseller_id", "id")
+    assert sorted(keys) == sorted(set(held(emulator)["reseller_customers"]))
+
+
+def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
+    """Also by the values that are not emitted: one of two changes in a second would be lost."""
+    same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
+    rows = [{**same, "resourceNewValue": value} for value in ("1", "2")]
+    emulator = start(Fault(place="audit_records", json=page(*rows), times=1), customers=1)
+    result = sync(emulator, catalog=catalog_of("audit_records"))
+    assert result.exit_code == 0, result.stderr
+    made = [key for (key,) in result.keys("audit_records", "id") if key.startswith("tap-")]
+    assert len(set(made)) == len(made) >= 2
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class Project:
             name: The schema to load, and what keeps this state apart from those of other tests.
             options: Of `meltano run`.
             select: What to read, if not all.
-            target: Variables of the target, beside address and schema.
+            target: Variables of the target, alongside address and schema.
             then: What to run after the loader.
             settings: Of the tap.
 

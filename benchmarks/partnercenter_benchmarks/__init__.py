@@ -1,1 +1,1 @@
-"""Measures the tap beside a stock tap, dlt and bare threads, against an emulated Partner Center."""
+"""Measures the tap and its peers against an emulated Partner Center."""

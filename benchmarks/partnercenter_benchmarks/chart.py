@@ -45,7 +45,7 @@ def chart(results: Results) -> str:
                 rows = [row for row in results.rows if row.case == name and row.runs]
                 parts += _bars(rows, figure, form, top + 30)
                 top += 30 + len(rows) * _ROW + 12
-    described = "tap-partnercenter beside stock SDK taps, dlt and bare threads"
+    described = "tap-partnercenter compared with stock SDK taps, dlt and bare threads"
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" role="img">',

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="benchmark",
-        description="Measure tap-partnercenter beside stock SDK taps, dlt and bare threads.",
+        description="Measure tap-partnercenter compared with stock SDK taps, dlt and bare threads.",
     )
     names = [name for case in cases() for name in (case.section, case.name)]
     parser.add_argument(

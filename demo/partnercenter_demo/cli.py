@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fresh",
         action="store_true",
-        help="install the plugins anew as well; the database is new in every run",
+        help="reinstall the plugins as well; the database is new in every run",
     )
     parser.add_argument(
         "--data",

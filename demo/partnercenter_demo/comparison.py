@@ -29,7 +29,7 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table beside its truth."""
+    """One table alongside its truth."""
 
     table: str
     loaded: int

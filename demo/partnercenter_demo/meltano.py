@@ -87,7 +87,7 @@ class Meltano:
     verbose: bool = False
     """Show everything that is said, as it is said."""
     fresh: bool = False
-    """Install the plugins anew, even where nothing changed."""
+    """Reinstall the plugins, even where nothing changed."""
 
     def prepare(self) -> None:
         """Forget the runs of earlier demos, state and locks included."""
@@ -115,7 +115,7 @@ class Meltano:
 
         Args:
             arguments: The command as after `meltano`.
-            variables: Environment variables for it, beside those of the user that do not
+            variables: Environment variables for it, besides those of the user that do not
                 concern Meltano or the plugins.
 
         Yields:

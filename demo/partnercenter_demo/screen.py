@@ -69,7 +69,7 @@ class Screen:
         self.console.print(table)
 
     def comparisons(self, comparisons: Sequence[Comparison]) -> None:
-        """Show what was loaded beside what the emulator holds."""
+        """Show what was loaded alongside what the emulator holds."""
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("table")
         table.add_column("rows in PostgreSQL", justify="right")

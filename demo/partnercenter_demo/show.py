@@ -36,7 +36,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
     with ExitStack() as running:
         lock = running.enter_context(workspace.opened())
         meltano.prepare()
-        # The slowest step begins first and goes on beside the next two.
+        # The slowest step begins first and goes on alongside the next two.
         installation = None
         if not meltano.is_installed:
             command = meltano.command("install", EXTRACTOR, LOADER, variables={})

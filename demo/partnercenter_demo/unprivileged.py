@@ -75,7 +75,7 @@ def remove(database: Path) -> None:
 
 
 def programs(database: Path, installation: Path) -> Path:
-    """Find the programs that go with a database: the copies that lie beside it, or the wheel's."""
+    """Find the programs that go with a database: the copies next to it, or the wheel's."""
     if not database.is_symlink():
         return installation
     return database.readlink().parent / installation.relative_to(installation.parents[1])

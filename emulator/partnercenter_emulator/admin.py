@@ -77,7 +77,7 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
 
     Args:
         state: The emulator.
-        allowed_hosts: Names that it may be called by, beside `localhost` and any IP address.
+        allowed_hosts: Names that it may be called by, besides `localhost` and any IP address.
     """
     admin = _Admin(state)
     app = Starlette(

@@ -29,7 +29,7 @@ USUAL_CODES: dict[int, int | str] = {
     500: 900192,
     501: 0,
 }
-"""The code an error of shape A bears when a fault names none."""
+"""The code an error of shape A has when a fault names none."""
 
 
 as_json = msgspec.json.Encoder(decimal_format="number").encode

@@ -45,7 +45,7 @@ def create_app(state: State, *, allowed_hosts: Collection[str] = ()) -> Applicat
 
     Args:
         state: The emulator.
-        allowed_hosts: Names that its admin API may be called by, beside `localhost` and any IP
+        allowed_hosts: Names that its admin API may be called by, besides `localhost` and any IP
             address.
     """
     return Application(state, allowed_hosts)

@@ -99,7 +99,7 @@ def _add_server_flags(parser: argparse.ArgumentParser, port: int) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="name that the admin API may be called by, beside localhost; may be repeated",
+        help="name that the admin API may be called by, besides localhost; may be repeated",
     )
     server.add_argument(
         "--faults", type=Path, metavar="FILE", help="rules in force from the start, a JSON list"

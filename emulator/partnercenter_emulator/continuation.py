@@ -75,7 +75,7 @@ class Continuations:
         self._clock = clock
 
     def stamp(self, options: Options, cursor: Cursor) -> Cursor:
-        """Fill in what a cursor bears for the client's sake: link form, shard, time of issue."""
+        """Fill in what a cursor carries for the client's sake: link form, shard, time of issue."""
         form = options.link_form
         turn = 0
         if form == "rotate" or options.extra_link_headers:

@@ -31,7 +31,7 @@ class Filter:
 class Directory:
     """Who the partner's customers are and who serves them.
 
-    A customer keeps its position for ever: new ones come at the end and removed ones leave a gap,
+    A customer keeps its position forever: new ones come at the end and removed ones leave a gap,
     so a listing that goes on from a position neither repeats nor loses anybody else.
     """
 

@@ -61,7 +61,7 @@ class Emulator:
             host: Address to listen on.
             port: Port to listen on, 0 for a free one.
             allow_remote: Permit a host that other machines reach.
-            allowed_hosts: Names that the admin API may be called by, beside `host`, `localhost`
+            allowed_hosts: Names that the admin API may be called by, besides `host`, `localhost`
                 and any IP address.
 
         Raises:
@@ -239,7 +239,7 @@ class Emulator:
             domain: Its domain; a new one by default.
             reseller_id: The reseller that serves it; None for a direct customer.
             audited: Whether the audit log tells of it, as of the other changes below.
-            late: Seconds after which it does, beside those of the option `audit_delay`.
+            late: Seconds after which it does, besides those of the option `audit_delay`.
 
         Raises:
             KeyError: There is no such reseller.

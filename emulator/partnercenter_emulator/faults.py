@@ -57,9 +57,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str | None, Meta(description="Only lists filtered by this reseller.")
     ] = None
     skip: Annotated[Count, Meta(description="Let so many matching requests pass first.")] = 0
-    times: Annotated[Times | None, Meta(description="Apply so often at most; null for ever.")] = (
-        None
-    )
+    times: Annotated[Times | None, Meta(description="Apply so often at most; null forever.")] = None
     every: Annotated[Times, Meta(description="Of the rest, only each n-th.")] = 1
     share: Annotated[
         float,

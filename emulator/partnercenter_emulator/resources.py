@@ -45,7 +45,7 @@ class Resource:
         record: Where the one record comes from, by the customer's position.
         parameters: What its query may say, besides `size` and `seekOperation`.
         everything: The parameters that leave no record out.
-        envelope: What the answer that holds all has beside the records: `full` a link to itself
+        envelope: What the answer that holds all has alongside the records: `full` a link to itself
             and attributes, `unlinked` attributes, `bare` nothing.
         going_on: The place of requests for further pages of a collection.
         of_customer: Whether the path names a customer.

@@ -104,7 +104,7 @@ class ServerThread:
         config = uvicorn.Config(
             app,
             http=Protocol,
-            # Not uvloop, though it is faster: its `close` has been seen to wait for ever.
+            # Not uvloop, though it is faster: its `close` has been seen to wait forever.
             loop="asyncio",
             ws="none",
             lifespan="off",

@@ -265,7 +265,7 @@ def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: Si
 
 
 def test_the_endpoints_refuse_what_is_not_for_them(connect: SignIn) -> None:
-    """Another tenant, another app, another method, a wrong secret beside a device code."""
+    """Another tenant, another app, another method, a wrong secret alongside a device code."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
         foreign = _authorize(emulator).replace(emulator.credentials.tenant_id, "contoso.example")

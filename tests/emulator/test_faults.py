@@ -295,7 +295,7 @@ def test_pages_may_lead_in_a_circle(
     sign_in: SignIn,
     follow: Callable[[requests.Session, Page, str], requests.Response | None],
 ) -> None:
-    """One token for ever, or two in turn."""
+    """One token forever, or two in turn."""
     with Emulator(SMALL, faults=[Fault(place="continuation", cycle=cycle)]) as emulator:
         client = sign_in(emulator)
         page, tokens = client.get(LIST).json(), []

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from partnercenter_emulator import Credentials, Emulator, Options
-from partnercenter_emulator.options import Ending  # noqa: TC001 - beside the others
+from partnercenter_emulator.options import Ending  # noqa: TC001 - alongside the others
 
 Page: TypeAlias = dict[str, Any]
 SignIn: TypeAlias = Callable[..., requests.Session]

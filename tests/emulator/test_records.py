@@ -96,7 +96,7 @@ def test_relationships_and_partitions_agree(sign_in: SignIn) -> None:
 
 
 def test_some_relationships_vary_as_the_documentation_does() -> None:
-    """A few have state and location, partnerId beside or instead of mpnId, or no type."""
+    """A few have state and location, partnerId alongside or instead of mpnId, or no type."""
     with Emulator(Options(customers=5000, resellers=5)) as emulator:
         kinds = {tuple(sorted(record)) for record in emulator.relationships()}
         plain = {"attributes", "customer_id", "id", "mpnId", "name", "relationshipType"}

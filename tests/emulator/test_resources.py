@@ -22,7 +22,7 @@ Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | 
 OPTIONS = Options(customers=25, resellers=4)
 NOW = 1_790_000_000.0
 TODAY = "2026-09-21"
-#: What narrows a list that would be too long, beside what leaves nothing out.
+#: What narrows a list that would be too long, alongside what leaves nothing out.
 NARROWED = {"audit_records": {"startDate": "2026-09-18"}}
 LINK_FORMS = [
     "relative",

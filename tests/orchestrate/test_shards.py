@@ -93,7 +93,7 @@ def test_a_missing_plan_says_where_to_get_one(tmp_path: Path) -> None:
 
 
 def test_each_shard_has_a_state_of_its_own() -> None:
-    """Another number of shards begins anew: their checkpoints mean something else."""
+    """Another number of shards starts over: their checkpoints mean something else."""
     eight = Tenant("de", "partnercenter_de", shards=8)
     tenants = [(DE, 4), (eight, 8), (Tenant("fr", "b"), 1)]
     commands = [tenant.command("prod", index) for tenant, n in tenants for index in range(n)]
@@ -177,7 +177,7 @@ def test_the_last_word_on_a_stream_counts(text: str, meaning: dict[str, int]) ->
     [
         (four(), 40),
         (four(shard2=report(2, customers=0)), 30),
-        # The second attempt went on behind six rows of the first, or anew.
+        # The second attempt went on behind six rows of the first, or started over.
         (four(shard2=report(2, attempt=2, customers=4)), 40),
         (four(shard2=report(2, attempt=2, customers=10)), 40),
     ],

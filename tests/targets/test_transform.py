@@ -1,4 +1,4 @@
-"""The dbt package, on PostgreSQL and on DuckDB: its models beside what the emulator holds."""
+"""The dbt package, on PostgreSQL and on DuckDB: its models alongside what the emulator holds."""
 
 from __future__ import annotations
 
@@ -455,7 +455,7 @@ def test_every_stream_is_a_source() -> None:
 def test_staging_holds_what_the_api_holds(built: Built) -> None:
     """After shards, a load with deletes, and a night that reads what changed."""
     emulator, warehouse = built.emulator, built.warehouse
-    assert_held(built, beside=built.misled)
+    assert_held(built, alongside=built.misled)
 
     emulator.faults = []
     first, second, *_, last = dict.fromkeys(
@@ -557,12 +557,12 @@ def subscriptions_of(emulator: Emulator, customer: str) -> list[str]:
     ]
 
 
-def assert_held(built: Built, *, beside: str = "") -> None:
+def assert_held(built: Built, *, alongside: str = "") -> None:
     """Each staging model holds the records of the API, and no others.
 
     Args:
         built: The models.
-        beside: A customer whose relationships were answered otherwise.
+        alongside: A customer whose relationships were answered otherwise.
     """
     for stream, rows in held(built.emulator).items():
         found = [
@@ -570,7 +570,7 @@ def assert_held(built: Built, *, beside: str = "") -> None:
             for row in built.ask(f"stg_partnercenter__{stream}")
         ]
         wanted, loaded = (
-            [row for row in some if row.get("customer_id") != beside or "reseller_id" not in row]
+            [row for row in some if row.get("customer_id") != alongside or "reseller_id" not in row]
             for some in (rows, found)
         )
         assert in_order(loaded) == in_order(wanted), stream

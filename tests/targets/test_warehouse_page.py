@@ -1,6 +1,6 @@
 """docs/warehouse.md shows the tables as they are, and its SQL does what it says.
 
-`pytest tests/targets/test_warehouse_page.py --update-golden` writes the tables anew.
+`pytest tests/targets/test_warehouse_page.py --update-golden` writes the tables again.
 """
 
 from __future__ import annotations
