@@ -121,7 +121,8 @@ class TokenCache:
 
     def _read(self) -> dict[str, StoredToken]:
         document = self._store.read()
-        if document is None:
+        # An empty file, made by `touch` or a full disk, holds nothing that could be lost.
+        if not document:
             return {}
         try:
             content = json.loads(document)

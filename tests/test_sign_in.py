@@ -362,7 +362,6 @@ def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Pat
 @pytest.mark.parametrize(
     "content",
     [
-        "",
         "{",
         "[]",
         "5",
@@ -393,6 +392,14 @@ def test_an_unusable_cache_is_told_in_one_line(
     assert "Delete it, or set another path." in result.error
     assert "Traceback" not in result.stderr
     assert emulator.stats().requests == 0
+
+
+def test_an_empty_cache_is_one_without_a_token(start: Start, sync: Sync, cache: Path) -> None:
+    """Somebody made room for it, or a disk was full: the configured token still works."""
+    cache.touch(mode=0o600)
+    emulator = start()
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    assert "refresh_token" in cache.read_text(encoding="utf-8")
 
 
 def test_a_folder_as_cache_is_not_to_be_closed_to_others(
