@@ -8,8 +8,10 @@ import ssl
 import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+from unittest import mock
 
 import pytest
+import requests
 import trustme
 
 from tests.command_line import run_tap
@@ -121,6 +123,9 @@ def test_an_unusable_proxy_is_told_at_once(
     """No attempt can succeed: one line, without the proxy's password, and no second attempt."""
     words, remedy = UNUSABLE_PROXIES[value]
     monkeypatch.setenv("ALL_PROXY", value)
+    # What requests says without the library, which other tests have installed.
+    missing = mock.Mock(side_effect=requests.exceptions.InvalidSchema("Missing dependencies"))
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
     result = sync(start(), auth_url="http://localhost:9")
     assert result.exit_code == 1
     assert result.error.startswith("No connection to localhost:9 through the proxy ")
@@ -195,10 +200,10 @@ def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> No
     assert sum(result.waits) <= 15
 
 
-@pytest.mark.parametrize(("status", "attempts"), [(407, 1), (502, 12)])
+@pytest.mark.parametrize(("status", "again"), [(407, False), (502, True)])
 def test_a_proxy_that_refuses_is_told(
     status: int,
-    attempts: int,
+    again: bool,  # noqa: FBT001 - a parameter of the test
     start: Start,
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -222,7 +227,7 @@ def test_a_proxy_that_refuses_is_told(
     assert f"HTTP {status}" in result.error
     assert "Check HTTPS_PROXY" in result.error
     assert "se-cret" not in result.stderr
-    assert len(seen) == attempts
+    assert (len(seen) > 1) is again
 
 
 def test_a_bundle_that_is_not_there_is_told(
