@@ -13,7 +13,9 @@ SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 PYTHONS = [version for version in SUPPORTED if get_interpreter(version)]
 if not PYTHONS:
     sys.exit(f"None of the Pythons {', '.join(SUPPORTED)} is there: `uv python install 3.14`.")
-OLDEST = PYTHONS[0]
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
+# What touches Python, the SDK and threads most: enough for a Python between two that are tested.
+SAMPLE = ["golden", "interruption", "lookahead", "report", "sdk", "settings", "streams", "sync"]
 MEMBERS = ["benchmarks", "demo", "emulator"]
 OWN = ["tap-partnercenter", *(f"partnercenter-{member}" for member in MEMBERS)]
 PACKAGES = [option for folder in [".", *MEMBERS] for option in ("-e", folder)]
@@ -55,17 +57,20 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the quick tests, and on the oldest one there demand that they cover every branch."""
+    """Run the quick tests: on the oldest Python with coverage, between it and the newest some."""
     _install(session, "test")
     quick = ["-m", "pytest", "-m", "not e2e", *(session.posargs or [*PARALLEL, "worksteal"])]
     if session.python != OLDEST or session.posargs:
-        session.run("python", *quick)
+        between = session.python != NEWEST and not session.posargs
+        files = [f"tests/test_{name}.py" for name in SAMPLE if between]
+        session.run("python", *quick, *files)
         return
     session.run("coverage", "erase")
     session.run("coverage", "run", *quick)
     session.run("coverage", "combine", "--quiet")
-    # All of it, but for a branch or two that depend on which of two threads comes first.
-    session.run("coverage", "report", "--precision=2", "--fail-under=99.9")
+    # The rest is what a process does that is ended by a signal, where coverage would deadlock, and
+    # branches that depend on which of two threads comes first.
+    session.run("coverage", "report", "--precision=2", "--fail-under=99")
 
 
 @nox.session(python=OLDEST)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from hypothesis import settings
 
 from partnercenter_demo import postgres
 from partnercenter_demo.workspace import Workspace
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from partnercenter_emulator import Fault, Fixture
     from tests.warehouse import Project
 
+
+# Random tests try a few examples, and many more each night with `--hypothesis-profile whole`.
+settings.register_profile("quick", max_examples=15)
+settings.register_profile("whole", max_examples=300)
+settings.load_profile("quick")
 
 # Their terminals and signals are those of POSIX.
 POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]

@@ -298,9 +298,7 @@ def world() -> Iterator[tuple[Emulator, dict[str, dict[str, Any]]]]:
 
 
 @pytest.mark.parametrize("kind", ["config", "state", "catalog"])
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_is_given_the_tap_works_or_says_why_not(
     kind: str,

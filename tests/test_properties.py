@@ -23,7 +23,6 @@ from tests.truth import (
 
 BOUNDED = settings(
     deadline=None,
-    max_examples=40,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

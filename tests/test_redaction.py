@@ -143,7 +143,6 @@ def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
 
 @settings(
     deadline=None,
-    max_examples=40,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

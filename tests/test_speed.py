@@ -179,7 +179,6 @@ def deselecting(catalog: dict[str, Any], field: str | None) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
