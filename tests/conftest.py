@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import shutil
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 settings.register_profile("quick", max_examples=15)
 settings.register_profile("whole", max_examples=300)
 settings.load_profile("quick")
+
+#: Encrypts the tokens that a test keeps.
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 
 # Their terminals and signals are those of POSIX.
 POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]
@@ -156,6 +160,25 @@ def database() -> Iterator[Server]:
             postgres.create(workspace)
             with postgres.running(workspace, lock) as server:
                 yield server
+
+
+@pytest.fixture
+def table(database: Server) -> str:
+    """The address of a database without the table."""
+    with database.connect() as connection:
+        connection.execute("drop table if exists tap_partnercenter_tokens")
+    return database.sqlalchemy_url
+
+
+@pytest.fixture(params=["file", "encrypted file", "database"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """The settings of each kind of store."""
+    if request.param == "file":
+        return {"token_cache_path": str(tmp_path / "tokens")}
+    if request.param == "encrypted file":
+        return {"token_cache_path": str(tmp_path / "tokens"), "token_cache_key": KEY}
+    path = request.getfixturevalue("table")
+    return {"token_cache_path": path, "token_cache_key": KEY}
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from partnercenter_emulator import Credentials, Fault
 from tests import certificates
 from tests.certificates import PASSWORD
 from tests.command_line import QuickClock, Result, catalog_of, run_tap
+from tests.conftest import KEY
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 CERTIFICATE = certificates.certificate()
 REGISTERED = Credentials(certificate=certificates.public(CERTIFICATE))
-KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 OTHER_KEY = base64.urlsafe_b64encode(b"o" * 32).decode()
 DAY = 86_400
 
@@ -164,25 +164,6 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(  # noqa: PLR09
 
 
 # Stores
-
-
-@pytest.fixture
-def table(database: Server) -> str:
-    """The address of a database without the table."""
-    with database.connect() as connection:
-        connection.execute("drop table if exists tap_partnercenter_tokens")
-    return database.sqlalchemy_url
-
-
-@pytest.fixture(params=["file", "encrypted file", "database"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The settings of each kind of store."""
-    if request.param == "file":
-        return {"token_cache_path": str(tmp_path / "tokens")}
-    if request.param == "encrypted file":
-        return {"token_cache_path": str(tmp_path / "tokens"), "token_cache_key": KEY}
-    path = request.getfixturevalue("table")
-    return {"token_cache_path": path, "token_cache_key": KEY}
 
 
 def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[str, Any]) -> None:

@@ -479,20 +479,26 @@ def test_a_token_that_nobody_can_read_is_kept_all_the_same(
     assert "Signed in to Partner Center" in browser.pages[0].text
 
 
+@pytest.mark.parametrize("store", ["file", "database"], indirect=True)
+@pytest.mark.parametrize("customers", [30, pytest.param(300, marks=pytest.mark.e2e)])
 def test_a_login_and_two_taps_at_once_lock_nobody_out(
-    start: Start, sign_in: Callable[..., Result], tmp_path: Path
+    customers: int,
+    start: Start,
+    sign_in: Callable[..., Result],
+    store: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
-    """They share one file, and the service revokes each token that was used."""
-    emulator = start(customers=30, revoke_old_refresh_tokens=True)
-    assert sign_in(emulator).exit_code == 0
+    """They share one file or one database, and the service revokes each token that was used."""
+    emulator = start(customers=customers, revoke_old_refresh_tokens=True)
+    assert sign_in(emulator, **store).exit_code == 0
     emulator.faults = [
         Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
         for each in emulator.customers()
     ]
-    config = config_of(emulator, tmp_path, max_concurrent_requests=1)
+    config = config_of(emulator, tmp_path, max_concurrent_requests=1, **store)
     taps = begun(config, tmp_path, 2)
     for _ in range(3):
-        assert sign_in(emulator).exit_code == 0
+        assert sign_in(emulator, **store).exit_code == 0
     for result in ended(taps):
         assert result.exit_code == 0, result.stderr
         assert " WARNING " not in result.stderr
