@@ -107,8 +107,8 @@ class ChangeStream(PartnerCenterStream):
         bookmarks = self.tap_state.get("bookmarks", {})
         value: Any = bookmarks.get(self.name, {}).get("replication_key_value")
         try:
-            return dt.date.fromisoformat(value[:10])
-        except (TypeError, ValueError):
+            return dt.date.fromisoformat(str(value)[:10])
+        except ValueError:
             # State is edited by hand and written by other versions; what is unreadable is ignored.
             return None
 
