@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import random
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
@@ -530,6 +531,10 @@ class Season:
     def run(self, cut: float) -> bool:
         """Run, and look whether all that must hold holds; tell whether the run was complete."""
         world, started = self.world, self.world.now
+        # What a run that failed had sent may still arrive.
+        seen = -1
+        while seen < (seen := len(world.emulator.requests)):
+            time.sleep(0.02)
         world.asked()
         result = world.run(full_refresh_days=self.days, cut=cut)
         asked = world.asked()
