@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
 from partnercenter_emulator import Fault
+from partnercenter_emulator.options import LinkForm
 from tap_partnercenter.pagination import UnusableContinuation, absolute_url
 from tests.command_line import catalog_of
 from tests.truth import Warehouse, held
@@ -19,15 +20,7 @@ if TYPE_CHECKING:
 
 API = "https://api.partnercenter.microsoft.com"
 CUSTOMERS = catalog_of("customers")
-FORMS = [
-    "relative",
-    "versioned",
-    "absolute",
-    "double_question",
-    "token_only",
-    "token_apart",
-    "rotate",
-]
+FORMS = get_args(LinkForm)
 
 
 def complete(result: Result, emulator: Emulator) -> bool:

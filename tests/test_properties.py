@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partnercenter_emulator import Emulator, Fault, Options
+from partnercenter_emulator.options import LinkForm
 from tests.command_line import QuickClock, Result, run_tap
 from tests.truth import (
     KEYS,
@@ -35,15 +36,7 @@ API_PLACES = [
     "resellers",
     "relationships",
 ]
-FORMS = [
-    "relative",
-    "versioned",
-    "absolute",
-    "double_question",
-    "token_only",
-    "token_apart",
-    "rotate",
-]
+FORMS = get_args(LinkForm)
 #: Not `code_2000`: behind a full page it is no end, so that some of these lists end the run.
 ENDINGS = ["plain", "no_links", "empty_links", "null_next", "empty"]
 

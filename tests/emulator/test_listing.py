@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 from urllib.parse import quote, quote_plus
 
 import pytest
 import requests
 
 from partnercenter_emulator import Credentials, Emulator, Options
-from partnercenter_emulator.options import Ending  # noqa: TC001 - alongside the others
+from partnercenter_emulator.options import Ending, LinkForm
 
 Page: TypeAlias = dict[str, Any]
 SignIn: TypeAlias = Callable[..., requests.Session]
 ReadAll: TypeAlias = Callable[[requests.Session, str], list[Page]]
 Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | None]
 
-LINK_FORMS = [
-    "relative",
-    "versioned",
-    "absolute",
-    "double_question",
-    "token_only",
-    "token_apart",
-    "rotate",
-]
+LINK_FORMS = get_args(LinkForm)
 SMALL = Options(customers=23, resellers=3)
 
 

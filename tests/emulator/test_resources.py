@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from partnercenter_emulator import Emulator, Fault, Options
+from partnercenter_emulator.options import Ending, LinkForm
 from partnercenter_emulator.resources import PLACES, RESOURCES, Resource
 
 Page: TypeAlias = dict[str, Any]
@@ -24,18 +25,8 @@ NOW = 1_790_000_000.0
 TODAY = "2026-09-21"
 #: What narrows a list that would be too long, alongside what leaves nothing out.
 NARROWED = {"audit_records": {"startDate": "2026-09-18"}}
-LINK_FORMS = [
-    "relative",
-    "versioned",
-    "absolute",
-    "double_question",
-    "token_only",
-    "token_apart",
-    "rotate",
-]
-ENDINGS = [
-    "plain", "no_links", "empty_links", "null_next", "empty", "code_2000", "code_2000_link",
-]  # fmt: skip
+LINK_FORMS = get_args(LinkForm)
+ENDINGS = get_args(Ending)
 READ = [
     row
     for row in RESOURCES
@@ -48,7 +39,7 @@ of_table = pytest.mark.parametrize("row", READ, ids=lambda row: row.place)
 of_customers = pytest.mark.parametrize("row", BY_CUSTOMER, ids=lambda row: row.place)
 
 
-def _sampled(always: list[str], turns: list[str]) -> list[Any]:
+def _sampled(always: list[str], turns: tuple[str, ...]) -> list[Any]:
     """Every collection with what always goes with it, and with two of the rest, in turn."""
     return [
         pytest.param(row, one, id=f"{row.place}-{one}")
