@@ -121,8 +121,7 @@ class TokenCache:
 
     def _read(self) -> dict[str, StoredToken]:
         document = self._store.read()
-        # An empty file, made by `touch` or a full disk, holds nothing that could be lost.
-        if not document:
+        if document is None:
             return {}
         try:
             content = json.loads(document)

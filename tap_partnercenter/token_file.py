@@ -78,7 +78,8 @@ class TokenFile(TokenStore):
                     "could have read it, consent again."
                 )
                 raise PartnerCenterError(message)
-            return path.read_bytes()
+            # An empty file, made by `touch` or a full disk, holds nothing that could be lost.
+            return path.read_bytes() or None
         except FileNotFoundError:
             return None
         except OSError as error:

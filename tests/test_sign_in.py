@@ -17,6 +17,7 @@ import pytest
 from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.credentials import TENANT_DOMAIN
 from tests.command_line import Result, catalog_of, run_tap
+from tests.conftest import KEY
 from tests.failures import API, assert_resumable, assert_told, attempts
 from tests.truth import assert_complete
 
@@ -394,12 +395,17 @@ def test_an_unusable_cache_is_told_in_one_line(
     assert emulator.stats().requests == 0
 
 
-def test_an_empty_cache_is_one_without_a_token(start: Start, sync: Sync, cache: Path) -> None:
+@pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
+def test_an_empty_cache_is_one_without_a_token(
+    key: str | None, start: Start, sync: Sync, cache: Path
+) -> None:
     """Somebody made room for it, or a disk was full: the configured token still works."""
     cache.touch(mode=0o600)
     emulator = start()
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
-    assert "refresh_token" in cache.read_text(encoding="utf-8")
+    result = sync(emulator, token_cache_path=str(cache), token_cache_key=key)
+    assert result.exit_code == 0
+    assert ("refresh_token" in cache.read_text(encoding="utf-8")) is (key is None)
+    assert cache.stat().st_size
 
 
 def test_a_folder_as_cache_is_not_to_be_closed_to_others(
