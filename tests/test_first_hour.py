@@ -26,10 +26,12 @@ pytestmark = pytest.mark.e2e
 
 
 def uv(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    # nox sets UV_PYTHON for what runs in its sessions: a newcomer has none.
+    newcomer = {name: value for name, value in os.environ.items() if name != "UV_PYTHON"}
     return subprocess.run(
         [find_uv(), *arguments],
         cwd=ROOT,
-        env={**os.environ, **variables},
+        env={**newcomer, **variables},
         capture_output=True,
         text=True,
         check=False,
