@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError, SkippedCustomer
+from tap_partnercenter.names import counted
 from tap_partnercenter.outcomes import Outcome, Place, Rule
 from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.passes import PassStream
@@ -184,7 +185,8 @@ class ChildStream(PassStream):
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
         most = self.run.settings.max_skipped_customers
         if self.skipped > most:
-            self._fail(f"{self.skipped} customers refused, max_skipped_customers allows {most}")
+            refused = counted(self.skipped, "customer")
+            self._fail(f"{refused} refused, max_skipped_customers allows {most}")
 
     def _fail(self, why: str) -> None:
         message = f"{self.name}: {why}. The last: {self._last_refusal}"

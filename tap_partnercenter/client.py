@@ -19,7 +19,14 @@ from tap_partnercenter.errors import (
     SkippedCustomer,
     TryAgain,
 )
-from tap_partnercenter.outcomes import APP_AND_USER, NO_COLLECTION, Outcome, Place, rule_for
+from tap_partnercenter.outcomes import (
+    APP_AND_USER,
+    NO_COLLECTION,
+    NOT_ENROLLED,
+    Outcome,
+    Place,
+    rule_for,
+)
 from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.retry import seconds_to_wait
@@ -57,6 +64,7 @@ class Collection:
         next_place: … and what a later one is.
         single: Whether the answer is one record, in place of a page of records.
         lacks_user: Whether the service wants a user, and the run has none.
+        enrolment: Which partners have it, and what the others do, as a sentence; empty: all have.
         shard_key: The field by which shards divide the records, None where they do not.
     """
 
@@ -69,6 +77,7 @@ class Collection:
     next_place: Place
     single: bool
     lacks_user: bool
+    enrolment: str
     shard_key: str | None
 
     def own(self, records: list[dict[str, Any]], shard: Shard) -> list[dict[str, Any]]:
@@ -259,6 +268,8 @@ class Client:
         what, remedy, summary = f"{reason}: {rule.meaning}", rule.remedy, ""
         if answer.status_code == HTTPStatus.FORBIDDEN and collection.lacks_user:
             remedy, summary = APP_AND_USER, "; set refresh_token"
+        elif code == NOT_ENROLLED:
+            remedy = collection.enrolment or remedy
         tried = (
             "Refused again after a new start." if rule.outcome is Outcome.END else "Not retried."
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tap_partnercenter.claims import claims_of
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
+from tap_partnercenter.names import counted
 from tap_partnercenter.refresh import RefreshStream
 
 if TYPE_CHECKING:
@@ -172,5 +173,4 @@ def _outcome(stream: PartnerCenterStream, page: Page | None) -> str:
     if page is None or not page.records:
         return "reachable, and has no rows."
     stream.post_process({**page.records[0], **page.context})
-    rows = len(page.records)
-    return f"reachable, {rows} {'row' if rows == 1 else 'rows'} on the first page"
+    return f"reachable, {counted(len(page.records), 'row')} on the first page"

@@ -13,6 +13,7 @@ from tap_partnercenter.audit import AuditStream
 from tap_partnercenter.checkpoint import Checkpoint, Position, scope_digest
 from tap_partnercenter.children import Children, ChildStream
 from tap_partnercenter.errors import ExpiredCheckpoint
+from tap_partnercenter.names import counted
 from tap_partnercenter.nights import Night, Nights
 from tap_partnercenter.passes import PassStream
 from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, instant
@@ -187,7 +188,8 @@ class FullTable(PassStream):
         """Tell how much of the stream is read: known are the partitions, but not their sizes."""
         if context is None:
             return ""
-        return f"({self._place(context) + 1} of {len(self._contexts)} partitions)"
+        partitions = counted(len(self._contexts), "partition")
+        return f"({self._place(context) + 1} of {partitions})"
 
     def _place(self, context: Context | None) -> int:
         """Tell which of the partitions a context is, counted from 0."""

@@ -1,4 +1,4 @@
-"""Names that do not exist, and those that may be meant."""
+"""Words in messages: names that may be meant, and numbers of things."""
 
 from __future__ import annotations
 
@@ -13,3 +13,8 @@ def meant(name: str, known: Iterable[str]) -> str:
     """Ask for the name that may be meant, as an appendix to the one that is not known."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Say how many of something there are: `1 record`, `2 records`."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

@@ -77,11 +77,8 @@ _ADMIN_AGENT = (
 )
 #: For every refusal of what needs a user, as long as there is none: codes have changed over time.
 APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
-# "Get indirect resellers of a customer": the caller is enrolled as one of the two.
-_NO_RELATIONSHIPS = (
-    "Only indirect providers and indirect resellers have relationships: a direct partner selects "
-    "the stream customers alone."
-)
+#: The code that a partner meets whose enrolment does not have a stream.
+NOT_ENROLLED = "1002"
 _CONSENT = "Consent again with MFA and set the new refresh_token."
 
 #: The first row that matches an answer other than 200 decides.
@@ -196,17 +193,17 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Outcome.SKIP,
         {403},
-        {"1002"},
+        {NOT_ENROLLED},
         _CUSTOMER,
         "authorization failed for this customer",
-        _NO_RELATIONSHIPS,
+        _ADMIN_AGENT,
     ),
     Rule(
         Outcome.FAIL,
         {403},
-        {"1002"},
+        {NOT_ENROLLED},
         meaning="authorization failed",
-        remedy=_NO_RELATIONSHIPS,
+        remedy=_ADMIN_AGENT,
     ),
     Rule(
         Outcome.SKIP,

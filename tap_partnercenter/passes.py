@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
+from tap_partnercenter.names import counted
 from tap_partnercenter.stream import PartnerCenterStream
 
 if TYPE_CHECKING:
@@ -32,9 +33,9 @@ class PassStream(PartnerCenterStream):
         self.resumed, self.skipped, self.held = resumed, skipped, 0
         if skipped:
             self.logger.warning(
-                "%s: the interrupted run skipped %d customers, whose rows are missing too",
+                "%s: the interrupted run skipped %s, whose rows are missing too",
                 self.name,
-                skipped,
+                counted(skipped, "customer"),
             )
         if self.run.settings.delete_vanished:
             self.use_version(version)
@@ -62,7 +63,7 @@ class PassStream(PartnerCenterStream):
             # that left meanwhile have moved others over to the pages that were read.
             return "the pass was resumed"
         if self.skipped:
-            return f"{self.skipped} customers were skipped"
+            return f"{counted(self.skipped, 'customer')} skipped"
         return None
 
     def _has_shrunk(self) -> bool:
@@ -83,12 +84,12 @@ class PassStream(PartnerCenterStream):
         )
         if self.shrunk:
             self.logger.warning(
-                "%s: %d rows, %d in the last complete pass: more than max_vanished_percent (%d) "
+                "%s: %s, %d in the last complete pass: more than max_vanished_percent (%d) "
                 "are gone, so deletes are disabled for this run. A sudden drop usually means lost "
                 "permissions. If the rows are really gone, run once with a higher "
                 "max_vanished_percent (100: no guard)",
                 self.name,
-                self.held,
+                counted(self.held, "row"),
                 before,
                 most,
             )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 from typing_extensions import override
 
+from tap_partnercenter.names import counted
+
 if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
 
@@ -172,7 +174,7 @@ class Report:
         self._records[stream] = records
         if not self._bar.disable:
             self._bar.set_description(f"{stream} {share}".strip(), refresh=False)
-            self._bar.set_postfix_str(f"{self._requests} requests", refresh=False)
+            self._bar.set_postfix_str(counted(self._requests, "request"), refresh=False)
             self._bar.update(new)
             return
         self.reading(stream, share)
@@ -206,16 +208,16 @@ class Report:
 
     def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
         """Count an odd field. Its name is the service's: it may be anything."""
-        counted = self._odd[oddity]
+        found = self._odd[oddity]
         name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(odd name)"
-        if name in counted or len(counted) < MOST_NAMED:
-            counted[name] += 1
+        if name in found or len(found) < MOST_NAMED:
+            found[name] += 1
         else:
-            counted["others"] += 1
+            found["others"] += 1
 
     def stream_ended(self, stream: str) -> None:
         """Say how many records a stream had."""
-        self._logger.info("%s: %d records", stream, self._records[stream])
+        self._logger.info("%s: %s", stream, counted(self._records[stream], "record"))
 
     def summary(self, outcome: str) -> None:
         """Say what the run did, and what an operator should look at."""
@@ -225,9 +227,9 @@ class Report:
         for stream, skipped in self._skipped.items():
             named = self._skipped_named[stream]
             self._logger.warning(
-                "%s: %d customers skipped, their records are missing: %s%s",
+                "%s: %s skipped, their records are missing: %s%s",
                 stream,
-                skipped,
+                counted(skipped, "customer"),
                 ", ".join(named),
                 "" if skipped == len(named) else ", …",
             )
@@ -240,10 +242,10 @@ class Report:
                 customers,
             )
         for reason, count in self._signs.items():
-            self._logger.warning("%d requests were refused at first: %s", count, reason)
-        for oddity, counted in self._odd.items():
-            if counted:
-                fields = ", ".join(f"{name} ({count})" for name, count in counted.items())
+            self._logger.warning("%s refused at first: %s", counted(count, "request"), reason)
+        for oddity, found in self._odd.items():
+            if found:
+                fields = ", ".join(f"{name} ({count})" for name, count in found.items())
                 self._logger.warning("%s: %s", oddity.value, fields)
 
     def _totals(self) -> str:
@@ -251,9 +253,10 @@ class Report:
         minutes = max(now - self._started, 1.0) / 60
         waited = self._waited + (now - self._waiting_since if self._waiting else 0.0)
         return (
-            f"{_total(self._records)} records, {self._requests} requests "
-            f"({self._requests / minutes:.0f} a minute), {self._retries} retries, "
-            f"{waited:.0f} s waited, {_total(self._skipped)} customers skipped, "
+            f"{counted(_total(self._records), 'record')}, {counted(self._requests, 'request')} "
+            f"({self._requests / minutes:.0f} a minute), "
+            f"{counted(self._retries, 'retry', 'retries')}, {waited:.0f} s waited, "
+            f"{counted(_total(self._skipped), 'customer')} skipped, "
             f"{minutes * 60:.0f} s in all"
         )
 

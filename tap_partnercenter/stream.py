@@ -56,6 +56,8 @@ class PartnerCenterStream(PlainStream):
     shard_key: ClassVar[str | None] = None
     #: Whether the service refuses it to app-only credentials.
     needs_user: ClassVar[bool] = True
+    #: Which partners have such records, and what the others do, as a sentence; empty: all have.
+    enrolment: ClassVar[str] = ""
     #: Whether the answer is one record, in place of a page of records.
     single: ClassVar[bool] = False
     #: How the next page is found.
@@ -133,6 +135,7 @@ class PartnerCenterStream(PlainStream):
             self.next_place,
             self.single,
             self.lacks_user,
+            self.enrolment,
             self.shard_key,
         )
         return Pages(self.run.client, collection, self.get_new_paginator, start)

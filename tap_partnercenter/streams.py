@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from tap_partnercenter.stream import PartnerCenterStream
 
 
+# "Get indirect resellers of a customer" says which partners may ask for relationships.
+_PROVIDERS = (
+    "Only indirect providers have indirect resellers: deselect indirect_resellers and "
+    "reseller_customers."
+)
+
+
 class Customers(FullTable):
     """All customers of the partner."""
 
@@ -34,6 +41,10 @@ class CustomerRelationships(ChildStream):
     path = "/customers/{customer_id}/relationships"
     primary_keys = ("customer_id", "id", "relationshipType")
     parent_stream_type = Customers
+    enrolment = (
+        "Only indirect providers and indirect resellers have relationships with customers: "
+        "deselect customer_relationships."
+    )
     # The type is part of the key; "none" is the vendor's own name for its absence.
     defaults = {"relationshipType": "none"}
 
@@ -110,6 +121,7 @@ class IndirectResellers(ResellerTable):
     shard_key = "id"
     # The query wants PascalCase, the answers are snake_case.
     params = {"relationship_type": "IsIndirectCloudSolutionProviderOf"}
+    enrolment = _PROVIDERS
     defaults = {"relationshipType": "none"}
 
 
@@ -121,6 +133,7 @@ class ResellerCustomers(PerReseller):
     primary_keys = ("reseller_id", "id")
     page_size = 500
     resellers = IndirectResellers
+    enrolment = _PROVIDERS
 
 
 class Invoices(FullTable):

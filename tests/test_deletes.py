@@ -227,7 +227,7 @@ def test_skips_of_an_interrupted_run_are_told_again(start: Start, sync: Sync) ->
     resumed = sync(emulator, page_size=3, state=interrupted.state, **DELETES)
     assert resumed.exit_code == 0
     assert "customer_relationships" not in activated(resumed)
-    told = "the interrupted run skipped 1 customers, whose rows are missing too"
+    told = "the interrupted run skipped 1 customer, whose rows are missing too"
     assert f"customer_relationships: {told}" in resumed.levels("WARNING")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,9 +228,18 @@ def test_bad_input_advises_only_settings_that_the_request_holds(
     assert ("support" in result.error) != sized
 
 
-@pytest.mark.parametrize("place", ["relationships", "resellers", "partition"])
-def test_a_direct_partner_is_told_which_stream_to_select(
+@pytest.mark.parametrize(
+    ("place", "who", "deselected"),
+    [
+        ("relationships", "providers and indirect resellers", {"customer_relationships"}),
+        ("resellers", "providers", {"indirect_resellers", "reseller_customers"}),
+        ("partition", "providers", {"indirect_resellers", "reseller_customers"}),
+    ],
+)
+def test_a_partner_of_another_kind_is_told_which_streams_to_deselect(
     place: Place,
+    who: str,
+    deselected: set[str],
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -237,8 +247,24 @@ def test_a_direct_partner_is_told_which_stream_to_select(
     emulator = broken(Fault(place=place, status=403, code=1002))
     result = sync(emulator)
     assert_told(result, emulator, API[place], status=403)
-    assert "a direct partner selects the stream customers alone" in result.error
-    assert sync(emulator, catalog=catalog_of("customers")).exit_code == 0
+    assert f"Only indirect {who} have " in result.error
+    (names,) = re.findall(r": deselect ([\w ]+)\. ", result.error)
+    assert set(names.split(" and ")) == deselected
+    rest = {"customers", *NEEDS_USER} - deselected
+    assert sync(emulator, catalog=catalog_of(*rest)).exit_code == 0
+
+
+@pytest.mark.parametrize("place", ["orders", "subscriptions", "invoices", "customers"])
+def test_streams_that_every_partner_has_are_no_matter_of_enrolment(
+    place: Any,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """Code 1002 for them speaks of rights, not of relationships."""
+    emulator = broken(Fault(place=place, status=403, code=1002))
+    result = sync(emulator, catalog=catalog_of(place))
+    assert "Admin agent" in result.error
+    assert "indirect" not in result.error
 
 
 # App-only
@@ -367,9 +393,9 @@ def test_a_lost_customer_is_skipped_and_named(
     assert result.keys("customers", "id") == held(emulator)["customers"]
     (line,) = result.levels("WARNING")
     assert line.startswith(
-        f"customer_relationships: 1 customers skipped, their records are missing: {lost} ({reason}",
+        f"customer_relationships: 1 customer skipped, their records are missing: {lost} ({reason}",
     )
-    assert "1 customers skipped" in result.log[-2]
+    assert " 1 customer skipped, " in result.log[-2]
     assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
 
 
@@ -410,7 +436,7 @@ def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
     result = sync(emulator, page_size=20, max_concurrent_requests=1)
     assert_told(result, emulator, "customer_relationships", status=403)
     assert "the service refused each of the first 10 customers" in result.error
-    assert "a direct partner selects the stream customers alone" in result.error
+    assert "Only indirect providers and indirect resellers" in result.error
     assert emulator.stats().by_place["relationships"] == {"403": 10}
 
 
@@ -431,7 +457,7 @@ def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None
     result = sync(emulator)
     assert result.exit_code == 1
     assert "the service refused every customer" in result.error
-    assert "a direct partner selects the stream customers alone" in result.error
+    assert "deselect customer_relationships" in result.error
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -506,7 +532,8 @@ def test_the_operator_draws_the_line(
     result = sync(emulator, max_skipped_customers=most)
     assert result.exit_code == exit_code
     if exit_code:
-        assert f"{refused} customers refused, max_skipped_customers allows {most}" in result.error
+        number = "1 customer" if refused == 1 else f"{refused} customers"
+        assert f"{number} refused, max_skipped_customers allows {most}" in result.error
         assert "code 20002" in result.error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import termios
@@ -65,9 +66,31 @@ def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Syn
     # On the test's clock, a wait for another's answer takes no time and counts all the same.
     result = sync(start(customers=5, resellers=1), max_concurrent_requests=1)
     assert "customers: 5 records" in result.log
-    assert "indirect_resellers: 1 records" in result.log
+    assert "indirect_resellers: 1 record" in result.log
     assert result.log[-1].startswith("complete: ")
     assert "0 retries, 0 s waited, 0 customers skipped" in result.log[-1]
+
+
+def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
+    """One record, request, retry, customer skipped, partition: in each line that counts."""
+    faults = [
+        Fault(place="relationships", times=1, status=403, code=20002),
+        Fault(place="resellers", times=1, status=503),
+        Fault(place="customers", times=1, status=401, code=900421),
+    ]
+    emulator = start(*faults, customers=3, resellers=1)
+    # Lines of progress come while the service is not available.
+    faults.append(Fault(place="partition", times=3, status=503, headers={"Retry-After": "31"}))
+    emulator.faults = faults
+    catalog = catalog_of("customers", "customer_relationships", "reseller_customers")
+    refused = sync(emulator, catalog=catalog, emit_activate_version_messages=True)
+    assert refused.exit_code == 0, refused.stderr
+    told = "\n".join(refused.log)
+    assert "1 customer skipped, their records are missing: " in told
+    assert "1 customer skipped, so deletes are disabled" in told
+    assert "1 request refused at first: HTTP 401" in told
+    assert "reseller_customers (1 of 1 partition): " in told
+    assert not re.findall(r"\b1 (?:customer|record|request|partition|row)s\b|\b1 retries", told)
 
 
 def test_nothing_is_told_behind_the_end(

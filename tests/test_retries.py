@@ -76,7 +76,7 @@ def test_a_passing_fault_leaves_no_trace_in_the_messages(
     cut_short = fault == "truncated body"
     assert_ids(emulator, unanswered=[200] if cut_short else [0])
     assert result.levels("WARNING") == []
-    assert "1 retries" in result.log[-1]
+    assert "1 retry, " in result.log[-1]
     if place != "token":
         kept = [request.place for request in reused(emulator)]
         assert kept == ([place] if cut_short or fault == "reset" else [])
@@ -92,7 +92,7 @@ def test_a_request_without_an_answer_is_given_up_and_asked_again(
     emulator = broken(Fault(place=place, times=1, hang=30))
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
-    assert "1 retries" in result.log[-1]
+    assert "1 retry, " in result.log[-1]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_an_answer_that_drips_is_given_up_and_asked_again(
     emulator = broken(Fault(place=place, times=1, drip=part))
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
-    assert "1 retries" in result.log[-1]
+    assert "1 retry, " in result.log[-1]
     assert any("(time-out)" in line for line in result.log)
     assert [request.place for request in reused(emulator)] == [place] * (place != "token")
 

@@ -112,7 +112,7 @@ def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], s
     refused = [request for request in emulator.requests if request.status == 401]
     assert len(refused) > 1
     reason = first.partition(". ")[0]
-    assert summary == f"{len(refused)} requests were refused at first: {reason}"
+    assert summary == f"{len(refused)} requests refused at first: {reason}"
     assert result.log[-1] == summary
 
 

@@ -750,7 +750,7 @@ def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync
     assert paths[1] == "/v1/customers/good/relationships"
     (line,) = result.levels("WARNING")
     assert line == (
-        "customer_relationships: 1 customers skipped, their records are missing: "
+        "customer_relationships: 1 customer skipped, their records are missing: "
         "(odd id) (its id cannot stand in an address)"
     )
 

@@ -93,6 +93,11 @@ class Step:
     """What came of it, in a few words."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many of something there are: `1 customer`, `2,000 customers`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(path: Path) -> str:
     """Write a path as short as the current folder allows."""
     here = Path.cwd()

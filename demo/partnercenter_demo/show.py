@@ -9,7 +9,7 @@ from partnercenter_demo import postgres, queries
 from partnercenter_demo.comparison import compare
 from partnercenter_demo.failure import DemoError
 from partnercenter_demo.meltano import EXTRACTOR, LOADER, demo_command
-from partnercenter_demo.screen import shown
+from partnercenter_demo.screen import counted, shown
 from partnercenter_emulator import Emulator
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
         with screen.step("Start the emulator of Microsoft Partner Center") as step:
             emulator = running.enter_context(Emulator(options))
             step.result = (
-                f"{options.customers:,} customers and {options.resellers:,} indirect resellers "
+                f"{counted(options.customers, 'customer')} and "
+                f"{counted(options.resellers, 'indirect reseller')} "
                 f"at {emulator.url}"
             )
 

@@ -147,6 +147,10 @@ def _emulator(given: argparse.Namespace) -> Emulator:
     )
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _serve(emulator: Emulator) -> int:
     # Unlike an event, it takes no lock that the code below a signal's handler may hold.
     stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -154,7 +158,8 @@ def _serve(emulator: Emulator) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: stopped.put(None))
     counts = emulator.counts()
-    size = f"{counts['customers']} customers and {counts['resellers']} resellers"
+    customers, resellers = counts["customers"], counts["resellers"]
+    size = f"{_counted(customers, 'customer')} and {_counted(resellers, 'reseller')}"
     lines = [
         f"# Partner Center emulator at {emulator.url} with {size}",
         *(f"export {name}={shlex.quote(text)}" for name, text in emulator.environment().items()),

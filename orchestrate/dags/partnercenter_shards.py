@@ -20,7 +20,7 @@ LOADER = "target-postgres"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: The tap's last word on a stream; a line of progress goes on behind the number.
-_ENDED = re.compile(r"(?:^|\s)(\w+): (\d+) records$")
+_ENDED = re.compile(r"(?:^|\s)(\w+): (\d+) records?$")
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,10 @@ def ended_stream(text: str) -> dict[str, int]:
     return {found[1]: int(found[2])} if found else {}
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def streams(reports: Iterable[ShardReport]) -> list[str]:
     """Name the streams that any shard read."""
     return sorted({stream for report in reports for stream in report["records"]})
@@ -223,4 +227,4 @@ def disagreements(
         # a customer has gone.
         may_exceed = any(report["attempt"] > 1 for report in reports)
         if rows < sent or (rows > sent and not may_exceed):
-            yield f"{stream}: {sent} records sent, but {rows} rows written"
+            yield f"{stream}: {_counted(sent, 'record')} sent, but {_counted(rows, 'row')} written"

@@ -299,7 +299,9 @@ def test_the_readmes_two_containers_understand_each_other() -> None:
         text=True,
     ) as running:
         assert running.stdout is not None
-        url = running.stdout.readline().split()[5]
+        first = running.stdout.readline()
+        assert first.endswith(" with 4 customers and 1 reseller\n")
+        url = first.split()[5]
         variables = {
             name: text.replace("http://127.0.0.1:8080", url)
             for name, text in tap["environment"].items()
