@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def settings_table() -> str:
             kind += f", {least} to {most}" if most else f", at least {least}"
         default = "**required**" if name in about["required"] else ""
         if "default" in setting:
-            value = re.sub(r"/\d+\.\d+\.\d+", "/VERSION", json.dumps(setting["default"]))
+            value = json.dumps(setting["default"]).replace(version("tap-partnercenter"), "VERSION")
             default = f"`{value}`".replace('"', "")
         meaning = setting["description"].replace("|", "\\|")
         lines.append(f"| `{name}` | {kind} | {default} | {meaning} |")

@@ -53,3 +53,17 @@ def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
     assert all("permissions" in job for job in jobs(path).values())
     used = [one for one in re.findall(r"uses: (\S+)", text) if not one.startswith("$/")]
     assert all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", one) for one in used)
+
+
+def test_the_changelog_has_the_form_that_releases_look_for() -> None:
+    """Every version with its date, the newest first, and a link for each heading."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
+    assert headings.pop(0) == "[Unreleased]"
+    dated = [re.fullmatch(r"\[(\d+)\.(\d+)\.(\d+)\] - (\d{4}-\d\d-\d\d)", one) for one in headings]
+    assert dated
+    assert all(dated), headings
+    versions = [tuple(map(int, one.groups()[:3])) for one in dated if one]
+    assert versions == sorted(versions, reverse=True)
+    for name in ["Unreleased", *(".".join(map(str, one)) for one in versions)]:
+        assert f"\n[{name}]: https://" in changelog
