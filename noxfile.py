@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import nox
 from python_discovery import get_interpreter
@@ -33,9 +34,12 @@ nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = True
 
 
+def _project() -> dict[str, Any]:
+    return nox.project.load_toml("pyproject.toml")
+
+
 def _install(session: nox.Session, *groups: str) -> None:
-    project = nox.project.load_toml("pyproject.toml")
-    wanted = nox.project.dependency_groups(project, *groups)
+    wanted = nox.project.dependency_groups(_project(), *groups)
     session.install(*PACKAGES, *(name for name in wanted if name not in OWN), *PINNED)
 
 
@@ -46,6 +50,13 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
     session.run("zizmor", "--offline", "--quiet", ".github")
+
+
+@nox.session(python=OLDEST)
+def docs(session: nox.Session) -> None:
+    """Build the documentation's site into build/site; a link or a page that is lost fails it."""
+    session.install(*nox.project.dependency_groups(_project(), "docs"), *PINNED)
+    session.run("python", "-m", "tools.site")
 
 
 @nox.session(python=PYTHONS)
@@ -98,7 +109,7 @@ def pin(session: nox.Session) -> None:
         *(UV, "pip", "compile", "--quiet", "--upgrade", "--universal", "--generate-hashes"),
         *("--python-version", SUPPORTED[0], "--output-file", "constraints.txt"),
         *(option for name in OWN for option in ("--no-emit-package", name)),
-        *("--group", "test", "--group", "typing", "--group", "lint"),
+        *("--group", "test", "--group", "typing", "--group", "lint", "--group", "docs"),
         *(f"{folder}/pyproject.toml" for folder in [".", *MEMBERS]),
         external=True,
     )

@@ -1,0 +1,1 @@
+"""What writes the documentation: its generated parts, and the site."""
