@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import re
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,93 +13,57 @@ import yaml
 
 from tap_partnercenter import streams
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
-from tap_partnercenter.sign_in import REMEDIES
 from tests.command_line import run_tap
+from tools import pages
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-SETTINGS = ROOT / "docs" / "settings.md"
 # The SDK declares a name for instances alone.
 STREAMS: list[Any] = [*streams.STREAMS]
 
 
-def settings_table() -> str:
-    """The table of settings, from what the tap says of itself, and the names of the SDK's own."""
-    about = json.loads(run_tap("--about", "--format=json").stdout)["settings"]
-    lines = ["| setting | kind | default | meaning |", "|---|---|---|---|"]
-    for name in CONFIG_JSONSCHEMA["properties"]:
-        setting = about["properties"].pop(name)
-        (kind,) = (kind for kind in setting["type"] if kind != "null")
-        if "enum" in setting:
-            kind = " or ".join(f"`{value}`" for value in setting["enum"])
-        if setting.get("secret"):
-            kind += ", secret"
-        if "minimum" in setting:
-            least, most = setting["minimum"], setting.get("maximum")
-            kind += f", {least} to {most}" if most else f", at least {least}"
-        default = "**required**" if name in about["required"] else ""
-        if "default" in setting:
-            value = json.dumps(setting["default"]).replace(version("tap-partnercenter"), "VERSION")
-            default = f"`{value}`".replace('"', "")
-        meaning = setting["description"].replace("|", "\\|")
-        lines.append(f"| `{name}` | {kind} | {default} | {meaning} |")
-    own = ", ".join(f"`{name}`" for name in about["properties"])
-    return "\n".join([*lines, "", f"The SDK adds {own} (see its documentation)."])
-
-
-def test_the_settings_table_is_the_taps_own(request: pytest.FixtureRequest) -> None:
-    """Name, kind, default and meaning of every setting."""
-    pattern = r"(<!-- settings: .*?<!-- end of settings -->)"
-    before, middle, after = re.split(pattern, SETTINGS.read_text(encoding="utf-8"), flags=re.DOTALL)
-    marker = middle.splitlines()[0]
-    middle = f"{marker}\n\n{settings_table()}\n\n<!-- end of settings -->"
-    if request.config.getoption("--update-golden"):
-        SETTINGS.write_text(before + middle + after, encoding="utf-8")
-    assert SETTINGS.read_text(encoding="utf-8") == before + middle + after
-
-
-def test_other_projects_get_the_plugin_of_this_one(request: pytest.FixtureRequest) -> None:
-    """plugin.yml is the extractor of meltano.yml, installed from a checkout next to the project."""
-    project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
-    (plugin,) = project["plugins"]["extractors"]
-    plugin["pip_url"] = "../tap-partnercenter[login]"
-    text = "# Written from meltano.yml by `pytest tests/test_docs.py --update-golden`.\n"
-    text += yaml.safe_dump(plugin, sort_keys=False, width=100)
-    path = ROOT / "plugin.yml"
-    if request.config.getoption("--update-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert path.read_text(encoding="utf-8") == text
-
-
-CREDENTIALS = ROOT / "docs" / "credentials.md"
-
-
-def remedies_table() -> str:
-    """What the tap says at each number."""
-    rows = [f"| {n} | {text} |" for n, text in REMEDIES.items() if n.isdigit()]
-    return "\n".join(["| AADSTS | what to do |", "|---|---|", *sorted(rows)])
-
-
-def connection_table() -> str:
-    """What a healthy connection test says."""
-    lines = (ROOT / "tests/golden/connection/with_a_store.txt").read_text("utf-8").splitlines()
-    text = "\n".join(["```text", *lines[1:-1], "```"])
-    return text.replace("DATE UTC", "2026-11-21 19:30 UTC").replace("DATE", "2027-02-19")
+def test_what_is_generated_is_up_to_date() -> None:
+    """Nobody has changed a page without its source, nor the source without the page."""
+    for path, text in pages.rendered().items():
+        shown = (ROOT / path).read_text(encoding="utf-8")
+        assert shown == text, f"{path} is stale: run `python -m tools.pages`"
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("test", connection_table()), ("numbers", remedies_table())]
+    "page",
+    [
+        f"<!-- unknown: {pages.BY} -->\n<!-- end of unknown -->\n",
+        f"<!-- settings: {pages.BY} -->\n\nno end\n",
+    ],
 )
-def test_the_page_about_credentials_says_what_the_tap_says(
-    name: str, content: str, request: pytest.FixtureRequest
-) -> None:
-    pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
-    page = CREDENTIALS.read_text(encoding="utf-8")
-    text, count = re.subn(pattern, lambda m: f"{m[1]}\n{content}\n\n{m[2]}", page, flags=re.DOTALL)
-    assert count == 1
-    if request.config.getoption("--update-golden"):
-        CREDENTIALS.write_text(text, encoding="utf-8")
-    assert CREDENTIALS.read_text(encoding="utf-8") == text
+def test_a_mark_that_nothing_fills_is_an_error(page: str) -> None:
+    """What stood there would stay as it is silently."""
+    with pytest.raises(ValueError, match="without a part or without their end"):
+        pages.filled(page, {"settings": ""})
+
+
+def test_a_part_is_replaced_between_its_marks() -> None:
+    begin, end = f"<!-- settings: {pages.BY} -->\n", "<!-- end of settings -->\n"
+    page = pages.filled(f"before\n{begin}old\n{end}after\n", {"settings": "new"})
+    assert page == f"before\n{begin}\nnew\n\n{end}after\n"
+
+
+def test_the_hub_gets_what_the_tap_says() -> None:
+    """Settings with their kinds, secrets and capabilities, by which Meltano runs it."""
+    hub = yaml.safe_load((ROOT / "docs/hub/tap-partnercenter.yml").read_text(encoding="utf-8"))
+    about = json.loads(run_tap("--about", "--format=json").stdout)
+    properties = about["settings"]["properties"]
+    assert [setting["name"] for setting in hub["settings"]] == list(properties)
+    sensitive = {setting["name"] for setting in hub["settings"] if setting.get("sensitive")}
+    assert sensitive == {name for name, one in properties.items() if one.get("secret")}
+    assert sorted(hub["capabilities"]) == sorted(about["capabilities"])
+    assert hub["name"] == hub["executable"] == about["name"]
+    assert hub["supported_python_versions"] == about["supported_python_versions"]
+    logo = Path(hub["logo_url"]).name
+    assert (ROOT / "docs" / "hub" / logo).read_text(encoding="utf-8").startswith("<svg ")
+
+
+CREDENTIALS = ROOT / "docs" / "credentials.md"
 
 
 @pytest.mark.parametrize("stream", STREAMS)

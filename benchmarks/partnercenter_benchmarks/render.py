@@ -18,7 +18,7 @@ MEGABYTE = 1e6
 
 
 def sections(results: Results) -> dict[str, str]:
-    """Return every generated part of the page about performance by its name."""
+    """Return every generated part by its name."""
     parts = {"session": _session(results), "aims": _aims(results)}
     for name in ("children", "partitions", "records", "quota"):
         tables = [_case(results, facts) for facts in results.cases if facts.section == name]

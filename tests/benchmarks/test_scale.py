@@ -24,7 +24,7 @@ from partnercenter_benchmarks.scale.model import (
     reseller_sizes,
     simulate,
 )
-from partnercenter_benchmarks.scale.tables import machine, operating_sections, sections, span
+from partnercenter_benchmarks.scale.tables import machine, sections, span
 from tests.benchmarks.made_up import run, session
 
 #: The rest of a run's last minutes, in which some shards have ended, does not vanish among these.
@@ -231,7 +231,7 @@ def test_tables_show_outcomes_and_costs() -> None:
     assert "| processor time of one record of a page | 10.0 µs |" in parts["machine"]
     assert "| requests a minute that keep one core busy | 12,000 |" in parts["machine"]
     assert "| tenants at 500 requests a minute that keep one core busy | 24 |" in parts["machine"]
-    costs = operating_sections(load(KEPT), results)["costs"]
+    costs = sections(load(KEPT), results)["costs"]
     assert len(costs.splitlines()) == 2 + 2 + 8
     assert "1,000 customers, without" in costs
 
@@ -244,7 +244,7 @@ def test_a_session_without_the_figures_shows_none() -> None:
         assert sections(load(KEPT), empty)[part] == "Not measured in this session."
     assert all(
         row.endswith("| – |")  # noqa: RUF001 - as in all tables of the documentation
-        for row in operating_sections(load(KEPT), empty)["costs"].splitlines()[4:]
+        for row in sections(load(KEPT), empty)["costs"].splitlines()[4:]
     )
 
 

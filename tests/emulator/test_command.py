@@ -17,8 +17,7 @@ import yaml
 
 from partnercenter_emulator import Fault, Options
 from partnercenter_emulator.cli import build_parser
-from partnercenter_emulator.options import STARTUP_ONLY, option_table
-from partnercenter_emulator.resources import RESOURCES
+from partnercenter_emulator.options import option_table
 from partnercenter_emulator.running import run_command
 
 README = Path(__file__).parents[2] / "emulator" / "README.md"
@@ -230,46 +229,6 @@ def test_every_option_is_a_flag_with_its_default() -> None:
         changed = vars(build_parser().parse_args(["exec", *flags]))[option.name]
         expected = {"int": 7, "float": 1.5, "flag": True}.get(option.kind, option.choices[-1:])
         assert changed == (expected[0] if isinstance(expected, tuple) else expected)
-
-
-def _option_rows() -> list[str]:
-    rows = []
-    for option in option_table():
-        default = str(option.default).lower() if option.kind == "flag" else str(option.default)
-        choices = ", ".join(f"`{choice}`" for choice in option.choices)
-        text = f"{option.description} One of {choices}." if choices else option.description
-        mark = " †" if option.name in STARTUP_ONLY else ""
-        rows.append(f"| `{option.name}`{mark} | `{default}` | {text} |")
-    return rows
-
-
-def _fault_rows() -> list[str]:
-    properties = msgspec.json.schema(Fault)["$defs"]["Fault"]["properties"]
-    return [f"| `{name}` | {about['description']} |" for name, about in properties.items()]
-
-
-def _resource_rows() -> list[str]:
-    comes = {"object": "alone", "plain": "whole", "seek": "in pages", "offset": "by offset"}
-    rows = []
-    for row in RESOURCES:
-        query = "".join(f"&{one.name}=…" for one in row.parameters).replace("&", "?", 1)
-        token = "user" if row.user else "any"
-        rows.append(
-            f"| `{row.method} {row.pattern}{query}` | `{row.place}` | {token} | "
-            f"{comes[row.paging]} | {row.about} |"
-        )
-    return rows
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [_option_rows(), _fault_rows(), _resource_rows()],
-    ids=["options", "faults", "resources"],
-)
-def test_the_readme_documents_every_option_fault_and_request(rows: list[str]) -> None:
-    """The tables are the code's; on a difference put these rows into the README."""
-    text = README.read_text(encoding="utf-8")
-    assert "\n".join(rows) in text, "\n" + "\n".join(rows)
 
 
 def _blocks(language: str) -> list[str]:

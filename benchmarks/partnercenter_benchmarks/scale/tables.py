@@ -64,7 +64,7 @@ def machine(results: Results) -> Machine | None:
 
 
 def sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
-    """Return every generated part of the page about scale."""
+    """Return every generated part by its name."""
     return {
         "assumptions": _assumptions(),
         "shards": _shards(figures),
@@ -74,17 +74,8 @@ def sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
         "nights": _nights(figures),
         "machine": _machine(figures, results),
         "measured": _measured(figures, results),
+        "costs": _costs(figures, results),
     }
-
-
-def nights_sections(figures: ScaleFigures) -> dict[str, str]:
-    """Return every generated part of the page about nights."""
-    return {"nights": _nights(figures)}
-
-
-def operating_sections(figures: ScaleFigures, results: Results) -> dict[str, str]:
-    """Return every generated part of the operator's page."""
-    return {"costs": _costs(figures, results)}
 
 
 def _assumptions() -> str:
