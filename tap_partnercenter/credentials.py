@@ -97,5 +97,5 @@ def lacking(config: Mapping[str, Any]) -> set[str]:
     """Name what is required because of another setting, or because that is not there."""
     names = set() if config.get("client_certificate_path") else {"client_secret"}
     # What a database holds may be read by others.
-    database = DATABASE.match(str(config.get("token_cache_path")))
+    database = DATABASE.fullmatch(str(config.get("token_cache_path")))
     return names | ({"token_cache_key"} if database else set())

@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-DATABASE = re.compile(r"postgres(ql)?(\+psycopg)?://[^/?#\s]*/[^/?#\s]+")
+#: An address in which no part of a password can be taken for a host or a port, which are told.
+DATABASE = re.compile(
+    r"postgres(ql)?(\+psycopg)?://([^:/@\s]*(:[^@\s]*)?@)?"
+    r"([\w.%,-]*|\[[0-9a-f:.]+\])(:\d*)?/[^/?#@\s]+(\?\S*)?",
+    re.IGNORECASE,
+)
 _KEY_BYTES = 32
 _KINDS = {
     "array": "a list",
@@ -59,8 +64,11 @@ def _store(text: str) -> str | None:
     """Say why a text is neither a path nor a database's address."""
     if "\0" in text:
         return _NOT_SHOWN
-    if "://" in text and not DATABASE.match(text):
-        return "must be a path, or an address such as postgresql://user:password@host/name"
+    if "://" in text and not DATABASE.fullmatch(text):
+        return (
+            "must be a path, or an address such as postgresql://user:password@host/name, with %40 "
+            "for an @ in the password"
+        )
     return None
 
 

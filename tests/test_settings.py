@@ -14,6 +14,7 @@ from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tap_partnercenter.streams import STREAMS
 from tests.command_line import catalog_of, run_tap
+from tests.conftest import KEY
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -111,6 +112,18 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("refresh_token", "12345678\0", "holds a character that cannot be shown"),
         ("token_cache_path", "12345678\0", "holds a character that cannot be shown"),
         ("token_cache_path", "mysql://root:12345678@host/name", "must be a path, or an address"),
+        (
+            "token_cache_path",
+            "postgresql://u:p@12345678@host/name",
+            "must be a path, or an address",
+        ),
+        ("token_cache_path", "postgresql://u@host:a12345678/name", "must be a path, or an address"),
+        ("token_cache_path", "postgresql://[12345678/name", "must be a path, or an address"),
+        (
+            "token_cache_path",
+            "postgresql://u@host:1/name@12345678",
+            "must be a path, or an address",
+        ),
         ("token_cache_path", "postgresql://host", "must be a path, or an address such as"),
         ("token_cache_key", "12345678", "must be 32 bytes in URL-safe Base64, or several"),
         ("token_cache_key", "é12345678", "must be 32 bytes in URL-safe Base64, or several"),
@@ -154,13 +167,16 @@ def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) 
         ("reseller_ids", []),
         ("reseller_ids", None),
         ("refresh_token", ""),
+        ("token_cache_path", "postgresql+psycopg://u:a:b/c%40@[::1]:5432/db?sslmode=require"),
+        ("token_cache_path", "postgresql://u@h1,h2/db?host=%2Fvar%2Frun"),
         ("page_size", 1),
         ("max_skipped_customers", 0),
     ],
 )
 def test_good_settings_pass(name: str, value: object) -> None:
     """The edges of what is accepted."""
-    assert problems({**GOOD, name: value}, CONFIG_JSONSCHEMA) == []
+    config = {**GOOD, "token_cache_key": KEY, name: value}
+    assert problems(config, CONFIG_JSONSCHEMA) == []
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
