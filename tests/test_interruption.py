@@ -435,6 +435,24 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
     assert_resumable(result.stdout.splitlines(), emulator)
 
 
+def test_a_state_reaches_the_target_at_once(start: Start) -> None:
+    """Held back until the next block is full, it would confirm rows of an hour ago."""
+
+    blocks: list[bytes] = []
+
+    class Target(io.BytesIO):
+        def write(self, block: Buffer) -> int:
+            blocks.append(bytes(block))
+            return super().write(block)
+
+    emulator = start(customers=8, resellers=1)
+    config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
+    result = run_tap(config=config, target=Target())
+    assert result.counts["STATE"] > 3
+    lines = [block.splitlines() for block in blocks]
+    assert not [line for block in lines for line in block[:-1] if b'"type":"STATE"' in line]
+
+
 #: Ends the tap by a signal as soon as it holds whatever lock its waiting takes.
 STRUCK_IN_A_LOCK = """
 import signal, sys, threading

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Fault
+from tap_partnercenter.lookahead import LookAhead, Pool
 from tests.truth import KEYS, assert_whole, held
 
 if TYPE_CHECKING:
@@ -105,3 +108,38 @@ def test_a_connection_test_reads_nothing_ahead(start: Start, sync: Sync) -> None
     assert result.exit_code == 0
     expected = ["token", "customers", "relationships", "resellers", "partition"]
     assert places(emulator) == expected
+
+
+def test_a_source_that_is_waited_for_goes_on_before_those_behind_it() -> None:
+    """It came to rest after them, when they had filled the room: waiting for them has no end."""
+    filled = threading.Event()
+
+    class Pieces:
+        def __init__(self, source: int, count: int) -> None:
+            self.source, self.left = source, count
+
+        @property
+        def finished(self) -> bool:
+            return not self.left
+
+        def read(self) -> int:
+            if self.source == 0:
+                assert filled.wait(10)
+            self.left -= 1
+            return self.source
+
+    idle = itertools.count()
+
+    def on_idle() -> None:
+        filled.set()
+        assert next(idle) < 50, "nothing comes any more"
+
+    counts = [3, 9, 9, 2]
+    sources = itertools.starmap(Pieces, enumerate(counts))
+    pool = Pool(3)
+    ahead = LookAhead(pool, lambda: next(sources, None), held=3, on_idle=on_idle)
+    try:
+        taken = [list(ahead.take()) for _ in counts]
+    finally:
+        pool.close()
+    assert taken == [[source] * count for source, count in enumerate(counts)]

@@ -296,6 +296,29 @@ def test_a_token_that_expires_for_a_customer_loses_no_relationship(
     assert [key for key in found if key[0] != ids[2]] == others
 
 
+def test_the_name_of_a_tokens_header_may_be_in_lower_case(start: Start, sync: Sync) -> None:
+    """It leads behind the last page as any token does, and one is sent."""
+
+    def linked(page: str, *ids: str) -> dict[str, Any]:
+        header = {"key": "ms-continuationtoken", "value": page}
+        link = {"uri": "/customers?seekOperation=Next", "headers": [header]}
+        items = [{"id": identity} for identity in ids]
+        return {"items": items, "links": {"next": link}, "continuationToken": f"{page}, too"}
+
+    first = Fault(place="customers", json=linked("second", "a", "b", "c"))
+    emulator = start(
+        first,
+        Fault(place="continuation", times=1, json=linked("third", "d")),
+        Fault(place="continuation", status=400, code=2000),
+    )
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == [("a",), ("b",), ("c",), ("d",)]
+    emulator.faults = [first, Fault(place="continuation", status=501)]
+    bookmark = sync(emulator, catalog=CUSTOMERS, page_size=3).state["bookmarks"]["customers"]
+    assert bookmark["resume"]["headers"] == [["ms-continuationtoken", "second"]]
+
+
 def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> None:
     """The last page is short compared with those that the interrupted run read."""
     emulator = start(
