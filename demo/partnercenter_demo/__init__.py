@@ -1,3 +1,3 @@
-"""Shows tap-partnercenter at work: emulator, Meltano and PostgreSQL in one command."""
+"""Shows tap-partnercenter at work: emulator, Meltano, PostgreSQL and dbt in one command."""
 
 from __future__ import annotations

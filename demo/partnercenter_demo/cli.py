@@ -14,7 +14,7 @@ from rich.text import Text
 
 from partnercenter_demo import postgres
 from partnercenter_demo.failure import DemoError
-from partnercenter_demo.meltano import SCHEMA, Meltano, demo_command
+from partnercenter_demo.meltano import MODELS, SCHEMA, Meltano, demo_command
 from partnercenter_demo.screen import Screen, shown
 from partnercenter_demo.show import show
 from partnercenter_demo.workspace import PROJECT, Workspace
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DESCRIPTION = """\
-Loads an emulated Microsoft Partner Center into a real PostgreSQL with Meltano and shows what came
-of it. Nothing but Python and uv is needed: no account, no database, no container."""
+Loads an emulated Microsoft Partner Center into a real PostgreSQL with Meltano, builds models of it
+with dbt, and asks them. Nothing but Python and uv is needed: no account, no database, no
+container."""
 
 LARGEST = 1_000_000
 
 EPILOG = """\
 Every run starts from an empty database and keeps it for a look afterwards:
-  demo sql 'select count(*) from customers'
+  demo sql 'table customers_by_reseller'
   demo psql"""
 
 
@@ -86,7 +87,7 @@ def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
         command += f" --data {given.data}"
     screen.say()
     screen.say(f"The database stays in {shown(workspace.database)}. To look into it:")
-    for example in ("psql", "sql 'table indirect_resellers'"):
+    for example in ("psql", "sql 'table customers_by_reseller'"):
         screen.say(f"   {command} {example}")
 
 
@@ -96,7 +97,7 @@ def _look_inside(workspace: Workspace, query: str | None) -> int:
         raise DemoError(message)
     arguments = [] if query is None else ["--pset=pager=off", f"--command={query}"]
     with workspace.opened() as lock, postgres.running(workspace, lock) as server:
-        return server.psql(SCHEMA, *arguments)
+        return server.psql(f"{SCHEMA},{MODELS}", *arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     sql = commands.add_parser("sql", help="ask the database of the last run one question")
-    sql.add_argument("query", help=f"SQL; tables of {SCHEMA} need no schema")
+    sql.add_argument("query", help=f"SQL; tables of {SCHEMA} and {MODELS} need no schema")
     commands.add_parser("psql", help="open PostgreSQL's terminal on the database of the last run")
     return parser
 

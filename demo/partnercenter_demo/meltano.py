@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 MELTANO = "meltano==4.4.1"
 EXTRACTOR = "tap-partnercenter"
 LOADER = "target-postgres"
+TRANSFORMER = "dbt-postgres"
 SCHEMA = "tap_partnercenter"
 """The extractor's namespace, which meltano.yml makes the schema of the loaded tables."""
+MODELS = "partnercenter"
+"""The schema of what dbt builds of them, unless told otherwise."""
 
 OF_THE_USER = ("DBT_", "MELTANO_", "TAP_PARTNERCENTER_", "TARGET_POSTGRES_", "VIRTUAL_ENV")
 """Variables, by the beginning of their names, that must not reach the demo's Meltano."""
@@ -102,11 +105,11 @@ class Meltano:
 
     @property
     def is_installed(self) -> bool:
-        """Whether both plugins stand as this checkout wants them."""
+        """Whether the plugins stand as this checkout wants them."""
         return self._stamp.is_file() and self._stamp.read_text() == self._wanted()
 
     def note_installed(self) -> None:
-        """Remember that both plugins stand as this checkout wants them."""
+        """Remember that the plugins stand as this checkout wants them."""
         self._stamp.write_text(self._wanted())
 
     @contextmanager
@@ -153,6 +156,9 @@ class Meltano:
         own["MELTANO_SYS_DIR_ROOT"] = str(self.workspace.meltano)
         own["MELTANO_DATABASE_URI"] = f"sqlite:///{self.workspace.meltano / 'meltano.db'}"
         own["XDG_STATE_HOME"] = str(self.workspace.meltano / "logs")
+        own["DBT_POSTGRES_TARGET_PATH"] = str(self.workspace.meltano / "dbt")
+        own["DBT_LOG_PATH"] = str(self.workspace.meltano / "logs" / "dbt")
+        own["DBT_USE_COLORS"] = "false"
         return own
 
     @property

@@ -56,17 +56,27 @@ class Server:
         place = f"host={quote(str(self.sockets))}&port={PORT}"
         return f"postgresql+psycopg://{SUPERUSER}@/{DATABASE}?{place}"
 
+    @property
+    def dbt_variables(self) -> dict[str, str]:
+        """The address as the dbt package wants it."""
+        return {
+            "DBT_POSTGRES_HOST": str(self.sockets),
+            "DBT_POSTGRES_PORT": str(PORT),
+            "DBT_POSTGRES_USER": SUPERUSER,
+            "DBT_POSTGRES_DBNAME": DATABASE,
+        }
+
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection that commits each statement."""
         return psycopg.connect(
             host=str(self.sockets), port=PORT, user=SUPERUSER, dbname=DATABASE, autocommit=True
         )
 
-    def psql(self, schema: str, *arguments: str) -> int:
+    def psql(self, schemas: str, *arguments: str) -> int:
         """Run the wheel's psql on this terminal.
 
         Args:
-            schema: Whose tables can be named without it.
+            schemas: Whose tables can be named without them, separated by commas.
             arguments: Further arguments of psql.
 
         Returns:
@@ -82,7 +92,7 @@ class Server:
             *arguments,
             DATABASE,
         ]
-        environment = {**os.environ, "PGOPTIONS": f"--search_path={schema},public"}
+        environment = {**os.environ, "PGOPTIONS": f"--search_path={schemas},public"}
         # On the terminal, Ctrl-C belongs to psql: there it ends a query.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:

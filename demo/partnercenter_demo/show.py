@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from partnercenter_demo import postgres, queries
 from partnercenter_demo.comparison import compare
 from partnercenter_demo.failure import DemoError
-from partnercenter_demo.meltano import EXTRACTOR, LOADER, demo_command
+from partnercenter_demo.meltano import EXTRACTOR, LOADER, MODELS, TRANSFORMER, demo_command
 from partnercenter_demo.screen import counted, shown
 from partnercenter_emulator import Emulator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import psycopg
 
     from partnercenter_demo.meltano import Meltano
-    from partnercenter_demo.screen import Screen
+    from partnercenter_demo.screen import Screen, Step
     from partnercenter_demo.workspace import Workspace
     from partnercenter_emulator import Options
 
+PLUGINS = (EXTRACTOR, LOADER, TRANSFORMER)
+
 
 def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Options) -> None:
-    """Load an emulated Partner Center into an empty PostgreSQL and look at the result.
+    """Load an emulated Partner Center into an empty PostgreSQL, build models, and ask them.
 
     Args:
         screen: Where to show it.
@@ -39,7 +43,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
         # The slowest step begins first and goes on alongside the next two.
         installation = None
         if not meltano.is_installed:
-            command = meltano.command("install", EXTRACTOR, LOADER, variables={})
+            command = meltano.command("install", *PLUGINS, variables={})
             installation = running.enter_context(command)
 
         with screen.step("Start the emulator of Microsoft Partner Center") as step:
@@ -55,7 +59,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
             server = running.enter_context(postgres.running(workspace, lock))
             step.result = f"data in {shown(workspace.database)}"
 
-        with screen.step(f"Install Meltano, {EXTRACTOR} and {LOADER}") as step:
+        with screen.step(f"Install Meltano, {EXTRACTOR}, {LOADER} and {TRANSFORMER}") as step:
             if installation:
                 installation.finish()
                 meltano.note_installed()
@@ -65,19 +69,25 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
                 else "installed already"
             )
 
-        arguments = ("--environment=demo", "run", "--no-install", EXTRACTOR, LOADER)
-        with screen.step(f"meltano --environment=demo run {EXTRACTOR} {LOADER}") as step:
-            variables = {
-                **emulator.environment(),
-                "TARGET_POSTGRES_SQLALCHEMY_URL": server.sqlalchemy_url,
-            }
-            with meltano.command(*arguments, variables=variables) as load:
-                load.finish()
+        address = {"TARGET_POSTGRES_SQLALCHEMY_URL": server.sqlalchemy_url}
+        with _run(screen, meltano, EXTRACTOR, LOADER, **emulator.environment(), **address) as step:
             step.result = f"its log is {shown(workspace.meltano_log)}"
-
         with server.connect() as connection:
             _check(screen, connection, emulator)
+        with _run(screen, meltano, f"{TRANSFORMER}:build", **server.dbt_variables) as step:
+            step.result = f"built and tested, in the schema {MODELS}"
+        with server.connect() as connection:
             _look(screen, connection)
+
+
+@contextmanager
+def _run(screen: Screen, meltano: Meltano, *plugins: str, **variables: str) -> Iterator[Step]:
+    """Show a `meltano run` as a step; the block tells what came of it."""
+    with screen.step(f"meltano --environment=demo run {' '.join(plugins)}") as step:
+        arguments = ("--environment=demo", "run", "--no-install", *plugins)
+        with meltano.command(*arguments, variables=variables) as job:
+            job.finish()
+        yield step
 
 
 def _check(
@@ -96,9 +106,9 @@ def _check(
 
 
 def _look(screen: Screen, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    with screen.step("Ask: whose customers are these?"):
-        screen.query(queries.CUSTOMERS_WITH_RESELLER)
-        screen.rows(*_answer(connection, queries.CUSTOMERS_WITH_RESELLER))
+    with screen.step("Ask: which customers have more than one reseller?"):
+        screen.query(queries.SEVERAL_RESELLERS)
+        screen.rows(*_answer(connection, queries.SEVERAL_RESELLERS))
     with screen.step("Ask: which resellers have most customers?"):
         screen.query(queries.LARGEST_RESELLERS)
         screen.bars(*_answer(connection, queries.LARGEST_RESELLERS))

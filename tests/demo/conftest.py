@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
+
+from partnercenter_demo.cli import main
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +53,26 @@ class DemoRunner:
         return [sys.executable, "-m", "partnercenter_demo", *data, *arguments]
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the demo to its end."""
+        """Run the demo to its end, in this process, which is quicker."""
+        command = self.command(*arguments)
+        out, err = io.StringIO(), io.StringIO()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        with (
+            patch.dict(os.environ, {**self.environment, **variables}),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                code = main(command[3:])
+            except SystemExit as refusal:
+                code = int(refusal.code or 0)
+            finally:
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
+        return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
+
+    def run_apart(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the demo in a process of its own: for what psql says, and for other packages."""
         return subprocess.run(
             self.command(*arguments),
             env={**self.environment, **variables},
@@ -64,10 +89,21 @@ class DemoRunner:
 
 @pytest.fixture(scope="module")
 def finished_demo() -> Iterator[tuple[DemoRunner, subprocess.CompletedProcess[str]]]:
-    """A demo that went well, for several tests to look at."""
+    """A demo of the size that users see, among their variables, for several tests to look at."""
     with tempfile.TemporaryDirectory() as folder:
         runner = _runner(Path(folder))
-        yield runner, runner.run("--customers=40", "--resellers=3")
+        runner.data.mkdir(0o755)
+        yield (
+            runner,
+            runner.run(
+                TAP_PARTNERCENTER_RESELLER_IDS='["00000000-0000-0000-0000-000000000000"]',
+                TAP_PARTNERCENTER_CLIENT_SECRET="the user's own",  # noqa: S106
+                TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA="elsewhere",
+                DBT_POSTGRES_SCHEMA="elsewhere",
+                MELTANO_ENVIRONMENT="prod",
+                NO_PROXY="example.com",
+            ),
+        )
 
 
 @pytest.fixture

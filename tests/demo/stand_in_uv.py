@@ -1,7 +1,8 @@
 """Stands in for `uv tool run … meltano …`: loads what the emulator holds, or something else.
 
 The variable STAND_IN says how it behaves. `run` fills the tables straight from the emulator's admin
-API, so that a test of the demo needs neither Meltano nor the tap.
+API, and `build` the models from the tables, so that a test of the demo needs neither Meltano nor
+the tap, nor dbt.
 """
 
 from __future__ import annotations
@@ -15,8 +16,6 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 TABLES = """
 create schema tap_partnercenter;
 set search_path to tap_partnercenter;
@@ -28,7 +27,22 @@ create table subscriptions (
     customer_id text, id text, "offerName" text, quantity bigint, status text, "unitType" text
 );
 """
-
+MODELS = """
+create schema partnercenter;
+set search_path to tap_partnercenter;
+create table partnercenter.customers_by_reseller as
+select name as reseller_name, count(*) as customers
+from indirect_resellers reseller join reseller_customers pair on reseller_id = reseller.id
+group by name;
+create table partnercenter.customers_with_several_resellers as
+select pair.id as customer_id, 'Two, Inc.' as company_name,
+    string_agg(name, ' | ' order by name) as reseller_names
+from indirect_resellers reseller join reseller_customers pair on reseller_id = reseller.id
+group by pair.id having count(*) > 1;
+create table partnercenter.seats_by_offer as
+select "offerName" as offer_name, sum(quantity)::bigint as seats
+from subscriptions where (status, "unitType") = ('active', 'Licenses') group by "offerName";
+"""
 
 SUBSCRIPTION = ("customer_id", "id", "offerName", "quantity", "status", "unitType")
 
@@ -42,6 +56,8 @@ def held(what: str) -> list[dict[str, Any]]:
 
 def load() -> None:
     """Fill the tables."""
+    import psycopg  # noqa: PLC0415 - an installation does without
+
     address = os.environ["TARGET_POSTGRES_SQLALCHEMY_URL"].replace("+psycopg", "")
     with psycopg.connect(address) as connection, connection.cursor() as cursor:
         cursor.execute(TABLES)
@@ -73,10 +89,21 @@ def load() -> None:
             cursor.execute(change.encode())
 
 
+def build() -> None:
+    """Fill the models."""
+    import psycopg  # noqa: PLC0415 - an installation does without
+
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "dbname": "DBNAME"}
+    address = {name: os.environ[f"DBT_POSTGRES_{variable}"] for name, variable in names.items()}
+    with psycopg.connect(**address) as connection:  # type: ignore[arg-type]
+        connection.execute(MODELS)
+
+
 def main() -> int:
     """Behave as asked, after a note of how this was called."""
     behaviour = os.environ.get("STAND_IN", "load")
-    command = "install" if "install" in sys.argv else "run"
+    command = "build" if sys.argv[-1] == "dbt-postgres:build" else "run"
+    command = "install" if "install" in sys.argv else command
     notes = Path(os.environ["STAND_IN_NOTES"])
     note = {"arguments": sys.argv[1:], "environment": dict(os.environ)}
     (notes / f"{command}.json").write_text(json.dumps(note))
@@ -89,6 +116,8 @@ def main() -> int:
         time.sleep(600)
     elif command == "run":
         load()
+    elif command == "build":
+        build()
     return 0
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import psutil
 import pytest
+
+from partnercenter_demo import queries
+from partnercenter_emulator import Emulator, Options
 
 if TYPE_CHECKING:
     from tests.demo.conftest import DemoRunner
@@ -20,71 +25,114 @@ if TYPE_CHECKING:
     Finished: TypeAlias = tuple[DemoRunner, subprocess.CompletedProcess[str]]
 
 PATIENCE = 30.0
+ROOT = Path(__file__).parents[2]
 SITE_PACKAGES = Path(psutil.__file__).parents[1]
+#: What is wrong in each table, and how it is told.
 CHANGES = {
-    "row missing": (
+    "customers": (
         "delete from customers where id = (select min(id) from customers)",
-        "customers",
         "1 missing, 0 surplus",
     ),
-    "other key, same count": (
+    "reseller_customers": (
         "update reseller_customers set id = 'x' where ctid = '(0,1)'",
-        "reseller_customers",
         "1 missing, 1 surplus",
     ),
-    "subscription of another customer": (
-        "update subscriptions set customer_id = 'x' where ctid = '(0,1)'",
-        "subscriptions",
-        "1 missing, 1 surplus",
-    ),
-    "row twice": (
+    "customer_relationships": ("drop table customer_relationships", "34 missing, 0 surplus"),
+    "indirect_resellers": (
         "insert into indirect_resellers select * from indirect_resellers limit 1",
-        "indirect_resellers",
         "0 missing, 1 surplus",
     ),
-    "table missing": (
-        "drop table customer_relationships",
-        "customer_relationships",
-        ", 0 surplus",
+    "subscriptions": (
+        "update subscriptions set customer_id = 'x' where ctid = '(0,1)'",
+        "1 missing, 1 surplus",
     ),
 }
 
 
-def test_equal_tables_are_shown_as_agreeing(finished_demo: Finished) -> None:
+def lines(text: str) -> list[str]:
+    """Lines without the spaces that end them."""
+    return [line.rstrip() for line in text.splitlines()]
+
+
+def test_the_readme_shows_what_is_printed(finished_demo: Finished) -> None:
+    """Step by step, in this order; an ellipsis stands for the rest of a step."""
     _, ended = finished_demo
     assert ended.returncode == 0, ended.stderr
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (picture,) = re.findall(r"```text\n(1\. .*?)```", readme, re.DOTALL)
+    printed = "\n".join(lines(ended.stdout))
+    place = 0
+    for part in re.split(r"\n(?:…\n)?(?:\n|$)", picture):
+        assert part in printed[place:]
+        place = printed.index(part, place) + len(part)
     assert ended.stdout.count("agree") == 5
-    assert "40 customers and 3 indirect resellers" in ended.stdout
 
 
 def test_questions_are_shown_with_their_sql_and_answers(finished_demo: Finished) -> None:
     _, ended = finished_demo
-    assert "\"companyProfile\"->>'companyName'" in ended.stdout
-    assert "customer  " in ended.stdout
+    assert "from partnercenter.customers_with_several_resellers" in ended.stdout
+    assert "Two, Inc." in ended.stdout
     assert "Microsoft 365 E3" in ended.stdout
-    assert "█" in ended.stdout
+
+
+def test_questions_are_answered_by_models() -> None:
+    """Their SQL does nothing that a model does: one model, and no more than an order."""
+    for name, query in vars(queries).items():
+        if name.isupper():
+            (model,) = re.findall(r"^from partnercenter\.(\w+)$", query, re.MULTILINE)
+            assert (ROOT / "transform" / "models" / "marts" / f"{model}.sql").exists()
+            assert not re.search(r"\b(join|group|where|with|union)\b", query)
 
 
 def test_meltano_is_told_the_demo_environment(finished_demo: Finished) -> None:
     runner, _ = finished_demo
-    arguments = runner.note("run")["arguments"]
-    assert arguments[:2] == ["tool", "run"]
-    assert "--environment=demo" in arguments
-    assert arguments[-2:] == ["tap-partnercenter", "target-postgres"]
+    for command, plugins in (
+        ("run", ["tap-partnercenter", "target-postgres"]),
+        ("build", ["dbt-postgres:build"]),
+    ):
+        arguments = runner.note(command)["arguments"]
+        assert arguments[:2] == ["tool", "run"]
+        assert "--environment=demo" in arguments
+        assert arguments[-len(plugins) :] == plugins
+    plugins = runner.note("install")["arguments"][-3:]
+    assert plugins == ["tap-partnercenter", "target-postgres", "dbt-postgres"]
 
 
 def test_nothing_of_meltano_lands_outside_the_demos_folder(finished_demo: Finished) -> None:
     runner, _ = finished_demo
-    environment = runner.note("run")["environment"]
-    for name in ("MELTANO_SYS_DIR_ROOT", "MELTANO_DATABASE_URI", "XDG_STATE_HOME"):
+    environment = runner.note("build")["environment"]
+    for name in (
+        *("MELTANO_SYS_DIR_ROOT", "MELTANO_DATABASE_URI", "XDG_STATE_HOME"),
+        *("DBT_POSTGRES_TARGET_PATH", "DBT_LOG_PATH"),
+    ):
         assert str(runner.data) in environment[name]
 
 
-def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
+def test_variables_of_the_user_do_not_reach_meltano(finished_demo: Finished) -> None:
     runner, _ = finished_demo
-    asked = runner.run("sql", "select count(*) as found from customers")
+    for command in ("run", "build"):
+        note = runner.note(command)
+        assert "TAP_PARTNERCENTER_RESELLER_IDS" not in note["environment"]
+        secret = note["environment"].get("TAP_PARTNERCENTER_CLIENT_SECRET")
+        assert secret != "the user's own"  # noqa: S105
+        assert "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA" not in note["environment"]
+        assert "DBT_POSTGRES_SCHEMA" not in note["environment"]
+        assert "MELTANO_ENVIRONMENT" not in note["environment"]
+        assert f"--env-file={os.devnull}" in note["arguments"]
+
+
+def test_a_proxy_is_not_asked_for_the_emulator(finished_demo: Finished) -> None:
+    runner, _ = finished_demo
+    assert runner.note("run")["environment"]["NO_PROXY"] == "example.com,127.0.0.1"
+
+
+def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
+    """For tables and for models, without their schemas."""
+    runner, _ = finished_demo
+    query = "select sum(customers) / count(distinct id) from customers_by_reseller, customers"
+    asked = runner.run_apart("sql", query)
     assert asked.returncode == 0, asked.stderr
-    assert "40" in asked.stdout
+    assert "2898" in asked.stdout
 
 
 @pytest.mark.parametrize("on_path", [True, False])
@@ -94,9 +142,20 @@ def test_the_command_to_look_further_is_one_that_can_be_typed(
 ) -> None:
     """A uv of the checkout, which is not on the PATH, is named by its own."""
     path = f"{demo.folder}:{os.environ['PATH']}" if on_path else str(demo.data)
-    ended = demo.run("--customers=4", "--resellers=1", PATH=path)
+    asked = demo.run("sql", "select 1", PATH=path)
+    assert asked.returncode == 1
     uv = "uv" if on_path else str(demo.folder / "uv")
-    assert f"   {uv} run demo --data {demo.data} psql\n" in ended.stdout
+    assert f"there is no database in {demo.data}/postgresql yet: `{uv} run demo`" in asked.stderr
+
+
+def test_the_end_says_how_to_look_further(finished_demo: Finished) -> None:
+    """And the demo's README says the same."""
+    runner, ended = finished_demo
+    readme = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^uv run demo ((?:sql|psql).*)$", readme, re.MULTILINE)
+    assert len(examples) == 2
+    for example in examples:
+        assert f"run demo --data {runner.data} {example}\n" in ended.stdout
 
 
 def test_psql_reads_from_its_input(finished_demo: Finished) -> None:
@@ -109,17 +168,18 @@ def test_psql_reads_from_its_input(finished_demo: Finished) -> None:
         text=True,
         check=True,
     )
-    assert "rows: 3" in asked.stdout
+    assert "rows: 12" in asked.stdout
 
 
 def test_wrong_sql_passes_on_the_exit_code_of_psql(finished_demo: Finished) -> None:
     runner, _ = finished_demo
-    asked = runner.run("sql", "selekt")
+    asked = runner.run_apart("sql", "selekt")
     assert asked.returncode != 0
     assert "selekt" in asked.stderr
 
 
 def test_the_next_demo_starts_from_nothing_and_installs_nothing(finished_demo: Finished) -> None:
+    """In the folder, which was empty, with the mode that it has."""
     runner, _ = finished_demo
     (runner.folder / "install.json").unlink(missing_ok=True)
     ended = runner.run("--customers=7", "--resellers=2")
@@ -127,29 +187,43 @@ def test_the_next_demo_starts_from_nothing_and_installs_nothing(finished_demo: F
     assert "7 customers" in ended.stdout
     assert "installed already" in ended.stdout
     assert not (runner.folder / "install.json").exists()
+    assert runner.data.stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.parametrize(("change", "table", "verdict"), CHANGES.values(), ids=CHANGES)
-def test_a_table_that_differs_fails_the_demo(
-    demo: DemoRunner, change: str, table: str, verdict: str
-) -> None:
-    ended = demo.run("--customers=40", "--resellers=3", STAND_IN_SQL=change)
+def test_tables_that_differ_fail_the_demo(demo: DemoRunner) -> None:
+    """Each with what is wrong; no models are built of them."""
+    changes = "; ".join(change for change, _ in CHANGES.values())
+    ended = demo.run("--customers=40", "--resellers=3", STAND_IN_SQL=changes)
     assert ended.returncode == 1
-    assert f"demo: not what the emulator holds: {table}." in ended.stderr
-    assert verdict in ended.stdout
+    assert f"demo: not what the emulator holds: {', '.join(CHANGES)}." in ended.stderr
+    for table, (_, verdict) in CHANGES.items():
+        (line,) = (line for line in ended.stdout.splitlines() if line.startswith(f"{table} "))
+        assert line.rstrip().endswith(f"  {verdict}")
+    assert not (demo.folder / "build.json").exists()
+
+
+def test_one_table_that_differs_is_enough(demo: DemoRunner) -> None:
+    change, _ = CHANGES["subscriptions"]
+    ended = demo.run("--customers=4", "--resellers=1", STAND_IN_SQL=change)
+    assert ended.returncode == 1
+    assert "demo: not what the emulator holds: subscriptions." in ended.stderr
     assert ended.stdout.count("agree") == 4
 
 
-@pytest.mark.parametrize("command", ["install", "run"])
-def test_a_failing_meltano_fails_the_demo_with_its_last_words(
-    demo: DemoRunner, command: str
-) -> None:
-    ended = demo.run("--customers=4", "--resellers=1", STAND_IN=f"fail to {command}")
-    assert ended.returncode == 1
-    assert "the plugin's last words" in ended.stderr
-    assert "exit code 3" in ended.stderr
-    assert str(demo.data / "meltano.log") in ended.stderr
-    assert "Traceback" not in ended.stderr
+def test_a_failing_meltano_fails_the_demo_with_its_last_words(demo: DemoRunner) -> None:
+    """And an installation that failed is done again, once."""
+    installs = []
+    for command, options in (("install", []), ("run", ["--verbose"]), ("build", [])):
+        behaviour = {"STAND_IN": f"fail to {command}"}
+        ended = demo.run("--customers=4", "--resellers=1", *options, **behaviour)
+        assert ended.returncode == 1
+        assert ended.stderr.count("the plugin's last words") == 1
+        assert "exit code 3" in ended.stderr
+        assert str(demo.data / "meltano.log") in ended.stderr
+        assert "Traceback" not in ended.stderr
+        installs.append((demo.folder / "install.json").exists())
+        (demo.folder / "install.json").unlink(missing_ok=True)
+    assert installs == [True, True, False]
 
 
 def test_a_table_without_its_key_fails_the_demo_in_one_line(demo: DemoRunner) -> None:
@@ -166,41 +240,6 @@ def test_a_folder_that_cannot_be_made_fails_the_demo_in_one_line(demo: DemoRunne
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert str(demo.data) in line
-
-
-def test_an_interrupted_installation_is_done_again(demo: DemoRunner) -> None:
-    demo.run("--customers=4", "--resellers=1", STAND_IN="fail to install")
-    (demo.folder / "install.json").unlink()
-    ended = demo.run("--customers=4", "--resellers=1")
-    assert ended.returncode == 0, ended.stderr
-    assert (demo.folder / "install.json").exists()
-
-
-def test_variables_of_the_user_do_not_reach_meltano(demo: DemoRunner) -> None:
-    demo.run(
-        "--customers=4",
-        "--resellers=1",
-        TAP_PARTNERCENTER_RESELLER_IDS='["00000000-0000-0000-0000-000000000000"]',
-        TAP_PARTNERCENTER_CLIENT_SECRET="the user's own",  # noqa: S106
-        TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA="elsewhere",
-        MELTANO_ENVIRONMENT="prod",
-    )
-    note = demo.note("run")
-    assert "TAP_PARTNERCENTER_RESELLER_IDS" not in note["environment"]
-    assert note["environment"]["TAP_PARTNERCENTER_CLIENT_SECRET"] != "the user's own"  # noqa: S105
-    assert "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA" not in note["environment"]
-    assert "MELTANO_ENVIRONMENT" not in note["environment"]
-    assert f"--env-file={os.devnull}" in note["arguments"]
-
-
-def test_a_proxy_is_not_asked_for_the_emulator(demo: DemoRunner) -> None:
-    demo.run("--customers=4", "--resellers=1", NO_PROXY="example.com")
-    assert demo.note("run")["environment"]["NO_PROXY"] == "example.com,127.0.0.1"
-
-
-def test_verbose_shows_what_meltano_says(demo: DemoRunner) -> None:
-    ended = demo.run("--verbose", "--customers=4", "--resellers=1", STAND_IN="fail to run")
-    assert ended.stderr.count("the plugin's last words") == 1
 
 
 @pytest.mark.parametrize("kept", ["postgresql/PG_VERSION", "meltano/meltano.db", "notes.txt"])
@@ -225,22 +264,13 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
     assert demo.data.stat().st_mode & 0o777 == 0o750
 
 
-def test_an_empty_folder_is_taken_with_the_mode_that_it_has(demo: DemoRunner) -> None:
-    """And found again by the next demo, which replaces what the first one made."""
-    demo.data.mkdir()
-    demo.data.chmod(0o755)
-    for _ in range(2):
-        ended = demo.run("--customers=4", "--resellers=1")
-        assert ended.returncode == 0, ended.stderr
-    assert demo.data.stat().st_mode & 0o777 == 0o755
-
-
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_an_interruption_leaves_nothing_running(
     demo: DemoRunner, number: signal.Signals, code: int
 ) -> None:
+    """Until then, no other demo may use the folder."""
     with subprocess.Popen(
         demo.command("--customers=4", "--resellers=1"),
         env={**demo.environment, "STAND_IN": "hang"},
@@ -249,30 +279,13 @@ def test_an_interruption_leaves_nothing_running(
     ) as running:
         child = int(_wait_for(demo.folder / "child"))
         server = int((demo.data / "postgresql" / "postmaster.pid").read_text().split()[0])
+        second = demo.run("sql", "select 1")
         running.send_signal(number)
         assert running.wait(PATIENCE) == code
     assert not psutil.pid_exists(server)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
-
-
-def test_two_demos_do_not_share_a_folder(demo: DemoRunner) -> None:
-    with subprocess.Popen(
-        demo.command("--customers=4", "--resellers=1"),
-        env={**demo.environment, "STAND_IN": "hang"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as first:
-        _wait_for(demo.folder / "child")
-        second = demo.run("sql", "select 1")
-        first.send_signal(signal.SIGINT)
     assert second.returncode == 1
     assert "leave the other demo or psql" in second.stderr
-
-
-def test_without_a_database_there_is_nothing_to_ask(demo: DemoRunner) -> None:
-    asked = demo.run("sql", "select 1")
-    assert asked.returncode == 1
-    assert "`uv run demo` makes one" in asked.stderr
 
 
 def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:
@@ -310,27 +323,33 @@ def test_root_may_have_the_checkout_where_nobody_else_may_enter(
     private.chmod(0o700)
     variables = {"PYTHONPATH": str(private)}
     data = demo.data / "postgresql"
-    places = []
-    for count in (4, 5):
-        ended = demo.run(f"--customers={count}", "--resellers=1", **variables)
-        assert ended.returncode == 0, ended.stderr
-        places.append(data.resolve().parent)
-    assert "rows: 5" in demo.run("sql", "select 'rows: ' || count(*) from customers").stdout
+    ended = demo.run_apart("--customers=4", "--resellers=1", **variables)
+    assert ended.returncode == 0, ended.stderr
+    place = data.resolve().parent
+    assert place.exists()
+    asked = demo.run_apart("sql", "select 'rows: ' || count(*) from customers", **variables)
+    assert "rows: 4" in asked.stdout
     assert private.stat().st_mode & 0o777 == 0o700
-    assert [place.exists() for place in places] == [False, True]
 
     private.chmod(0o755)
-    assert demo.run("--customers=6", "--resellers=1").returncode == 0
-    assert not places[-1].exists()
+    ended = demo.run("--customers=6", "--resellers=1")
+    assert ended.returncode == 0, ended.stderr
+    assert not place.exists()
     assert data.resolve() == data
 
 
 @pytest.mark.e2e
 def test_the_whole_chain(demo: DemoRunner, uv: str) -> None:
-    """Emulator, Meltano, tap, target and PostgreSQL, nothing stood in for."""
-    ended = demo.run("--customers=300", "--resellers=5", UV=uv)
+    """Emulator, Meltano, tap, target, PostgreSQL and dbt, nothing stood in for."""
+    ended = demo.run_apart("--customers=300", "--resellers=5", UV=uv)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("agree") == 5
+    emulator = Emulator(Options(customers=300, resellers=5))
+    resellers = {one["id"]: one["name"] for one in emulator.resellers()}
+    sizes = Counter(resellers[one["reseller_id"]] for one in emulator.memberships())
+    for name, size in sizes.items():
+        assert re.search(rf"^{re.escape(name)} +{size}  █", ended.stdout, re.MULTILINE), name
+    assert (demo.data / "meltano" / "dbt" / "manifest.json").exists()
 
 
 def _wait_for(file: Path) -> str:
