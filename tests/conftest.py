@@ -41,6 +41,11 @@ POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "
 POSIX += ["test_untrusted.py", "demo", "orchestrate"]
 collect_ignore = POSIX if sys.platform == "win32" else []
 
+# What one process compiles is kept for the next, whatever an image says: the tests start hundreds,
+# and compiling is most of what a short one does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -57,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 #: What the tests of the login in a real browser need; they are not collected where it is missing.
 MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-collect_ignore = ["test_browser.py"] if MISSING else []
+collect_ignore += ["test_browser.py"] if MISSING else []
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
