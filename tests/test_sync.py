@@ -184,7 +184,7 @@ def test_a_child_is_read_when_its_parent_is_deselected(
 def test_a_run_without_streams_says_so(start: Start, sync: Sync) -> None:
     """It reads nothing, which somebody may have meant."""
     emulator = start()
-    result = sync(emulator, catalog=catalog_of())
+    result = sync(emulator, catalog=catalog_of(others=True))
     assert result.exit_code == 0
     (warning,) = result.levels("WARNING")
     assert warning.startswith("No stream is selected, so nothing is read. ")
