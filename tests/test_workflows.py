@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 
 
 def jobs(path: Path) -> dict[str, Any]:
@@ -47,12 +48,22 @@ def test_a_workflow_runs_checks_that_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
-    """No permission by default, and no action that its owner can change later."""
-    text = path.read_text(encoding="utf-8")
-    assert yaml.safe_load(text)["permissions"] == {}
+    """No permission by default."""
+    assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {}
     assert all("permissions" in job for job in jobs(path).values())
-    used = [one for one in re.findall(r"uses: (\S+)", text) if not one.startswith("$/")]
-    assert all(re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", one) for one in used)
+
+
+@pytest.mark.parametrize(
+    "path", [*WORKFLOWS, *ACTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_no_action_can_be_changed_by_its_owner(path: Path) -> None:
+    """Each is pinned to a commit, or is of this repository and there."""
+    for used in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
+        if used.startswith("$/"):
+            place = ROOT / used.removeprefix("$/")
+            assert place.is_file() or (place / "action.yml").is_file(), used
+        else:
+            assert re.fullmatch(r"[\w/.-]+@[0-9a-f]{40}", used), used
 
 
 def test_the_changelog_has_the_form_that_releases_look_for() -> None:
