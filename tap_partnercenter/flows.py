@@ -8,12 +8,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import requests
+from typing_extensions import override
 
 from tap_partnercenter.causes import Route, cause_of
 from tap_partnercenter.certificate import certificate_of
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.sign_in import refusal_in
-from tap_partnercenter.transport import CONNECT_TIMEOUT, PlainSession
+from tap_partnercenter.transport import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 _PENDING = frozenset({"authorization_pending", "slow_down"})
 #: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
 _PUBLIC = "700025"
+
+
+class PlainSession(requests.Session):
+    """A session that follows no redirect: it would carry secrets to an unknown address."""
+
+    @override
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
 
 
 class Flows:

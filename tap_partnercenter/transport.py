@@ -70,18 +70,6 @@ class _Adapter(HTTPAdapter):
         return answer
 
 
-class PlainSession(requests.Session):
-    """A session for which there are no redirects.
-
-    It would carry the token to an address that nobody configured, and even when told not to follow,
-    it reads the whole body and prepares the next request.
-    """
-
-    @override
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 class Transport:
     """Sends prepared requests over a pool that fits the concurrency."""
 
@@ -89,10 +77,10 @@ class Transport:
         """Open nothing yet; `answer_timeout` is in seconds, and for a whole answer."""
         # It would quote addresses, and header lines that it cannot read.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-        self._session = PlainSession()
-        adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._session = requests.Session()
+        # Without the session around it: that would follow redirects, and so carry the token to an
+        # address that nobody configured, and keep cookies, which all threads would queue up for.
+        self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._timeout = (CONNECT_TIMEOUT, answer_timeout)
         self._environments: dict[tuple[str, str], tuple[Any, Route]] = {}
 
@@ -110,21 +98,21 @@ class Transport:
         url = str(request.url)
         origin = url[: url.find("/", len("https://"))]
         if (known := self._environments.get((origin, setting))) is None:
-            # `Session.send` alone ignores REQUESTS_CA_BUNDLE and the proxy variables. Looking them
-            # up takes longer than sending, so it is done once for each origin.
+            # REQUESTS_CA_BUNDLE and the proxy variables. Looking them up takes longer than sending,
+            # so it is done once for each origin.
             environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
             route = Route(origin, setting, select_proxy(origin, environment["proxies"]))
             known = self._environments[origin, setting] = (environment, route)
         environment, route = known
         with _explained(route):
-            answer = self._session.send(request, **environment, timeout=self._timeout)
+            answer = self._adapter.send(request, **environment, timeout=self._timeout)
         assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
         answer.route = route
         return answer
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        self._session.close()
+        self._adapter.close()
 
 
 @contextmanager
