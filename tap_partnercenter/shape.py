@@ -159,7 +159,14 @@ class Mistake(NamedTuple):
 def mistakes(value: object, schema: Mapping[str, Any]) -> Iterator[Mistake]:
     """Find what does not fit a schema."""
     for error in _Validator(schema).iter_errors(value):
-        yield Mistake(tuple(error.path), _reason(error))
+        closest = _closest(error)
+        yield Mistake(tuple(closest.absolute_path), _reason(closest))
+
+
+def _closest(error: ValidationError) -> ValidationError:
+    """Return the error within the one of several forms that fits best: the one furthest inside."""
+    inside = max(error.context or (), key=lambda e: len(e.path), default=error)
+    return _closest(inside) if inside is not error and inside.path else error
 
 
 def _reason(error: ValidationError) -> str:
@@ -173,7 +180,9 @@ def _reason(error: ValidationError) -> str:
         return f"must be {expected}"
     if allowed := schema.get("enum"):
         return f"must be one of {', '.join(allowed)}"
-    kinds = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
+    forms = schema.get("anyOf", [schema])
+    named = [form["type"] for form in forms if "type" in form]
+    kinds = [kind for name in named for kind in ([name] if isinstance(name, str) else name)]
     words = " or ".join(_KINDS[kind] for kind in kinds if kind != "null")
     if not words:
         return "is not valid"

@@ -70,6 +70,7 @@ def without_field(name: str) -> dict[str, Any]:
             changed(schema={"properties": {"id": {"type": 7}}}),
             f"{AT}.schema.properties.id.type must be text or a list",
         ),
+        (changed(key_properties=["id", 7]), f"{AT}.key_properties[1] must be text"),
         (
             changed(tap_stream_id="custommers"),
             "there is no stream custommers (did you mean customers?)",
