@@ -59,7 +59,7 @@ def test_every_check_runs_on_the_pythons_that_are_there(pythons: list[str], tmp_
     chosen = [line.split()[1] for line in listed.stdout.splitlines() if line.startswith("* ")]
     supported = [python for python in pythons if python != "3.10"]
     kinds = [[f"{kind}-{python}" for python in supported] for kind in ("types", "tests")]
-    assert chosen == ["lint", *kinds[0], *kinds[1], "chains"]
+    assert chosen == ["lint", "docs", *kinds[0], *kinds[1], "chains"]
 
 
 def test_without_a_supported_python_the_checks_fail_in_one_line(tmp_path: Path) -> None:
