@@ -206,9 +206,13 @@ class TokenAuthenticator(AuthBase):
             pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
             return TryAgain(_BUSY, f"the token endpoint answered {told}", retry_after=pause)
         message = f"sign-in: the token endpoint answered {told}. {refusal.remedy} Not retried."
-        if refusal.error == "invalid_grant":
-            return RefusedToken(message, told)
-        return PartnerCenterError(message)
+        failure = (
+            RefusedToken(message, told)
+            if refusal.error == "invalid_grant"
+            else PartnerCenterError(message)
+        )
+        failure.final = refusal.is_final
+        return failure
 
 
 def _is_header(token: str) -> bool:

@@ -74,14 +74,14 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
     except ImportError:
         reason = "needs a library that is not installed: install tap-partnercenter[certificate]"
-        raise _unusable(reason) from None
+        raise _unusable(reason, final=False) from None
     path = Path(settings.client_certificate_path).expanduser()
     password = settings.client_certificate_password
     try:
         content = path.read_bytes()
     except OSError as error:
         reason = f"{path} cannot be read ({error.strerror})"
-        raise _unusable(reason) from None
+        raise _unusable(reason, final=False) from None
     key, certificates = _read(content, None if password is None else password.encode(), path)
     if not isinstance(key, rsa.RSAPrivateKey):
         reason = f"{path} holds a key that is not RSA, which Microsoft Entra requires"
@@ -102,7 +102,7 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
             f"the certificate is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC. "
             "Wait, or check the clock of this machine"
         )
-        raise _unusable(reason)
+        raise _unusable(reason, final=False)
     return Certificate(key, found, settings.client_id, clock)
 
 
@@ -137,5 +137,7 @@ def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list
     return key, certificates
 
 
-def _unusable(reason: str) -> PartnerCenterError:
-    return PartnerCenterError(f"client_certificate_path: {reason}.")
+def _unusable(reason: str, *, final: bool = True) -> PartnerCenterError:
+    error = PartnerCenterError(f"client_certificate_path: {reason}.")
+    error.final = final
+    return error

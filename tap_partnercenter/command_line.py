@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+#: The exit code of a failure that no retry can help: EX_CONFIG of sysexits.h, on every system.
+FINAL = 78
+
+
 class CommandLine(PlainTap):
     """A tap whose every failure ends with one line, before or while it runs."""
 
@@ -188,15 +192,18 @@ class CommandLine(PlainTap):
         except ConfigValidationError as error:
             for line in error.errors:
                 cls.logger.error(" ".join(line.split()))  # noqa: TRY400
-            raise SystemExit(1) from None
+            raise SystemExit(FINAL) from None
+        except (ConfigurationError, MappingError) as error:
+            cls._fail(error, final=True)
         except Exception as error:  # noqa: BLE001 - every failure gets its line
             cls._fail(error)
 
     @classmethod
-    def _fail(cls, error: Exception) -> NoReturn:
+    def _fail(cls, error: Exception, *, final: bool = False) -> NoReturn:
         cls.logger.error(_one_line(error))
         cls.logger.debug("%s", _traceback(error))
-        raise SystemExit(1) from None
+        final = final or (isinstance(error, PartnerCenterError) and error.final)
+        raise SystemExit(FINAL if final else 1) from None
 
 
 def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | None:

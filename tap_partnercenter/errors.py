@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 class PartnerCenterError(FatalAPIError):
-    """The run, or one stream, cannot go on. The message is one line for an operator."""
+    """The run, or one stream, cannot go on. The message is one line for an operator.
+
+    Attributes:
+        final: Whether each later run certainly fails as well, until somebody changes a setting.
+    """
+
+    final = False
 
 
 class ConnectionFailed(PartnerCenterError):

@@ -54,6 +54,8 @@ REMEDIES: Mapping[str, str] = {
 }
 #: Errors that pass by themselves.
 PASSING = frozenset({"temporarily_unavailable", "server_error"})
+#: Refusals that another machine, or another time, may not meet.
+_OF_THIS_PLACE = frozenset({"53003", "700024"})
 _NAMES = PASSING | REMEDIES.keys()
 
 
@@ -76,6 +78,12 @@ class Refusal(NamedTuple):
                 *([f"AADSTS{self.number}"] if self.number else []),
             ],
         )
+
+    @property
+    def is_final(self) -> bool:
+        """Whether these credentials are certainly refused again: the reason lies in them."""
+        reason = self.number or self.error
+        return reason in REMEDIES and reason not in _OF_THIS_PLACE
 
     @property
     def remedy(self) -> str:

@@ -17,6 +17,8 @@ from unittest import mock
 from tap_partnercenter.clock import Cancelled, Clock
 from tap_partnercenter.tap import TapPartnerCenter
 
+#: The exit code of what no retry can help, as docs/operating.md has it.
+FINAL = 78
 #: Seconds that a thread waits before it looks again.
 _GLANCE = 0.02
 

@@ -13,7 +13,7 @@ import pytest
 
 from partnercenter_emulator import Credentials, Fault
 from tests import certificates
-from tests.command_line import catalog_of, run_tap
+from tests.command_line import FINAL, catalog_of, run_tap
 from tests.failures import API
 from tests.test_credentials import with_certificate
 
@@ -71,7 +71,7 @@ def test_a_connection_test_explains(
     faults, options, settings = CASES[case]
     emulator = start(*faults, **options)
     result = run_tap("--test", config={**emulator.tap_config(), **settings})
-    assert result.exit_code == (0 if case == "healthy" else 1)
+    assert (result.exit_code == 0) == (case == "healthy")
     assert result.stdout == ""
     assert emulator.credentials.client_secret not in result.stderr
     assert sum(result.waits) < 60
@@ -104,7 +104,7 @@ def test_a_connection_test_tells_of_the_certificate(
     path.write_bytes(certificates.pem(made))
     emulator = start(credentials=Credentials(certificate=certificates.public(made)))
     result = run_tap("--test", config=with_certificate(emulator, path))
-    assert (result.exit_code == 1) == name.startswith("expired")
+    assert (result.exit_code == FINAL) == name.startswith("expired")
     assert_golden(result, name, request)
 
 

@@ -13,7 +13,7 @@ from partnercenter_emulator import Fault
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tap_partnercenter.streams import STREAMS
-from tests.command_line import catalog_of, run_tap
+from tests.command_line import FINAL, catalog_of, run_tap
 from tests.conftest import KEY
 from tests.truth import assert_complete
 
@@ -33,7 +33,7 @@ GOOD: dict[str, Any] = {
 def test_all_wrong_settings_are_told_at_once() -> None:
     """One line for each, and no request before they are fixed."""
     result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     told = [line.split()[0] for line in result.levels("ERROR")]
     assert told == [
         "tenant_id",
@@ -65,7 +65,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
 def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
     """Told alongside what is wrong elsewhere, and before anything is asked."""
     result = run_tap(config={**GOOD, **settings, "page_size": 0})
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     (told,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]
     assert told.startswith(reason)
     assert len(result.levels("ERROR")) == 2
@@ -150,7 +150,7 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
 def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) -> None:
     """The line says which setting, and what it accepts."""
     result = run_tap(config={**GOOD, name: value})
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     assert reason in result.error
     assert name in result.error
     assert "12345678" not in result.stderr
@@ -280,7 +280,7 @@ def test_a_wrong_variable_is_told_by_name(
     """With `--config ENV` the line names the variable."""
     monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", value)
     result = run_tap("--config", "ENV")
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     assert result.error.startswith(f"TAP_PARTNERCENTER_{variable} {reason}")
 
 
@@ -308,7 +308,7 @@ def test_settings_come_from_the_environment(
 def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
     """The SDK finds it when the tap is made; the operator gets a line, not a traceback."""
     result = run_tap(config={**GOOD, "stream_maps": maps})
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     assert result.error
     assert "Traceback" not in result.stderr
 

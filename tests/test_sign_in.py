@@ -16,7 +16,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.credentials import TENANT_DOMAIN
-from tests.command_line import Result, catalog_of, run_tap
+from tests.command_line import FINAL, Result, catalog_of, run_tap
 from tests.conftest import KEY
 from tests.failures import API, assert_resumable, assert_told, attempts
 from tests.truth import assert_complete
@@ -165,7 +165,8 @@ def test_a_refused_sign_in_says_what_to_do(
     status, error, remedy = SIGN_IN[number]
     emulator = broken(Fault(place="token", status=status, code=number))
     result = sync(emulator)
-    assert result.exit_code == 1
+    # Another machine, or another time, may not meet these.
+    assert result.exit_code == (1 if number in {53003, 700024} else FINAL)
     assert result.error.startswith(
         f"sign-in: the token endpoint answered HTTP {status} {error} AADSTS{number}. ",
     )
@@ -199,7 +200,8 @@ def test_an_error_without_a_known_number_has_a_remedy_too(
         document = {"error": error, "error_codes": numbers}
         emulator = broken(Fault(place="token", status=400, json=document))
         result = sync(emulator)
-        assert result.exit_code == 1
+        unknown = numbers == [999999] or error == "something_new"
+        assert result.exit_code == (1 if unknown else FINAL)
         assert remedy in result.error
 
 
@@ -525,7 +527,7 @@ def test_both_tokens_refused_is_told_once(start: Start, sync: Sync, cache: Path)
     put(cache, "malformed")
     emulator.reset_stats()
     result = sync(emulator, token_cache_path=str(cache))
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     assert "AADSTS70000" in result.error
     assert result.levels("WARNING") == []
     assert emulator.stats().by_place == {"token": {"400": 2}}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.command_line import catalog_of
+from tests.command_line import FINAL, catalog_of
 
 if TYPE_CHECKING:
     from tests.conftest import Start, Sync
@@ -88,7 +88,7 @@ def test_a_map_that_names_what_does_not_exist(
     """It would let through what it was written to hold back."""
     emulator = start()
     result = sync(emulator, stream_maps=maps, **flattening)
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     assert result.error == f"stream_maps: {told}"
     assert result.stdout == ""
     assert emulator.requests == []
@@ -124,7 +124,7 @@ def test_two_streams_do_not_become_one_table(
     """The version of the second would delete the rows of the first."""
     emulator = start()
     result = sync(emulator, stream_maps=maps, emit_activate_version_messages=True)
-    assert result.exit_code == 1
+    assert result.exit_code == FINAL
     remedy = "which would become one table. Choose another name"
     assert result.error == f"stream_maps: {told}, {remedy}"
     assert emulator.requests == []
