@@ -7,7 +7,6 @@ from pathlib import Path
 from .chart import chart
 from .render import sections
 from .results import load
-from .scale import cases as scale_cases
 from .scale import tables as scale_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,7 +16,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 
 def parts() -> dict[str, str]:
     """Return the tables by their names."""
-    results, scale = load(RESULTS), scale_cases.load(scale_cases.KEPT)
+    results, scale = load(RESULTS), scale_tables.load(scale_tables.KEPT)
     return sections(results) | scale_tables.sections(scale, results)
 
 

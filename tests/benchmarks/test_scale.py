@@ -12,7 +12,6 @@ import pytest
 
 from partnercenter_benchmarks.results import Results
 from partnercenter_benchmarks.scale import model
-from partnercenter_benchmarks.scale.cases import KEPT, load, scenes, small_tenants
 from partnercenter_benchmarks.scale.model import (
     PAGE_SIZE,
     STAGGER,
@@ -24,7 +23,15 @@ from partnercenter_benchmarks.scale.model import (
     reseller_sizes,
     simulate,
 )
-from partnercenter_benchmarks.scale.tables import machine, sections, span
+from partnercenter_benchmarks.scale.tables import (
+    KEPT,
+    SMALL_TENANTS,
+    load,
+    machine,
+    scenes,
+    sections,
+    span,
+)
 from tests.benchmarks.made_up import run, session
 
 #: The rest of a run's last minutes, in which some shards have ended, does not vanish among these.
@@ -167,7 +174,7 @@ def test_many_shards_do_not_keep_each_other_out(counting: Counting) -> None:
 
 def test_shards_of_a_small_tenant_end_together() -> None:
     """Within 1.3 of one process's time, however the larger quota is counted."""
-    alone, *divided = ([simulate(scene).seconds for scene in scenes] for scenes in small_tenants())
+    alone, *divided = ([simulate(scene).seconds for scene in scenes] for scenes in SMALL_TENANTS)
     for times in divided:
         for seconds, one in zip(times, alone, strict=True):
             assert seconds <= 1.3 * one

@@ -8,9 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 from partnercenter_benchmarks.results import save
 
-from .cases import KEPT, ScaleFigures, Simulated, scenes
 from .model import simulate
-from .tables import span
+from .tables import KEPT, ScaleFigures, Simulated, scenes, span
 
 
 def main() -> int:

@@ -1,39 +1,102 @@
-"""The scale model's figures as Markdown."""
+"""The scale model's figures: what is simulated, how it is kept, and how it is shown.
+
+Each table asks for the scenes that it shows, and what they ask for is what is simulated.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from partnercenter_benchmarks.aims import ONE, marginal
+from partnercenter_benchmarks.cases import cases as measured_cases
 from partnercenter_benchmarks.render import MEGABYTE, NONE, NOT_MEASURED, table
+from partnercenter_benchmarks.results import Results
 
-from .cases import (
-    COUNTINGS,
-    DAYS,
-    GRANTED,
-    LATENCIES,
-    PARTNER,
-    PUBLISHED,
-    QUOTAS,
-    WAYS,
-    also_measured,
-    costs,
-    divisions,
-    forms,
-    nights,
-    small_tenants,
-    starts,
+from .model import (
+    CHANGED,
+    CUSTOMERS_OF_A_RESELLER,
+    PAGE_SIZE,
+    RECORDED,
+    STAGGER,
+    Counting,
+    Outcome,
+    Scene,
 )
-from .model import CHANGED, CUSTOMERS_OF_A_RESELLER, PAGE_SIZE, RECORDED, STAGGER, Scene
 
-if TYPE_CHECKING:
-    from partnercenter_benchmarks.results import Results
-
-    from .cases import ScaleFigures
-    from .model import Outcome
-
+#: The figures that the documentation shows.
+KEPT = Path(__file__).resolve().parents[2] / "scale.json"
+#: Customers of the large partner, and of a tenant that is read in minutes.
+PARTNER, SMALL = 500_000, 4_000
+#: Requests a minute: the vendor's figure for the resource Customer, and what might be granted.
+PUBLISHED, GRANTED = 500, 3_000
+QUOTAS = {PUBLISHED: f"{PUBLISHED} a minute", GRANTED: f"{GRANTED:,} a minute", 0: "no quota"}
+LATENCIES = (0.1, 0.3)
+#: Values of full_refresh_days.
+DAYS = (1, 3, 7, 30)
+COUNTINGS: dict[Counting, str] = {
+    "fixed_window": "in minutes that begin with a request",
+    "sliding_window": "in any sixty seconds",
+    "token_bucket": "by tokens that come back evenly",
+}
+#: Ways of counting under which shards of a small tenant meet, with the burst of a bucket.
+WAYS: dict[tuple[Counting, int], str] = {
+    ("fixed_window", 0): "minutes that begin with a request",
+    ("sliding_window", 0): "any sixty seconds",
+    ("token_bucket", 50): "tokens, 50 at once",
+    ("token_bucket", 500): "tokens, 500 at once",
+}
+#: A small tenant under the larger quota in more and more shards, counted in all ways.
+SMALL_TENANTS = [
+    [
+        Scene(customers=SMALL, shards=shards, quota=GRANTED, counting=counting, burst=burst)
+        for counting, burst in WAYS
+    ]
+    for shards in (1, 2, 4, 10)
+]
 _MINUTE, _HOUR = 60.0, 3600.0
 _USUAL = Scene(customers=PARTNER)
+
+
+class Simulated(msgspec.Struct):
+    """A scene, and what came out."""
+
+    scene: Scene
+    outcome: Outcome
+
+
+class ScaleFigures(msgspec.Struct):
+    """All of them."""
+
+    simulated: list[Simulated]
+
+    def of(self, scene: Scene) -> Outcome:
+        """Return what came out of a scene."""
+        return next(each.outcome for each in self.simulated if each.scene == scene)
+
+
+class _Asked(ScaleFigures):
+    """Remembers for which scenes it was asked."""
+
+    def of(self, scene: Scene) -> Outcome:
+        self.simulated.append(Simulated(scene, Outcome(seconds=1.0, lists=1)))
+        return self.simulated[-1].outcome
+
+
+def scenes() -> list[Scene]:
+    """Return all that the documentation shows, each once, the largest first."""
+    asked = _Asked([])
+    sections(asked, Results(python="", platform="", processors=1, versions={}))
+    found = dict.fromkeys(each.scene for each in asked.simulated)
+    return sorted(found, key=lambda scene: -scene.customers)
+
+
+def load(path: Path) -> ScaleFigures:
+    """Read the figures."""
+    return msgspec.json.decode(path.read_bytes(), type=ScaleFigures)
 
 
 class Machine(NamedTuple):
@@ -95,13 +158,15 @@ def _assumptions() -> str:
 
 
 def _shards(figures: ScaleFigures) -> str:
+    """Show the partner in more and more shards, each told its part of the quota or not."""
     rows = []
-    for scenes in divisions():
-        counted = [figures.of(scene) for scene in scenes]
-        scene, outcome = scenes[0], counted[0]
+    for shards, held in ((1, False), (4, False), (4, True), (16, False), (16, True)):
+        scene = Scene(customers=PARTNER, shards=shards, ceiling=PUBLISHED // shards if held else 0)
+        counted = [figures.of(replace(scene, counting=each)) for each in COUNTINGS]
+        outcome = counted[0]
         row = [
-            f"{scene.shards}",
-            f"{scene.ceiling}" if scene.ceiling else NONE,
+            f"{shards}",
+            f"{scene.ceiling}" if held else NONE,
             f"{outcome.requests:,}",
             f"{outcome.lists:,}",
             f"{outcome.patience:.0f}",
@@ -109,32 +174,9 @@ def _shards(figures: ScaleFigures) -> str:
             *(f"{_used(each)}, {each.refused_share:.2%}" for each in counted),
         ]
         rows.append(row)
-    head = [
-        "shards",
-        "each held to",
-        "requests",
-        "of them for lists",
-        "longest patience, s",
-        "time",
-    ]
-    return table([*head, *(f"used, refused: {text}" for text in COUNTINGS.values())], rows)
-
-
-def _small(figures: ScaleFigures) -> str:
-    rows = []
-    for scenes in small_tenants():
-        outcomes = [figures.of(scene) for scene in scenes]
-        cells = [f"{each.seconds:.0f} s, {each.refused_share:.1%}" for each in outcomes]
-        rows.append([f"{scenes[0].shards}", *cells])
-    return table(["shards", *(f"{text}: time, refused" for text in WAYS.values())], rows)
-
-
-def _starts(figures: ScaleFigures) -> str:
-    rows = []
-    for scene in starts():
-        slots, ceiling = (f"{each}" if each else NONE for each in (scene.at_once, scene.ceiling))
-        rows.append([f"{scene.shards}", slots, ceiling, f"{figures.of(scene).seconds:.0f} s"])
-    return table(["shards", "slots", "ceiling of each slot", "time"], rows)
+    head = ["shards", "each held to", "requests", "of them for lists", "longest patience, s"]
+    head += ["time", *(f"used, refused: {text}" for text in COUNTINGS.values())]
+    return table(head, rows)
 
 
 def _used(outcome: Outcome) -> str:
@@ -144,25 +186,50 @@ def _used(outcome: Outcome) -> str:
     return f"{outcome.answered / (PUBLISHED * outcome.seconds / _MINUTE):.1%}"
 
 
-def _latencies(figures: ScaleFigures) -> str:
+def _small(figures: ScaleFigures) -> str:
     rows = []
-    for scenes in forms():
-        shards, concurrency = scenes[0].shards, scenes[0].concurrency
+    for scenes in SMALL_TENANTS:
+        outcomes = [figures.of(scene) for scene in scenes]
+        cells = [f"{each.seconds:.0f} s, {each.refused_share:.1%}" for each in outcomes]
+        rows.append([f"{scenes[0].shards}", *cells])
+    return table(["shards", *(f"{text}: time, refused" for text in WAYS.values())], rows)
+
+
+def _starts(figures: ScaleFigures) -> str:
+    """Show the small tenant under the published quota, in shards that Airflow starts."""
+    rows = []
+    for shards, slots in ((1, 0), (3, 2), (4, 3), (4, 2), (9, 4)):
+        ceiling = PUBLISHED // slots if slots else 0
+        scene = Scene(customers=SMALL, shards=shards, at_once=slots, ceiling=ceiling)
+        shown = (f"{each}" if each else NONE for each in (slots, ceiling))
+        rows.append([f"{shards}", *shown, f"{figures.of(scene).seconds:.0f} s"])
+    return table(["shards", "slots", "ceiling of each slot", "time"], rows)
+
+
+def _latencies(figures: ScaleFigures) -> str:
+    """Show the partner in several forms, at each quota and each latency."""
+    rows = []
+    for shards, concurrency in ((1, 8), (1, 32), (4, 8), (16, 8)):
+        form = Scene(customers=PARTNER, shards=shards, concurrency=concurrency)
         name = "1 process" if shards == 1 else f"{shards} shards"
-        times = [span(figures.of(scene).seconds) for scene in scenes]
+        found = [replace(form, quota=quota, latency=each) for quota in QUOTAS for each in LATENCIES]
+        times = [span(figures.of(scene).seconds) for scene in found]
         rows.append([f"{name}, {concurrency} at once", *times])
     head = [f"{text}, {each * 1000:.0f} ms" for text in QUOTAS.values() for each in LATENCIES]
     return table(["", *head], rows)
 
 
 def _nights(figures: ScaleFigures) -> str:
+    """Show partners with the tenants that they are spread over, one of them by each setting."""
     rows = []
-    for customers, tenants, scenes in nights():
-        outcomes = [figures.of(scene) for scene in scenes]
-        times = [span(outcome.seconds) for outcome in outcomes]
-        weeks = [f"{7 * tenants * outcome.requests:,}" for outcome in outcomes]
-        rows.append([f"{customers:,}", f"{tenants}", *times, *weeks])
-    head = [f"a night, {each}" for each in DAYS] + [f"requests a week, {each}" for each in DAYS]
+    for customers in (100_000, PARTNER):
+        for tenants in (1, 5):
+            each = customers // tenants
+            outcomes = [figures.of(Scene(customers=each, days=days)) for days in DAYS]
+            times = [span(outcome.seconds) for outcome in outcomes]
+            weeks = [f"{7 * tenants * outcome.requests:,}" for outcome in outcomes]
+            rows.append([f"{customers:,}", f"{tenants}", *times, *weeks])
+    head = [f"a night, {days}" for days in DAYS] + [f"requests a week, {days}" for days in DAYS]
     return table(["customers", "tenants", *head], rows)
 
 
@@ -170,16 +237,20 @@ def _machine(figures: ScaleFigures, results: Results) -> str:
     cost = machine(results)
     if cost is None:
         return NOT_MEASURED
-    relationships = "processor time of one request with a customer's relationships"
     busy = _MINUTE / cost.request
-    tenants = f"tenants at {PUBLISHED} requests a minute that keep one core busy"
     whole = span(cost.seconds(figures.of(_USUAL), PARTNER))
     rows = [
-        [relationships, f"{cost.request * 1000:.2f} ms"],
+        [
+            "processor time of one request with a customer's relationships",
+            f"{cost.request * 1000:.2f} ms",
+        ],
         ["processor time of one record of a page", f"{cost.record * 1e6:.1f} µs"],
         ["processor time to start", f"{cost.start:.2f} s"],
         ["requests a minute that keep one core busy", f"{busy:,.0f}"],
-        [tenants, f"{busy / PUBLISHED:,.0f}"],
+        [
+            f"tenants at {PUBLISHED} requests a minute that keep one core busy",
+            f"{busy / PUBLISHED:,.0f}",
+        ],
         [f"processor time for {PARTNER:,} customers, one process", whole],
         ["largest memory of a process in any case", f"{cost.memory / MEGABYTE:.0f} MB"],
     ]
@@ -187,42 +258,55 @@ def _machine(figures: ScaleFigures, results: Results) -> str:
 
 
 def _measured(figures: ScaleFigures, results: Results) -> str:
+    """Show what the tap has read from an emulator next to what is simulated for it."""
     rows = []
     one = results.row(ONE, "tap")
     titles = {(facts.name, facts.customers): facts.title for facts in results.cases}
-    for (name, concurrency), scene in also_measured().items():
-        row = results.row(name, "tap", concurrency)
-        title = titles.get((name, scene.customers))
-        if row is None or one is None or title is None:
+    for case in measured_cases():
+        if case.section not in {"children", "quota"} or not case.latency:
             continue
-        outcome = figures.of(scene)
-        cells = [
-            f"{title}; {concurrency} at once",
-            f"{row.wall:.1f}",
-            f"{one.cpu + outcome.seconds:.1f}",
-            f"{row.refused / row.requests:.2%}",
-            f"{outcome.refused_share:.2%}",
-        ]
-        rows.append(cells)
+        for concurrency in (each.concurrency for each in case.entries if each.name == "tap"):
+            scene = Scene(
+                customers=case.customers,
+                quota=case.quota,
+                latency=case.latency,
+                concurrency=concurrency,
+                resellers="reseller_customers" in case.streams,
+            )
+            outcome = figures.of(scene)
+            row = results.row(case.name, "tap", concurrency)
+            title = titles.get((case.name, case.customers))
+            if row is None or one is None or title is None:
+                continue
+            cells = [
+                f"{title}; {concurrency} at once",
+                f"{row.wall:.1f}",
+                f"{one.cpu + outcome.seconds:.1f}",
+                f"{row.refused / row.requests:.2%}",
+                f"{outcome.refused_share:.2%}",
+            ]
+            rows.append(cells)
     if not rows:
         return NOT_MEASURED
     return table(["", "seconds measured", "simulated", "refused, measured", "simulated"], rows)
 
 
 def _costs(figures: ScaleFigures, results: Results) -> str:
+    """Show partners of several sizes in one process, under the published quota and under none."""
     cost = machine(results)
     rows = []
-    for scene, unlimited in costs():
-        throttled, free = figures.of(scene), figures.of(unlimited)
-        streams = "all" if scene.relationships else "without"
-        cells = [
-            f"{scene.customers:,} customers, {streams}",
-            f"{throttled.answered:,}",
-            span(throttled.seconds),
-            span(free.seconds),
-            span(cost.seconds(free, scene.customers)) if cost else NONE,
-        ]
-        rows.append(cells)
+    for customers in (1_000, 10_000, 100_000, PARTNER):
+        for relationships in (True, False):
+            scene = Scene(customers=customers, relationships=relationships)
+            throttled, free = figures.of(scene), figures.of(replace(scene, quota=0))
+            cells = [
+                f"{customers:,} customers, {'all' if relationships else 'without'}",
+                f"{throttled.answered:,}",
+                span(throttled.seconds),
+                span(free.seconds),
+                span(cost.seconds(free, customers)) if cost else NONE,
+            ]
+            rows.append(cells)
     head = ["streams: all, or without `customer_relationships`", "requests"]
     head += [f"at {PUBLISHED} requests a minute", "if nothing throttles", "processor time"]
     note = (
