@@ -1,5 +1,13 @@
 """Pacing, simulated against servers whose quota the tap does not know. No time passes.
 
+The aims: in a long run 95 % of an unknown quota are used and 1 % of the requests refused; 5 % in
+the first minute of a run, and 3 % in that of a late throttling; a short run ends within 1.35 of the
+ideal time, and processes that share a quota end within 1.3 of the time of one.
+
+Some are out of reach for any of five ways of pacing that were simulated before this one was chosen:
+CUBIC, additive increase and others, over several thousand cases. There the bound is the worst of
+the best of them, `WORST_…`. A bound that is neither says on what it rests.
+
 `python -m tests.test_pacing` prints a larger matrix: the share of the quota used in an hour, and of
 the requests refused.
 """
@@ -22,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LATENCY = 0.1
+#: Share of the quota used and of the requests refused in a long run, and the time of a short one
+#: divided by the ideal: the worst of the best of five ways of pacing.
+WORST_USED, WORST_REFUSED, WORST_RATIO = 0.75, 0.021, 2.8
 
 
 class Quota(Protocol):
@@ -277,19 +288,22 @@ def test_an_unknown_quota_is_used_and_respected(
 ) -> None:
     """95 % are used, and 1 % of the requests refused: none of them inside Retry-After.
 
-    Of a bucket that forgives next to nothing three quarters can be used. With 100 requests in a
-    minute, one refusal in each is 1 % already.
+    Of a bucket that forgives next to nothing less can be used. With 100 requests in a minute, one
+    refusal in each is 1 % already.
     """
     share, refused = long_run(model, limit, workers, minutes)
-    assert share >= (0.75 if model == "bucket of 5" else 0.95)
-    assert refused <= (0.02 if limit == 100 else 0.01)
+    assert share >= (WORST_USED if model == "bucket of 5" else 0.95)
+    assert refused <= (WORST_REFUSED if limit == 100 else 0.01)
 
 
 @pytest.mark.parametrize("workers", [8, 32])
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """5 % of the requests, or 1 % alongside what was under way when a small quota ended."""
+    """5 % of the requests, or 1 % alongside what was under way when a small quota ended.
+
+    All that is under way at that moment is refused, whatever the pacing.
+    """
     run = simulate(MODELS[model](limit), Process(workers), minutes=1)
     total = len(run.refused) + len(run.accepted)
     assert len(run.refused) <= max(0.05 * total, 0.01 * total + workers)
@@ -320,13 +334,14 @@ def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: 
         ideal += 140 * LATENCY / workers
     run = simulate(quota, Process(workers, requests=640))
     ideal = max(ideal, 640 * LATENCY / workers)
-    assert run.ended <= (2.8 if model == "bucket of 5" else 1.35) * ideal + 2, run.ended / ideal
+    most = WORST_RATIO if model == "bucket of 5" else 1.35
+    assert run.ended <= most * ideal + 2, run.ended / ideal
 
 
 @pytest.mark.parametrize("begins", [1, 30, 60, 180])
 @pytest.mark.parametrize("model", KINDS)
 def test_throttling_that_begins_late(model: str, begins: int) -> None:
-    """In its first minute 5 % are refused, or 1 % alongside what was under way at two refusals."""
+    """In its first minute 3 % are refused, and then the quota is used."""
     since = begins * 60.0
     quota = Late(MODELS[model](500), since)
     # Slow answers until shortly before: the rate was never the brake.
@@ -336,7 +351,7 @@ def test_throttling_that_begins_late(model: str, begins: int) -> None:
         minutes=begins + 6,
     )
     assert len(run.refused) == sum(time >= since for time in run.refused)
-    assert sum(time < since + 60 for time in run.refused) <= max(0.05 * 500, 0.01 * 500 + 2 * 8)
+    assert sum(time < since + 60 for time in run.refused) <= 0.03 * 500
     assert run.used(since + 60) >= 0.95 * 500 * 5
 
 
@@ -386,17 +401,21 @@ def test_hours_without_a_request() -> None:
 def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -> None:
     """Or none: then one request at a time tries whether the quota is open again.
 
-    Such a server cannot be served well; two thirds are used, and 5 % are refused.
+    One that names less than its wait, or nothing, is met again before it is open.
     """
-    run = simulate(MODELS[model](500), Process(), minutes=10, naming=naming)
-    assert run.refused_share() <= 0.05
-    assert run.used(60) / (500 * 9) >= 2 / 3
+    run = simulate(MODELS[model](500), Process(), minutes=30, naming=naming)
+    honest = naming in {"exactly", "too short"}
+    assert run.refused_share() <= (0.01 if honest else WORST_REFUSED)
+    assert run.used(60) / (500 * 29) >= (0.95 if honest else WORST_USED)
 
 
 @pytest.mark.parametrize("limit", [250, 1000])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_quota_that_changes_is_found(model: str, limit: int) -> None:
-    """It halves or doubles after ten minutes."""
+    """It halves or doubles after ten minutes; two minutes later nine tenths of it are used.
+
+    The worst of the best of five used 0.88 of a quota that had doubled.
+    """
     run = simulate(Changing(MODELS[model](500), 600, limit), Process(), minutes=20)
     assert run.used(720) / (limit * 8) >= 0.9
     assert run.refused_share(600) <= 0.01
@@ -404,7 +423,10 @@ def test_a_quota_that_changes_is_found(model: str, limit: int) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
-    """What the other takes is left to it; when it has gone, the tap takes its part."""
+    """What the other takes is left to it; when it has gone, the tap takes its part.
+
+    Nine tenths of either, as the worst of the best of five.
+    """
     quota = Shared(MODELS[model](500), every=60 / 250, begins=300, ends=900)
     run = simulate(quota, Process(), minutes=25)
     assert run.used(360, 900) / (250 * 9) >= 0.9
@@ -417,8 +439,8 @@ def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
 def test_the_way_back_from_a_tiny_rate_is_short(model: str, limit: int) -> None:
     """A service that lets next to nothing through for ten minutes, and then everything again.
 
-    Within three minutes the rate is found again: four fifths are used from then on, although a
-    window that was overshot stays shut for its rest.
+    Within three minutes the rate is found again. In the four minutes from then on a window that
+    was overshot may stay shut for the rest of one: four fifths are used.
     """
     quota = Changing(MODELS[model](limit), 300, 6, back_at=900)
     run = simulate(quota, Process(32), minutes=22)
@@ -448,7 +470,8 @@ def test_processes_that_share_a_quota_end_together(model: str, limit: int, count
     for seed in (1, 2) if limit == 3000 else (1,):
         alone, last, refused = last_of(model, limit, count, 4000, seed)
         ratios.append(last / alone)
-        assert refused <= 0.1 * 4000
+        # Each of them has to meet the limit for itself: 1 % for each.
+        assert refused <= 0.01 * count * 4000
     assert sum(ratios) <= 1.3 * len(ratios), ratios
 
 
@@ -457,7 +480,7 @@ def test_many_processes_share_a_small_quota(model: str) -> None:
     """Sixteen, of which each has a request in two seconds: refused often, but none is starved."""
     alone, last, refused = last_of(model, 500, 16, 4000, 1)
     assert last <= 1.3 * alone
-    assert refused <= 0.2 * 4000
+    assert refused <= 0.01 * 16 * 4000
 
 
 @pytest.mark.parametrize("limit", [500, 1500])
@@ -466,7 +489,8 @@ def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: 
     """Three share the quota, a fourth joins them, and after minutes the three leave.
 
     Two minutes after each change each has half of an equal part at least, and the last one two
-    thirds of the quota.
+    thirds of the quota. No aim says how soon the parts are equal; with half of it a process takes
+    twice as long, and is not starved.
     """
     others = [Process(seed=number, leaves=480) for number in range(3)]
     late = Process(begins=60, seed=3)
