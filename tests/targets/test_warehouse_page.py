@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ import yaml
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import catalog_of
+from tests.models import dbt
 from tests.targets.page import PAGE, sql_block, with_part
 from tests.targets.rows import column_types, loaded_rows
 from tests.truth import KEYS, held
@@ -73,7 +76,7 @@ def test_the_tables_are_shown_as_they_are(
 ) -> None:
     """`\\d` of each table; flattened, of those two that the others follow from."""
     assert customers
-    blocks = [described(SCHEMA, table) for table in KEYS]
+    blocks = [described(SCHEMA, table) for table in (*KEYS, "customer_refreshes", "list_refreshes")]
     assert_shown("tables", "\n\n".join(blocks))
 
     pipe.load(start(customers=10, resellers=2), "flattened", **FLAT)
@@ -123,8 +126,30 @@ def test_the_view_over_tenants(start: Start, pipe: Pipe) -> None:
 
 
 @pytest.mark.e2e
+def test_the_query_of_today_is_that_of_the_models(
+    customers: list[dict[str, Any]],
+    pipe: Pipe,
+    tmp_path: Path,
+    assert_shown: Callable[[str, str], None],
+) -> None:
+    """As dbt compiles it, without the names of database and schema."""
+    assert customers
+    streams = {"partnercenter_streams": ["customer_relationships", "customer_refreshes"]}
+    model = "stg_partnercenter__customer_relationships"
+    dbt(
+        *("compile", f"--select={model}", f"--vars={json.dumps(streams)}"),
+        *(f"--target-path={tmp_path}", f"--log-path={tmp_path}"),
+        **pipe.server.dbt_variables,
+    )
+    (file,) = tmp_path.glob(f"compiled/**/{model}.sql")
+    compiled = re.sub(r'"postgres"."\w+"."(\w+)"', r"\1", file.read_text(encoding="utf-8"))
+    (query,) = re.findall(r"^(from .*?)\n\)\n\nselect$", compiled, re.DOTALL | re.MULTILINE)
+    assert_shown("today", f"```sql\nselect loaded.*\n{query};\n```")
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize("shards", [1, 2])
-def test_the_views_show_what_the_api_holds_today(shards: int, start: Start, pipe: Pipe) -> None:
+def test_the_query_of_today_shows_what_the_api_holds(shards: int, start: Start, pipe: Pipe) -> None:
     """Without deletes: a customer left, another moved, and one lost all of its relationships."""
     emulator, schema = start(customers=30, resellers=3), f"today_{shards}"
     streams = catalog_of(*KEYS, "customer_refreshes", "list_refreshes")
@@ -139,10 +164,9 @@ def test_the_views_show_what_the_api_holds_today(shards: int, start: Start, pipe
         pipe.load(emulator, schema, catalog=streams, shard_count=shards, shard_index=index)
     with pipe.server.connect() as connection:
         connection.execute(f"set search_path to {schema}".encode())
-        connection.execute(sql_block("customers_today").encode())
-        for stream, key in KEYS.items():
-            columns = ", ".join(f'"{name}"' for name in key)
-            query = f"select {columns} from {stream}_today"  # noqa: S608 - no input
-            found = connection.execute(query.encode()).fetchall()
-            assert sorted(found) == sorted(held(emulator)[stream]), stream
+        query = sql_block("select loaded.*").rstrip(";\n")
+        key = ", ".join(f'"{name}"' for name in KEYS["customer_relationships"])
+        query = f"select {key} from ({query}) as today where customer_id <> '{left}'"  # noqa: S608
+        found = connection.execute(query.encode()).fetchall()
+    assert sorted(found) == sorted(held(emulator)["customer_relationships"])
     assert len(loaded_rows(pipe.server, schema, "customers")) == 31
