@@ -5,20 +5,23 @@ Each tenant is a group of tasks: `first`, one shard alone, which creates and alt
 `tenants.yaml` says what is loaded, README.md how to set it up.
 """
 
-# ruff: noqa: INP001 - no package: Airflow puts this folder itself on Python's path
+# ruff: noqa: INP001 - no package, but a file in some folder of Airflow's
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
+import sys
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, Connection, TaskGroup, dag, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+# Airflow itself adds the DAG folder, and none below it.
+sys.path.append(str(Path(__file__).parent))
+from partnercenter_meltano import FINAL
 from partnercenter_shards import (
     ShardReport,
     Tenant,
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+_MELTANO = str(Path(__file__).with_name("partnercenter_meltano.py"))
 PLAN = read_plan(
     Path(os.environ.get("PARTNERCENTER_TENANTS") or Path(__file__).with_name("tenants.yaml"))
 )
@@ -57,13 +61,14 @@ class LoadShard(BaseOperator):
         """Load the shard.
 
         Raises:
+            AirflowFailException: No retry can help.
             AirflowException: Meltano failed, or was told to stop.
         """
         tenant = Tenant(**self.tenant)
         started = time.time()
         records: dict[str, int] = {}
         with subprocess.Popen(  # noqa: S603 - no part of the command comes from outside
-            tenant.command(PLAN.meltano_environment, self.index),
+            [sys.executable, _MELTANO, *tenant.command(PLAN.meltano_environment, self.index)],
             # Secrets go by the environment: arguments can be read by everybody on the machine.
             env={**os.environ, **_secrets(tenant), **tenant.variables(self.index)},
             stdin=subprocess.DEVNULL,
@@ -71,7 +76,7 @@ class LoadShard(BaseOperator):
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # one group, which can be ended as a whole
+            start_new_session=True,  # what ends this process leaves it the time to end the others
         ) as self._process:
             try:
                 for line in self._process.stdout or ():
@@ -81,8 +86,11 @@ class LoadShard(BaseOperator):
             except BaseException:
                 self.on_kill()  # a timeout, for example
                 raise
-        if self._process.returncode:
-            message = f"meltano ended with {self._process.returncode}: its last lines say why"
+        if code := self._process.returncode:
+            message = f"meltano ended with {code}: its last lines say why"
+            if code == FINAL:
+                message = f"{message}. No retry: it would end in the same way"
+                raise AirflowFailException(message)
             raise AirflowException(message)
         return ShardReport(
             index=self.index,
@@ -94,8 +102,7 @@ class LoadShard(BaseOperator):
     def on_kill(self) -> None:
         """Let Meltano and its plugins stop; the next attempt goes on where they were."""
         if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.terminate()
 
 
 @task.bash

@@ -45,8 +45,9 @@ print(json.dumps({
 }))
 """
 
-#: Runs a shard whose Meltano does not end by itself, and stops it.
+#: Runs a shard whose Meltano does not end by itself, and stops it, or is killed.
 STOP = """
+import os
 import signal
 import partnercenter
 
@@ -54,6 +55,7 @@ shard = partnercenter.LoadShard(
     task_id="one", tenant=partnercenter.PLAN.tenants[1].as_dict(), index=0
 )
 signal.signal(signal.SIGUSR1, lambda *_: shard.on_kill())
+os.environ["TASK"] = str(os.getpid())
 try:
     partnercenter.LoadShard.execute.__wrapped__(shard, {})
 except partnercenter.AirflowException as error:
@@ -93,16 +95,28 @@ def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
         assert task["retries"] == 3, name
 
 
-def test_a_task_that_is_stopped_stops_meltano(airflow: Airflow, tmp_path: Path) -> None:
-    """And all that Meltano started: what of it lives on keeps the task waiting for its output."""
+@pytest.mark.parametrize("signal", ["USR1", "KILL"])
+def test_meltano_ends_with_its_task(airflow: Airflow, tmp_path: Path, signal: str) -> None:
+    """And all that Meltano started, whether the task is stopped or killed."""
     meltano = tmp_path / "meltano"
-    survived = tmp_path / "survived"
-    meltano.write_text(f"#!/bin/sh\n(kill -USR1 $PPID; sleep 20; touch {survived})\nexit 0\n")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    meltano.write_text(
+        f'#!/bin/sh\nexec 9>"{pipe}"\n(kill -{signal} $TASK; sleep 20; echo survived >&9)\nexit 0\n'
+    )
     meltano.chmod(0o755)
     path = os.pathsep.join([str(tmp_path), airflow.variables["PATH"]])
-    stopped = replace(airflow, variables={**airflow.variables, "PATH": path}).python(STOP)
-    assert "refused: meltano ended with -15" in stopped.stdout
-    assert not survived.exists()
+    task = replace(airflow, variables={**airflow.variables, "PATH": path})
+    written = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    stopped = task.python(STOP)
+    os.set_blocking(written, True)
+    with os.fdopen(written) as left:
+        # Its end comes when nobody is left who could write.
+        assert left.read() == ""
+    if signal == "KILL":
+        assert stopped.returncode == -9
+    else:
+        assert "refused: meltano ended with 143" in stopped.stdout
 
 
 def test_the_pools_can_be_imported(airflow: Airflow) -> None:

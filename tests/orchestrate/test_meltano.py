@@ -1,0 +1,135 @@
+"""The program that runs Meltano: its exit codes, and that nothing outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.command_line import FINAL
+from tests.orchestrate.conftest import ORCHESTRATE
+
+if TYPE_CHECKING:
+    from tests.conftest import Start
+    from tests.orchestrate.conftest import Chain
+
+PROGRAM = str(ORCHESTRATE / "dags" / "partnercenter_meltano.py")
+#: What Meltano says when a tap has failed, without the parts that do not matter.
+FAILED = '{"name": "meltano", "code": %d, "message": "…", "event": "Extraction failed"}'
+#: Says that it is up and has a child, and that the child survived: to whoever reads the pipe until
+#: nobody is left who could write.
+STUBBORN = """
+trap "" TERM
+exec 9>"$0"
+(sleep 20; echo survived >&9) &
+echo up >&9
+wait
+"""
+#: A task: starts the program with little patience, and has its output.
+TASK = f"""
+import subprocess, sys
+
+program = "import partnercenter_meltano as m, sys; sys.exit(m.run(sys.argv[1:], grace=0.3))"
+command = [sys.executable, "-c", program, *sys.argv[1:]]
+started = subprocess.Popen(
+    command, cwd={str(ORCHESTRATE / "dags")!r}, stdout=subprocess.PIPE, start_new_session=True
+)
+print(started.pid, flush=True)
+sys.exit(started.wait())
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("exit 0", 0),
+        ("exit 1", 1),
+        ("kill -KILL $$", 137),
+        (f"echo '{FAILED % FINAL}'; exit 1", FINAL),
+        (f"echo '{FAILED % 1}'; exit 1", 1),
+        ("echo 78; echo '[78]'; echo 'Extraction failed code=78'; exit 1", 1),
+    ],
+)
+def test_the_exit_code_tells_what_no_retry_can_help(script: str, code: int) -> None:
+    """Else it is Meltano's; what Meltano says is passed on as it is."""
+    command = ["/bin/sh", "-c", script]
+    direct = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, PROGRAM, *command], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert ended.stdout == direct.stdout
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("victim", ["task", "program"])
+def test_nothing_outlives_who_started_it(victim: str, tmp_path: Path) -> None:
+    """Whether the task is killed or the program is told to stop; at last by SIGKILL."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(
+        [sys.executable, "-c", TASK, "/bin/sh", "-c", STUBBORN, pipe],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as task:
+        assert task.stdout is not None
+        program = int(task.stdout.readline())
+        with pipe.open() as written:
+            assert written.readline() == "up\n"
+            if victim == "task":
+                task.kill()
+            else:
+                os.kill(program, signal.SIGTERM)
+            assert written.read() == ""
+    assert task.returncode == (-signal.SIGKILL if victim == "task" else 137)
+
+
+def marked(mark: str) -> set[str]:
+    """The processes that have a text in their environment, zombies aside."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.add((folder / "cmdline").read_text().replace("\0", " "))
+        except OSError:
+            continue  # it has ended, or is another's
+    return found
+
+
+@pytest.mark.e2e
+def test_meltano_ends_with_its_task(chain: Chain, start: Start, tmp_path: Path) -> None:
+    """The task is killed while tap and target are at work; none of the three is left."""
+    emulator = start(latency=30)
+    mark = f"MARK={tmp_path}"
+    task = (
+        "import subprocess, sys; subprocess.run("
+        "[sys.executable, *sys.argv[1:]], stdout=subprocess.PIPE, start_new_session=True)"
+    )
+    load = ("el", "--no-install", "--state-id=dev:killed", "tap-partnercenter", "target-postgres")
+    with subprocess.Popen(
+        [sys.executable, "-c", task, PROGRAM, "meltano", "--environment=dev", *load],
+        env={
+            **chain.variables,
+            **emulator.environment(),
+            "TARGET_POSTGRES_SQLALCHEMY_URL": chain.server.sqlalchemy_url,
+            "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "killed",
+            "MARK": str(tmp_path),
+        },
+    ) as running:
+        while not emulator.stats().tokens_issued:
+            assert running.poll() is None
+            time.sleep(0.1)
+        before = marked(mark)
+        running.kill()
+    for name in ("meltano --environment", "/tap-partnercenter ", "/target-postgres "):
+        assert any(name in command for command in before), (name, before)
+    patience = time.monotonic() + 60
+    while left := marked(mark):
+        assert time.monotonic() < patience, left
+        time.sleep(0.1)
