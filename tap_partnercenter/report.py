@@ -93,6 +93,7 @@ class Report:
         # On a terminal a live bar stands in for the lines.
         self._bar = _Bar(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
+        self._repeated: Counter[str] = Counter()
         self._requests = 0
         self._retries = 0
         self._waited = 0.0
@@ -215,9 +216,15 @@ class Report:
         else:
             found["others"] += 1
 
+    def repeated(self, stream: str) -> None:
+        """Count a record that the service sent again."""
+        self._repeated[stream] += 1
+
     def stream_ended(self, stream: str) -> None:
         """Say how many records a stream had."""
-        self._logger.info("%s: %s", stream, counted(self._records[stream], "record"))
+        repeated = self._repeated[stream]
+        more = f", {repeated} of them repeated" if repeated else ""
+        self._logger.info("%s: %s%s", stream, counted(self._records[stream], "record"), more)
 
     def summary(self, outcome: str) -> None:
         """Say what the run did, and what an operator should look at."""

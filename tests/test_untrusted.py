@@ -1035,11 +1035,29 @@ def test_a_reseller_id_of_the_api_must_be_a_guid(
 
 
 def test_duplicates_are_passed_on(start: Start, sync: Sync) -> None:
-    """The same customer twice in a page: the target's key makes one of them."""
+    """The same customer twice in a page: the target's key makes one of them, as the log says."""
     emulator = start(Fault(place="customers", times=1, duplicate_first_item=True), customers=5)
     result = sync(emulator)
     assert result.exit_code == 0
-    assert set(result.keys("customers", "id")) == set(held(emulator)["customers"])
+    truth = held(emulator)
+    assert set(result.keys("customers", "id")) == set(truth["customers"])
+    related = len(result.records("customer_relationships"))
+    repeated = related - len(truth["customer_relationships"])
+    assert repeated
+    assert "customers: 6 records, 1 of them repeated" in result.log
+    assert f"customer_relationships: {related} records, {repeated} of them repeated" in result.log
+    assert "customer_refreshes: 6 records, 1 of them repeated" in result.log
+
+
+def test_a_customer_that_moves_to_the_next_page_is_repeated(start: Start, sync: Sync) -> None:
+    """Pages that the service counts by position shift while customers come."""
+    emulator = start(customers=5)
+    first = [customer["id"] for customer in emulator.customers()][1]
+    shifted = {"id": first, "companyProfile": {"tenantId": first}}
+    emulator.faults = [Fault(place="continuation", times=1, json=page(shifted))]
+    result = sync(emulator, catalog=catalog_of("customers"), page_size=2)
+    assert result.exit_code == 0, result.stderr
+    assert "customers: 3 records, 1 of them repeated" in result.log
 
 
 def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(

@@ -20,7 +20,7 @@ LOADER = "target-postgres"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: The tap's last word on a stream; a line of progress goes on behind the number.
-_ENDED = re.compile(r"(?:^|\s)(\w+): (\d+) records?$")
+_ENDED = re.compile(r"(?:^|\s)(\w+): (\d+) records?(?:, (\d+) of them repeated)?$")
 
 
 @dataclass(frozen=True)
@@ -181,13 +181,16 @@ class ShardReport(TypedDict):
     started: float
     """Seconds since the epoch at which the attempt began."""
     records: dict[str, int]
-    """Records of each stream that the attempt sent."""
+    """Records of each stream that the attempt sent, each counted once."""
 
 
 def ended_stream(text: str) -> dict[str, int]:
-    """Return the stream whose end a line tells, with its number of records, if it does."""
+    """Return the stream whose end a line tells, with its number of rows, if it does.
+
+    A record that the API lists twice, since pages shift while customers come, is one row.
+    """
     found = _ENDED.search(text)
-    return {found[1]: int(found[2])} if found else {}
+    return {found[1]: int(found[2]) - int(found[3] or 0)} if found else {}
 
 
 def _counted(number: int, noun: str) -> str:

@@ -161,6 +161,7 @@ def test_lines_of_the_log_keep_their_level(line: str, meaning: tuple[int, str]) 
         ("customer_relationships: 7 records", {"customer_relationships": 7}),
         ("tap-partnercenter: customers: 8 records", {"customers": 8}),
         ("indirect_resellers: 1 record", {"indirect_resellers": 1}),
+        ("customers: 8 records, 1 of them repeated", {"customers": 7}),
         ("customers: 5000 records, 12 requests (9 a minute), 0 retries", {}),
         ("complete: 15 records, 4 requests", {}),
     ],
