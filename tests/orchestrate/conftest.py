@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 import yaml
 
 from partnercenter_demo import postgres
 from partnercenter_demo.meltano import MELTANO, find_uv
 from partnercenter_demo.workspace import PROJECT
-from partnercenter_emulator import Emulator, Options
+from partnercenter_emulator import Emulator, Fault, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,6 +82,10 @@ class Partners:
 
     emulators: dict[str, Emulator]
     plan: dict[str, Any]
+    settings: dict[str, dict[str, Any]]
+    """Of the tap, for some tenants."""
+    logins: dict[str, dict[str, str]]
+    """In place of what the emulator takes."""
 
     def connections(self, server: Server) -> dict[str, str]:
         """Airflow's connections to them and to the warehouse, as variables."""
@@ -84,6 +93,8 @@ class Partners:
         for name, emulator in self.emulators.items():
             settings = emulator.tap_config()
             login = {"login": settings.pop("client_id"), "password": settings.pop("client_secret")}
+            login |= self.logins.get(name, {})
+            settings |= self.settings.get(name, {})
             found[f"AIRFLOW_CONN_PARTNERCENTER_{name.upper()}"] = json.dumps(
                 {"conn_type": "generic", **login, "extra": settings}
             )
@@ -96,12 +107,18 @@ class Partners:
 
 @pytest.fixture(scope="session")
 def partners() -> Iterator[Partners]:
-    """One tenant in four shards, and one in a single shard."""
+    """One tenant in four shards, one in a single shard, and one with a wrong secret.
+
+    The first lists a customer twice, as where its pages shift, and is read in part between weeks.
+    """
     with ExitStack() as running:
         emulators = {
-            name: running.enter_context(Emulator(Options(customers=size, resellers=5, seed=seed)))
-            for seed, (name, size) in enumerate({"de": 90, "fr": 20}.items(), start=1)
+            name: running.enter_context(
+                Emulator(Options(customers=size, resellers=5, seed=seed, audit_per_day=0))
+            )
+            for seed, (name, size) in enumerate({"de": 90, "fr": 20, "lu": 5}.items(), start=1)
         }
+        emulators["de"].faults = [Fault(place="customers", duplicate_first_item=True)]
         plan = {
             "meltano_environment": "dev",
             "tenants": [
@@ -113,17 +130,30 @@ def partners() -> Iterator[Partners]:
                     "requests_per_minute": 60_000,
                 },
                 {"name": "fr", "schema": "partnercenter_fr"},
+                {"name": "lu", "schema": "partnercenter_lu"},
             ],
         }
-        yield Partners(emulators, plan)
+        wrong = {"lu": {"password": "wrong"}}
+        yield Partners(emulators, plan, {"de": {"full_refresh_days": 7}}, wrong)
+
+
+@dataclass(frozen=True)
+class Night:
+    """What became of a run of the DAG."""
+
+    tasks: dict[str, tuple[str, int]]
+    """State and number of attempts of each task, those of a mapped one with their index."""
+    log: str
 
 
 @dataclass(frozen=True)
 class Airflow:
-    """Airflow in an environment of its own, with the DAG folder of this repository."""
+    """Airflow in an environment of its own, with the DAG in a folder of its folder of DAGs."""
 
     environment: Path
     variables: Mapping[str, str]
+    metadata: str
+    """The address of its own database."""
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the environment to its end; what it says is in `stdout`."""
@@ -137,9 +167,80 @@ class Airflow:
             check=False,
         )
 
+    @contextmanager
+    def scheduling(self) -> Iterator[None]:
+        """Let the scheduler start what is due, as processes on this machine."""
+        programs = (
+            ("api-server", "--workers=1", f"--port={self.port}"),
+            ("scheduler",),
+            ("dag-processor",),
+        )
+        started = []
+        try:
+            for program in programs:
+                with self.log(program[0]).open("wb") as log:
+                    started.append(
+                        subprocess.Popen(
+                            [self.environment / "bin" / "airflow", *program],
+                            env=self.variables,
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            start_new_session=True,
+                        )
+                    )
+            yield
+        finally:
+            for process in started:
+                process.terminate()
+            for process in started:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    @property
+    def port(self) -> str:
+        """Where the tasks report."""
+        return self.variables["AIRFLOW__API__PORT"]
+
+    def log(self, name: str) -> Path:
+        """What a program of Airflow's says."""
+        return Path(self.variables["AIRFLOW_HOME"], f"{name}.log")
+
+    def night(self, name: str) -> Night:
+        """Start the DAG, and wait for its end, or for a task that waits to be retried."""
+        began = self.run("airflow", "dags", "trigger", "partnercenter", f"--run-id={name}")
+        assert began.returncode == 0, began.stdout
+        query = "select task_id, map_index, state, try_number from task_instance where run_id = %s"
+        patience = time.monotonic() + 900
+        while True:
+            with psycopg.connect(self.metadata) as database:
+                tasks = {
+                    f"{task}{'' if index < 0 else index}": (state, attempt)
+                    for task, index, state, attempt in database.execute(query, [name])
+                }
+                run = database.execute(
+                    "select state from dag_run where run_id = %s", [name]
+                ).fetchone()
+            if run in {("success",), ("failed",)} or ("up_for_retry", 1) in tasks.values():
+                break
+            assert time.monotonic() < patience, (run, tasks, self.said(name)[-5000:])
+            time.sleep(1)
+        return Night(tasks, self.said(name))
+
+    def said(self, name: str) -> str:
+        """What the tasks of a run said, and the programs of Airflow's."""
+        logs = Path(self.variables["AIRFLOW_HOME"], "logs")
+        files = [
+            *sorted(logs.rglob(f"run_id={name}/**/*.log")),
+            *self.log("x").parent.glob("*.log"),
+        ]
+        return "\n".join(path.read_text(encoding="utf-8") for path in files)
+
     def python(self, script: str) -> subprocess.CompletedProcess[str]:
         """Run a script that may import the DAG's modules."""
-        folder = self.variables["AIRFLOW__CORE__DAGS_FOLDER"]
+        folder = str(ORCHESTRATE / "dags")
         path = f"import sys; sys.path.append({folder!r})\n"
         return self.run("python", "-W", "ignore", "-c", path + script)
 
@@ -158,17 +259,32 @@ def airflow(chain: Chain, partners: Partners) -> Iterator[Airflow]:
             subprocess.run([find_uv(), *arguments], check=True)
         tenants = folder / "tenants.yaml"
         tenants.write_text(yaml.safe_dump(partners.plan))
+        with chain.server.connect() as database:
+            database.execute("create database airflow")
+        place = f"{postgres.SUPERUSER}@/airflow?host={quote(str(chain.server.sockets), safe='')}"
+        metadata = f"postgresql://{place}&port={postgres.PORT}"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
         airflow = Airflow(
             environment,
             {
                 **chain.variables,
                 **partners.connections(chain.server),
                 "AIRFLOW_HOME": str(folder / "home"),
-                "AIRFLOW__CORE__DAGS_FOLDER": str(ORCHESTRATE / "dags"),
+                "AIRFLOW__API__PORT": str(port),
+                "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(),
+                "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+                "AIRFLOW__CORE__DAGS_FOLDER": str(ORCHESTRATE),
+                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+                "AIRFLOW__CORE__PARALLELISM": "6",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
+                "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
                 "PARTNERCENTER_TENANTS": str(tenants),
                 "PYTHONDONTWRITEBYTECODE": "1",
             },
+            metadata,
         )
         migrated = airflow.run("airflow", "db", "migrate")
         assert migrated.returncode == 0, migrated.stdout

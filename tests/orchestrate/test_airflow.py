@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
 import pytest
 
 from partnercenter_demo.meltano import LOADER
@@ -16,9 +18,10 @@ from tests.targets.rows import assert_equal, loaded_rows, tables
 from tests.truth import KEYS, REFRESHES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.orchestrate.conftest import Airflow, Partners
+    from tests.orchestrate.conftest import Airflow, Night, Partners
     from tests.warehouse import Project
 
 pytestmark = pytest.mark.e2e
@@ -64,11 +67,36 @@ except partnercenter.AirflowException as error:
 
 
 @pytest.fixture(scope="module")
-def fan_out(airflow: Airflow) -> str:
-    """The log of a run of the whole DAG, which went well."""
-    run = airflow.run("airflow", "dags", "test", "partnercenter", "2026-01-02")
-    assert run.returncode == 0, run.stdout[-5000:]
-    return run.stdout
+def scheduler(airflow: Airflow) -> Iterator[Airflow]:
+    """Airflow at work, with its LocalExecutor, and with the pools of the README."""
+    imported = airflow.run("airflow", "pools", "import", str(ORCHESTRATE / "pools.example.json"))
+    assert imported.returncode == 0, imported.stdout
+    assert "Uploaded 3 pool(s)" in imported.stdout
+    with airflow.scheduling():
+        # Until the DAG is known it cannot be started.
+        patience = time.monotonic() + 300
+        query = "select count(*) from serialized_dag"
+        with psycopg.connect(airflow.metadata, autocommit=True) as database:
+            while database.execute(query).fetchone() == (0,):
+                assert time.monotonic() < patience, airflow.said("none")
+                time.sleep(1)
+        yield airflow
+
+
+@pytest.fixture(scope="module")
+def fan_out(scheduler: Airflow) -> Night:
+    """A run of the whole DAG."""
+    return scheduler.night("first")
+
+
+@pytest.fixture(scope="module")
+def next_night(scheduler: Airflow, partners: Partners) -> tuple[str, Night]:
+    """A customer that moves, of which the audit log tells, and another run."""
+    emulator = partners.emulators["de"]
+    moved = next(iter(emulator.customers()))["id"]
+    emulator.move_customer(moved, [one["id"] for one in emulator.resellers()][-1])
+    emulator.add("audit_records", {"customerId": moved, "operationStatus": "succeeded"})
+    return moved, scheduler.night("next")
 
 
 def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
@@ -86,6 +114,8 @@ def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
         "de.check": ["de.first", "de.rest"],
         "fr.first": ["prepare"],
         "fr.check": ["fr.first"],
+        "lu.first": ["prepare"],
+        "lu.check": ["lu.first"],
     }
     assert [name for name, task in tasks.items() if task["mapped"]] == ["de.rest"]
     for name, task in tasks.items():
@@ -119,16 +149,27 @@ def test_meltano_ends_with_its_task(airflow: Airflow, tmp_path: Path, signal: st
         assert "refused: meltano ended with 143" in stopped.stdout
 
 
-def test_the_pools_can_be_imported(airflow: Airflow) -> None:
-    """As the README says."""
-    path = str(ORCHESTRATE / "pools.example.json")
-    imported = airflow.run("airflow", "pools", "import", path)
-    assert imported.returncode == 0, imported.stdout
-    assert "Uploaded 3 pool(s)" in imported.stdout
+def test_all_tasks_succeed_but_those_of_the_tenant_with_a_wrong_secret(fan_out: Night) -> None:
+    """Which no retry can help: it has failed for good, at the first attempt.
+
+    A customer that the API lists twice is one row: no reason for the check to fail.
+    """
+    assert fan_out.tasks == {
+        "prepare": ("success", 1),
+        "de.first": ("success", 1),
+        **{f"de.rest{index}": ("success", 1) for index in range(3)},
+        "de.check": ("success", 1),
+        "fr.first": ("success", 1),
+        "fr.check": ("success", 1),
+        "lu.first": ("failed", 1),
+        "lu.check": ("upstream_failed", 0),
+    }, fan_out.log[-5000:]
+    assert "AADSTS7000215" in fan_out.log
+    assert "1 of them repeated" in fan_out.log
 
 
 def test_four_shards_are_the_unsharded_load(
-    fan_out: str, project: Project, partners: Partners
+    fan_out: Night, project: Project, partners: Partners
 ) -> None:
     """Row for row, whole rows, and no other tables."""
     del fan_out
@@ -143,30 +184,32 @@ def test_four_shards_are_the_unsharded_load(
 
 @pytest.mark.parametrize("tenant", ["de", "fr"])
 def test_each_tenant_is_whole_in_its_own_schema(
-    fan_out: str, project: Project, partners: Partners, tenant: str
+    fan_out: Night, project: Project, partners: Partners, tenant: str
 ) -> None:
     """The rows of the emulator, and nothing of one tenant among those of another."""
     del fan_out
     assert_equal(project.server, f"partnercenter_{tenant}", partners.emulators[tenant])
 
 
-def test_every_shard_did_a_part(fan_out: str) -> None:
+def test_every_shard_did_a_part(fan_out: Night, project: Project) -> None:
     """None was idle, and no two did the same."""
-    counts = re.findall(r"tap-partnercenter: customers: (\d+) records\b(?!,)", fan_out)
-    assert len(counts) == 5
+    counts = re.findall(r"tap-partnercenter: customers: (\d+) record", fan_out.log)
     assert "0" not in counts
+    rows = loaded_rows(project.server, "partnercenter_de", "list_refreshes")
+    parts = [row["shard_index"] for row in rows if row["stream"] == "customers"]
+    assert sorted(parts) == [0, 1, 2, 3]
 
 
-def test_no_secret_is_in_the_log(fan_out: str, partners: Partners) -> None:
+def test_no_secret_is_in_the_log(fan_out: Night, partners: Partners) -> None:
     """Nor in the tasks' arguments, which Airflow shows."""
     for emulator in partners.emulators.values():
-        assert emulator.credentials.client_secret not in fan_out
-        assert emulator.credentials.refresh_token not in fan_out
+        assert emulator.credentials.client_secret not in fan_out.log
+        assert emulator.credentials.refresh_token not in fan_out.log
 
 
 @pytest.mark.parametrize("lost", [0, 3])
 def test_the_check_finds_rows_that_are_missing(
-    fan_out: str, airflow: Airflow, project: Project, lost: int
+    fan_out: Night, airflow: Airflow, project: Project, lost: int
 ) -> None:
     """As many as were sent, or the task fails and says what differs."""
     del fan_out
@@ -181,3 +224,25 @@ partnercenter.check.function(partnercenter.PLAN.tenants[1].as_dict(), [report])
     assert (checked.returncode != 0) is bool(lost), checked.stdout
     message = "customers: 23 records sent, but 20 rows written"
     assert (message in checked.stdout) is bool(lost)
+
+
+def test_the_next_night_reads_what_changed(
+    next_night: tuple[str, Night], project: Project, partners: Partners
+) -> None:
+    """In all shards together, the children of the customer whom the audit log names."""
+    moved, night = next_night
+    failed = {name for name, (state, _) in night.tasks.items() if state != "success"}
+    assert failed == {"lu.first", "lu.check"}, night.log[-5000:]
+    rows = loaded_rows(project.server, "partnercenter_de", "customer_refreshes")
+    assert len(rows) == 90
+    last = max(row["refreshed_at"] for row in rows if row["reason"] == "all")
+    read = {row["customer_id"] for row in rows if row["refreshed_at"] > last}
+    # At midnight the turn of others comes.
+    assert moved in read
+    assert len(read) < 60
+    emulator = partners.emulators["de"]
+    wanted = [row for row in emulator.relationships() if row["customer_id"] == moved]
+    loaded = loaded_rows(project.server, "partnercenter_de", "customer_relationships")
+    assert {row["id"] for row in wanted} <= {
+        row["id"] for row in loaded if row["customer_id"] == moved
+    }
