@@ -282,7 +282,6 @@ def airflow(chain: Chain, partners: Partners) -> Iterator[Airflow]:
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
                 "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
                 "PARTNERCENTER_TENANTS": str(tenants),
-                "PYTHONDONTWRITEBYTECODE": "1",
             },
             metadata,
         )
