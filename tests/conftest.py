@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,11 +54,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Write the golden files again instead of comparing with them.",
     )
+    parser.addoption(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="Run at most N cases of each test, with as many values as possible between them.",
+    )
     trials = parser.getgroup("kill trials")
     trials.addoption(
         "--kill-seed", type=int, default=1, help="what is struck, and when (%(default)s)"
     )
     trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
+
+
+@pytest.hookimpl(trylast=True)  # of those that are left
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    most = config.getoption("--sample")
+    if most is None:
+        return
+    tests = defaultdict(list)
+    for item in items:
+        tests[item.nodeid.partition("[")[0]].append(item)
+    kept = {case for cases in tests.values() for case in _sample(cases, most)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def _sample(cases: list[pytest.Item], most: int) -> list[pytest.Item]:
+    """Take the case with the most values that are in none taken before, again and again."""
+    if len(cases) <= most:
+        return cases
+    values = {
+        case: {(name, repr(value)) for name, value in case.callspec.params.items()}
+        for case in cases
+        if isinstance(case, pytest.Function)
+    }
+    taken: list[pytest.Item] = []
+    for _ in range(most):
+        new = max(values, key=lambda case: len(values[case]))
+        taken.append(new)
+        seen = values.pop(new)
+        values = {case: found - seen for case, found in values.items()}
+    return taken
 
 
 #: What the tests of the login in a real browser need; they are not collected where it is missing.

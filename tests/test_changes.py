@@ -149,6 +149,7 @@ nights = st.lists(
 )
 
 
+@pytest.mark.slow
 @BOUNDED
 @given(nights, st.sampled_from([1, 8]))
 def test_no_row_is_lost_and_the_bookmark_never_moves_back(

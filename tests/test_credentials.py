@@ -298,6 +298,7 @@ def test_a_service_that_does_not_rotate_leaves_the_store_alone(
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
@@ -344,6 +345,7 @@ def ended(taps: list[subprocess.Popen[str]]) -> list[Result]:
     return [Result(tap.returncode, *outputs) for tap, outputs in zip(taps, said, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["file", "database"], indirect=True)
 @pytest.mark.parametrize("customers", [30, pytest.param(400, marks=pytest.mark.e2e)])
 def test_processes_that_share_a_store_lock_nobody_out(

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Start
 
+pytestmark = pytest.mark.slow
+
 #: Seconds after which a test gives up on a process; nothing takes anywhere near as long.
 PATIENCE = 60
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}

@@ -479,6 +479,7 @@ def test_a_token_that_nobody_can_read_is_kept_all_the_same(
     assert "Signed in to Partner Center" in browser.pages[0].text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", ["file", "database"], indirect=True)
 @pytest.mark.parametrize("customers", [30, pytest.param(300, marks=pytest.mark.e2e)])
 def test_a_login_and_two_taps_at_once_lock_nobody_out(

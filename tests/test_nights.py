@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from partnercenter_demo.postgres import Server
 
+pytestmark = pytest.mark.slow
 
 CHILDREN = ("customer_relationships", "subscriptions")
 #: Streams with their keys, and what the emulator calls their records.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, get_args
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from tests.truth import (
     last_state,
     whole_lines,
 )
+
+pytestmark = pytest.mark.slow
 
 BOUNDED = settings(
     deadline=None,

@@ -35,6 +35,7 @@ def test_an_id_belongs_to_the_same_shard_for_ever() -> None:
     assert [index for index in FOUR if Shard(4, index).takes(customer)] == [1]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     count=st.integers(1, 9),

@@ -596,6 +596,7 @@ def test_a_file_system_without_locks_costs_no_run(
         assert line.startswith("token_cache_path cannot be locked (No locks available): of two")
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_cache_lock_nobody_out(start: Start, cache: Path) -> None:
     """Each redeems what the other stored, though the service revokes a token that was used."""
     emulator = start(customers=24, revoke_old_refresh_tokens=True, token_latency=0.02)

@@ -178,6 +178,7 @@ def deselecting(catalog: dict[str, Any], field: str | None) -> dict[str, Any]:
     return catalog
 
 
+@pytest.mark.slow
 @settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],

@@ -84,6 +84,7 @@ def everything(sync: Sync) -> Callable[..., Result]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_every_stream_is_exact_in_every_form(
     form: dict[str, Any], start: Start, everything: Callable[..., Result]
@@ -102,6 +103,7 @@ def test_every_stream_is_exact_in_every_form(
             validator.validate(record)
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_at_any_concurrency(
     start: Start, everything: Callable[..., Result]
 ) -> None:
@@ -182,6 +184,7 @@ def test_an_interrupted_run_and_the_next_one_emit_everything(
         assert len({*keys(first, name), *keys(second, name)}) == len(held(emulator, name))
 
 
+@pytest.mark.slow
 def test_shards_divide_all_streams(start: Start, everything: Callable[..., Result]) -> None:
     """Each record belongs to one shard."""
     emulator = start(customers=25, resellers=4)

@@ -88,6 +88,7 @@ def test_full_pages_of_the_default_size_lose_nothing(start: Start, sync: Sync) -
     assert pages["partition_continuation"] == {"200": 1}
 
 
+@pytest.mark.slow
 def test_two_runs_say_the_same(provider: Emulator, result: Result) -> None:
     """The output is a function of the data: order and content repeat."""
     again = run_tap(config={**provider.tap_config(), "page_size": 100})

@@ -320,6 +320,7 @@ def test_a_huge_body_is_cut_off(
 PACKED = {"Content-Encoding": "gzip"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
 def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync) -> None:
     """What a small body would become is bounded as a large one is."""
@@ -382,6 +383,7 @@ def test_answers_are_the_same_compressed_or_not(
     assert_complete(sync(emulator, page_size=20), emulator)
 
 
+@pytest.mark.slow
 def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
     """The size that a server announces, or sends, takes no memory."""
     emulator = start(Fault(place="customers", huge_body=2_000_000_000))

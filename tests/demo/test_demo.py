@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     Finished: TypeAlias = tuple[DemoRunner, subprocess.CompletedProcess[str]]
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 SITE_PACKAGES = Path(psutil.__file__).parents[1]

@@ -185,6 +185,7 @@ def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
         _answer(sign_in, truncate=True, status=500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["headers", "body", "trailers"])
 def test_an_answer_may_drip(part: str, sign_in: SignIn) -> None:
     """It is whole in the end, for those who have the time."""
@@ -399,6 +400,7 @@ def test_a_fault_may_concern_one_customer_or_reseller(sign_in: SignIn) -> None:
             assert client.get("/v1/customers", params=query).status_code == status
 
 
+@pytest.mark.slow
 def test_a_share_is_always_the_same(sign_in: SignIn) -> None:
     """About a third of the customers fail, the same ones each time."""
     options = Options(customers=300, resellers=2)

@@ -50,6 +50,7 @@ def test_more_customers_leave_the_first_ones_as_they_are() -> None:
     assert list(many.customers())[:100] == list(few.customers())
 
 
+@pytest.mark.slow
 def test_the_data_has_the_shares_it_promises() -> None:
     """Ids are GUIDs, domains are unique, few are direct or served twice, sizes are uneven."""
     emulator = Emulator(Options(customers=20_000, resellers=20))
