@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from orchestrate.dags.partnercenter_meltano import GRACE
 from orchestrate.dags.partnercenter_shards import Tenant, read_plan
 from partnercenter_demo.meltano import find_uv
+from tests.command_line import FINAL
 from tests.orchestrate.conftest import ORCHESTRATE
 
 FOLDER = ORCHESTRATE / "kubernetes"
@@ -77,10 +80,39 @@ def test_the_pods_run_what_airflow_runs() -> None:
         re.sub(r"\$\(TAP_PARTNERCENTER_(\w+)\)", lambda name: values[name[1]], argument)
         for argument in container()["args"]
     ]
-    command = tenant.command("prod", 3)
-    assert arguments == [one for one in command[1:] if "log-format" not in one]
+    assert [container()["command"][-1], *arguments] == tenant.command("prod", 3)
     schema = tenant.variables(3)["TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA"]
     assert {"name": "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA", "value": schema} in container()["env"]
+
+
+def test_what_no_retry_can_help_is_not_retried() -> None:
+    """Nor does a drained node cost a retry: the first rule that matches counts."""
+    spec = manifest("job.yaml")["spec"]
+    drained, final = spec["podFailurePolicy"]["rules"]
+    assert drained["action"] == "Ignore"
+    assert [one["type"] for one in drained["onPodConditions"]] == ["DisruptionTarget"]
+    assert final["action"] == "FailIndex"
+    codes = final["onExitCodes"]
+    assert (codes["containerName"], codes["operator"]) == (container()["name"], "In")
+    assert codes["values"] == [FINAL]
+    # Meltano's own exit code would be 1.
+    program = Path(container()["command"][-2])
+    assert (ORCHESTRATE / "dags" / program.name).is_file()
+
+
+def test_a_pod_that_is_stopped_has_time_to_store_what_it_has() -> None:
+    """Before its processes are killed, which is before the pod is."""
+    period = manifest("job.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert period > GRACE
+
+
+def test_the_successors_of_the_refresh_token_outlive_the_pod() -> None:
+    """In a database, since nothing is mounted that would; from the Secret, as it has a password."""
+    variables = {one["name"]: one for one in container()["env"]}
+    (secret,) = [one["secretRef"]["name"] for one in container()["envFrom"]]
+    for name in ("TAP_PARTNERCENTER_TOKEN_CACHE_PATH", "TAP_PARTNERCENTER_TOKEN_CACHE_KEY"):
+        reference = variables[name]["valueFrom"]["secretKeyRef"]
+        assert reference == {"name": secret, "key": name}
 
 
 #: Its command does not know manifests with `generateName`, its library does.
