@@ -1,6 +1,6 @@
 # Two images:
 #   docker build --tag tap-partnercenter .                        the tap alone
-#   docker build --tag partnercenter-meltano --target meltano .   Meltano, the tap, target-postgres
+#   docker build --tag partnercenter-meltano --target meltano .   Meltano, the tap, target-postgres, dbt
 
 FROM python:3.13-slim-bookworm AS build
 ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
@@ -15,32 +15,36 @@ RUN uv build --wheel --out-dir /wheels \
  && for wheel in /wheels/*.whl; do \
       uv pip install --python /opt/tap --constraint constraints.txt \
         "${wheel}[certificate,database]"; \
-    done
+    done \
+ && uv pip install --python /opt/tap 'dumb-init==1.2.5.post1'
 
 FROM build AS project
 RUN uv venv /opt/meltano \
  && uv pip install --python /opt/meltano 'meltano[postgres]==4.4.1'
 WORKDIR /project
-COPY meltano.yml ./
+COPY meltano.yml orchestrate/dags/partnercenter_meltano.py ./
+COPY transform ./transform
 # Without an address to install it from, Meltano takes the tap that is on the PATH. The folders are
 # those that Meltano would make when it starts, which the user below may not; into run it writes.
 RUN sed -i '/pip_url: -e \./d' meltano.yml \
- && /opt/meltano/bin/meltano install loader target-postgres \
+ && /opt/meltano/bin/meltano install target-postgres dbt-postgres \
  && rm -rf .meltano/meltano.db* .meltano/run \
  && mkdir -p .meltano/run .meltano/extractors/tap-partnercenter \
  && chmod 1777 .meltano/run
 
 FROM python:3.13-slim-bookworm AS meltano
-# The database is a default that lasts as long as the container.
+# The database is a default that lasts as long as the container; so is what dbt writes.
 ENV PATH=/opt/meltano/bin:/opt/tap/bin:$PATH MELTANO_PROJECT_ROOT=/project HOME=/tmp \
-    MELTANO_DATABASE_URI=sqlite:////tmp/meltano.db
+    MELTANO_DATABASE_URI=sqlite:////tmp/meltano.db \
+    DBT_POSTGRES_TARGET_PATH=/tmp/dbt/target DBT_LOG_PATH=/tmp/dbt/logs
 COPY --from=project /opt /opt
 COPY --from=project /project /project
 WORKDIR /project
 USER 10001:10001
-ENTRYPOINT ["meltano"]
+# As process 1 Meltano would ignore signals while it starts, and reap none of its plugins' children.
+ENTRYPOINT ["dumb-init", "--", "meltano"]
 
 FROM python:3.13-slim-bookworm AS tap
 COPY --from=build /opt/tap /opt/tap
 USER 10001:10001
-ENTRYPOINT ["/opt/tap/bin/tap-partnercenter"]
+ENTRYPOINT ["/opt/tap/bin/dumb-init", "--", "/opt/tap/bin/tap-partnercenter"]

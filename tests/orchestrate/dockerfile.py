@@ -118,6 +118,7 @@ class Builder:
         for source in sources:
             path = self.context / source
             if path.is_dir():
-                shutil.copytree(path, folder / target, ignore=shutil.ignore_patterns("__pycache__"))
+                ignored = shutil.ignore_patterns("__pycache__", "logs", "target")
+                shutil.copytree(path, folder / target, ignore=ignored)
             else:
                 shutil.copy(path, folder / target / path.name)

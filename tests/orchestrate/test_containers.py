@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,16 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import yaml
 
+from partnercenter_demo import postgres
 from partnercenter_demo.meltano import EXTRACTOR, LOADER, find_uv
 from partnercenter_demo.workspace import PROJECT
-from tests.orchestrate.conftest import without_settings
+from tests.command_line import FINAL
+from tests.orchestrate.conftest import ORCHESTRATE, without_settings
 from tests.orchestrate.dockerfile import Builder, instructions, stages
 from tests.targets.rows import assert_equal
 from tests.truth import held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.conftest import Start
     from tests.orchestrate.conftest import Chain
@@ -36,7 +41,10 @@ def test_the_images_run_as_nobody_in_particular() -> None:
     for name in ("meltano", "tap"):
         stage, _ = found[name]
         assert stage.user == "10001:10001"
-        assert stage.entrypoint
+        # The kernel lets process 1 ignore the signals that it has no handler for.
+        init, end, *program = stage.entrypoint
+        assert (Path(init).name, end) == ("dumb-init", "--")
+        assert program
         assert stage.base.startswith("python:")
         assert not stage.base.endswith((":latest", "python"))
 
@@ -90,7 +98,11 @@ def built() -> Iterator[Builder]:
 
 
 def run(
-    builder: Builder, image: str, *arguments: str, **variables: str
+    builder: Builder,
+    image: str,
+    *arguments: str,
+    command: Sequence[str] = (),
+    **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Start an image in its own variables, as somebody who may change nothing in it."""
     stage, _ = stages(DOCKERFILE.read_text())[image]
@@ -98,9 +110,9 @@ def run(
     set_by_image = {name: environment[name] for name in ("PATH", *stage.environment)}
     # Even root keeps to the permissions then.
     ordinary = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
-    program, *rest = stage.entrypoint
+    program = [builder.here(part) for part in command or stage.entrypoint]
     return subprocess.run(
-        [*ordinary, "env", builder.here(program), *rest, *arguments],
+        [*ordinary, "env", *program, *arguments],
         cwd=builder.here(stage.folder),
         env={**set_by_image, **variables},
         capture_output=True,
@@ -125,29 +137,63 @@ def test_the_image_of_the_tap_reads_everything(built: Builder, start: Start) -> 
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["run", "--no-install"],
-        ["--environment=prod", "el", "--no-install", "--state-id=prod:image"],
-    ],
-    ids=["docker", "kubernetes"],
-)
-def test_the_image_of_meltano_loads(
-    built: Builder, chain: Chain, start: Start, command: list[str], request: pytest.FixtureRequest
+def test_the_image_of_meltano_loads_and_transforms(
+    built: Builder, chain: Chain, start: Start
 ) -> None:
-    """With no variables but credentials, addresses and a schema, and no folder mounted."""
+    """With no variables but credentials, addresses and schemas, and no folder mounted."""
     emulator = start(customers=30)
-    schema = f"image_{request.node.callspec.id}"
     loaded = run(
         built,
         "meltano",
-        *command,
-        EXTRACTOR,
-        LOADER,
+        *("run", "--no-install", EXTRACTOR, LOADER, "dbt-postgres:build"),
         **emulator.environment(),
         TARGET_POSTGRES_SQLALCHEMY_URL=chain.server.sqlalchemy_url,
-        TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA=schema,
+        TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA="image",
+        DBT_POSTGRES_HOST=str(chain.server.sockets),
+        DBT_POSTGRES_USER=postgres.SUPERUSER,
+        DBT_POSTGRES_DBNAME=postgres.DATABASE,
+        DBT_POSTGRES_SCHEMA="image_models",
+        DBT_POSTGRES_VARS=json.dumps({"partnercenter_schema": "image"}),
     )
     assert loaded.returncode == 0, loaded.stdout + loaded.stderr
-    assert_equal(chain.server, schema, emulator)
+    assert_equal(chain.server, "image", emulator)
+    with chain.server.connect() as database:
+        row = database.execute(
+            "select count(*) from image_models.stg_partnercenter__customers"
+        ).fetchone()
+    assert row == (30,)
+
+
+@pytest.mark.e2e
+def test_the_image_of_meltano_is_what_the_pods_run(
+    built: Builder, chain: Chain, start: Start
+) -> None:
+    """A pod keeps the successor of its refresh token in the warehouse; a wrong secret ends it."""
+    emulator = start(customers=30)
+    place = f"postgresql://{chain.server.sqlalchemy_url.partition('://')[2]}"
+    variables = {
+        **emulator.environment(),
+        "TARGET_POSTGRES_SQLALCHEMY_URL": chain.server.sqlalchemy_url,
+        "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA": "pod",
+        "TAP_PARTNERCENTER_SHARD_COUNT": "1",
+        "TAP_PARTNERCENTER_SHARD_INDEX": "0",
+        "TAP_PARTNERCENTER_TOKEN_CACHE_PATH": place,
+        "TAP_PARTNERCENTER_TOKEN_CACHE_KEY": base64.urlsafe_b64encode(bytes(32)).decode(),
+    }
+    spec = yaml.safe_load((ORCHESTRATE / "kubernetes" / "job.yaml").read_text())["spec"]
+    (pod,) = spec["template"]["spec"]["containers"]
+    arguments = [
+        re.sub(r"\$\((\w+)\)", lambda name: variables[name[1]], one) for one in pod["args"]
+    ]
+    loaded = run(built, "meltano", *arguments, command=pod["command"], **variables)
+    assert loaded.returncode == 0, loaded.stdout + loaded.stderr
+    assert_equal(chain.server, "pod", emulator)
+    with chain.server.connect() as database:
+        kept = database.execute("select content from tap_partnercenter_tokens").fetchall()
+    assert len(kept) == 1
+    assert emulator.credentials.refresh_token not in str(kept)
+    del variables["TAP_PARTNERCENTER_TOKEN_CACHE_PATH"]
+    variables["TAP_PARTNERCENTER_CLIENT_SECRET"] = "wrong"  # noqa: S105
+    refused = run(built, "meltano", *arguments, command=pod["command"], **variables)
+    assert refused.returncode == FINAL, refused.stdout + refused.stderr
+    assert "AADSTS7000215" in refused.stdout
