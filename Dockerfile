@@ -9,8 +9,10 @@ WORKDIR /source
 COPY pyproject.toml README.md CHANGELOG.md LICENSE constraints.txt ./
 COPY schemas ./schemas
 COPY tap_partnercenter ./tap_partnercenter
+# There is no Git here to take the version from.
+ARG VERSION=0.1.0.dev0
 # The constraints hold a hash of each file that may be installed.
-RUN uv build --wheel --out-dir /wheels \
+RUN SETUPTOOLS_SCM_PRETEND_VERSION="$VERSION" uv build --wheel --out-dir /wheels \
  && uv venv /opt/tap \
  && for wheel in /wheels/*.whl; do \
       uv pip install --python /opt/tap --constraint constraints.txt \

@@ -53,7 +53,7 @@ def stages(text: str) -> dict[str, tuple[Stage, list[tuple[str, str]]]]:
             stage = Stage(alias, base, dict(above.environment), above.folder, above.user)
             steps: list[tuple[str, str]] = []
             found[alias] = (stage, steps)
-        elif name == "ENV":
+        elif name in {"ARG", "ENV"}:
             stage.environment |= dict(one.split("=", 1) for one in shlex.split(arguments))
         elif name == "WORKDIR":
             stage.folder = arguments

@@ -85,7 +85,9 @@ def built() -> Iterator[Builder]:
         path = os.pathsep.join([str(tools / "bin"), os.environ["PATH"]])
         variables = {**without_settings(), "PATH": path, "UV_PYTHON": str(tools / "bin" / "python")}
         builder = Builder(PROJECT, root, variables)
-        builder.build(DOCKERFILE.read_text(), "build", "project", "meltano", "tap")
+        # As with `--build-arg VERSION=3.2.1`.
+        text = DOCKERFILE.read_text().replace("ARG VERSION=0.1.0.dev0", "ARG VERSION=3.2.1")
+        builder.build(text, "build", "project", "meltano", "tap")
         folders = [str(root / "opt"), str(root / "project")]
         # What only its owner may write is closed to the image's user, and so to that of the tests.
         closed = ["!", "-type", "l", "!", "-perm", "-o=w"]
@@ -124,8 +126,8 @@ def run(
 @pytest.mark.e2e
 def test_the_image_of_the_tap_reads_everything(built: Builder, start: Start) -> None:
     """With the settings in the environment, as `docker run --env-file` gives them."""
-    about = run(built, "tap", "--about", "--format=json")
-    assert json.loads(about.stdout)["name"] == "tap-partnercenter"
+    about = json.loads(run(built, "tap", "--about", "--format=json").stdout)
+    assert (about["name"], about["version"]) == ("tap-partnercenter", "3.2.1")
     emulator = start(customers=30)
     synced = run(built, "tap", "--config=ENV", **emulator.environment())
     assert synced.returncode == 0, synced.stderr
