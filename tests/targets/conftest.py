@@ -1,0 +1,18 @@
+"""What tests of the dbt package have at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.warehouse import Project
+
+
+@pytest.fixture(scope="session")
+def with_dbt(project: Project) -> Project:
+    """The project with its utilities, which other tests do without."""
+    with project.meltano.command("install", "dbt-postgres", "dbt-duckdb", variables={}) as job:
+        job.finish()
+    return project
