@@ -264,6 +264,23 @@ def test_a_store_that_cannot_be_written_is_a_warning(
     assert run_tap(config=config, clock=LaterClock).levels("WARNING") == []
 
 
+def test_each_use_moves_the_end_of_a_stored_token(start: Start, tmp_path: Path) -> None:
+    """Dated by its first use, a token of every night would be dropped after 90 days."""
+
+    class LaterClock(QuickClock):
+        def now(self) -> float:
+            return super().now() + 60 * DAY
+
+    path = tmp_path / "tokens"
+    config = {**start().tap_config(), "token_cache_path": str(path)}
+    issued = []
+    for clock in (QuickClock, LaterClock):
+        assert run_tap(config=config, catalog=catalog_of("customers"), clock=clock).exit_code == 0
+        (token,) = json.loads(path.read_text())["tokens"].values()
+        issued.append(token["issued_at"])
+    assert issued[1] - issued[0] > 59 * DAY
+
+
 def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     start: Start, sync: Sync
 ) -> None:

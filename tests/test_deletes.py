@@ -120,12 +120,15 @@ def test_a_crowd_does_not_vanish_in_one_night(start: Start) -> None:
         assert guarded.exit_code == 0
         assert activated(guarded) == {"indirect_resellers"}
         assert rows(guarded) == counts
+        # Nor does the account of what was read say so.
+        assert ("customers",) not in guarded.keys("list_refreshes", "id")
         told, *others = guarded.levels("WARNING")
         assert told.startswith("customers: 53 rows, 60 in the last complete pass: ")
         assert "max_vanished_percent (10)" in told
         assert [line.split(":")[0] for line in others] == ["reseller_customers"]
     lifted = at_hour(emulator, 3, third.state, max_vanished_percent=100)
     assert lifted.levels("WARNING") == []
+    assert ("customers",) in lifted.keys("list_refreshes", "id")
     counts = {stream: len(keys) for stream, keys in held(emulator).items()}
     assert rows(lifted) == counts
     for run in (first, second, third, lifted):

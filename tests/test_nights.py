@@ -274,6 +274,22 @@ def test_an_interrupted_run_tells_what_it_read(world: World, place: Any) -> None
     world.tables.assert_today(world.emulator)
 
 
+def test_a_resellers_list_that_is_read_on_in_its_middle_is_not_told(world: World) -> None:
+    """Its first rows are those of the interrupted run: they would pass for gone."""
+    streams = ("reseller_customers", "list_refreshes")
+    first, second, third = (one["id"] for one in world.emulator.resellers())
+    fault = Fault(place="partition_continuation", reseller_id=second, status=501)
+    world.emulator.faults = [fault]
+    interrupted = world.run(*streams, page_size=1)
+    assert interrupted.exit_code == 1
+    assert {row["reseller_id"] for row in interrupted.records("list_refreshes")} == {first}
+    world.emulator.faults = ()
+    resumed = world.run(*streams, page_size=1)
+    assert resumed.exit_code == 0
+    assert {row["reseller_id"] for row in resumed.records("reseller_customers")} == {second, third}
+    assert {row["reseller_id"] for row in resumed.records("list_refreshes")} == {third}
+
+
 def test_rows_of_a_list_that_is_read_again_are_those_of_the_second_reading(world: World) -> None:
     """A row that left between the two is gone, though the same run has emitted it."""
     world.emulator.configure(link_form="token_only")
