@@ -130,6 +130,13 @@ def test_a_token_is_not_used_in_its_last_minutes(
     assert [r.place for r in emulator.requests[after + 1 : after + 3]] == ["token", "continuation"]
 
 
+def test_a_token_that_lives_for_two_minutes_is_used_for_one(start: Start, sync: Sync) -> None:
+    """The margin is longer than its life: each request would sign in again."""
+    emulator = start(token_lifetime=120)
+    assert sync(emulator).exit_code == 0
+    assert emulator.stats().tokens_issued == 1
+
+
 @pytest.mark.parametrize("form", ["header", "code"])
 def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync: Sync) -> None:
     """One morning the service demands MFA."""
