@@ -42,8 +42,11 @@ class Aim(NamedTuple):
         return self.most is None or figure.middle <= self.most
 
 
-def _speeds(case: str, concurrency: int, stock: float, threads: float | None) -> Iterator[Aim]:
-    yield Aim(case, concurrency, _STOCK, lambda _, row: row.times_stock, ".2f", least=stock)
+def _speeds(
+    case: str, concurrency: int, stock: float | None, threads: float | None
+) -> Iterator[Aim]:
+    if stock is not None:
+        yield Aim(case, concurrency, _STOCK, lambda _, row: row.times_stock, ".2f", least=stock)
     if threads is not None:
         yield Aim(case, concurrency, _THREADS, lambda _, row: row.times_floor, ".2f", least=threads)
 
@@ -73,6 +76,7 @@ AIMS = (
     *_speeds("children-0ms", 8, stock=1.75, threads=0.7),
     *_speeds("children-100ms", 8, stock=7.5, threads=0.92),
     *_speeds("children-100ms", 32, stock=25, threads=0.92),
+    *_speeds("three-children", 32, stock=None, threads=0.9),
     *_speeds("partitions", 16, stock=8, threads=0.8),
     # What starting costs; the bare threads do without the SDK.
     *_speeds(ONE, 8, stock=0.8, threads=None),

@@ -71,6 +71,7 @@ def cases(*, quick: bool = False) -> list[Case]:
     found = [
         _children(200 if quick else 2_000, 0),
         _children(200 if quick else 1_000, 100),
+        _three_children(50 if quick else 500, 1 if quick else 3),
         Case(
             name="partitions",
             section="partitions",
@@ -115,6 +116,20 @@ def _children(customers: int, milliseconds: int) -> Case:
         customers=customers,
         streams=CHILDREN,
         latency=milliseconds / 1000,
+    )
+
+
+def _three_children(customers: int, rounds: int) -> Case:
+    return Case(
+        name="three-children",
+        section="siblings",
+        title=f"{customers} customers and three streams of each, answers after 100 ms",
+        # The other contestants read one of them.
+        entries=(Entry("tap", 32), Entry("floor", 32)),
+        rounds=rounds,
+        customers=customers,
+        streams=("customers", "customer_relationships", "subscriptions", "orders"),
+        latency=0.1,
     )
 
 

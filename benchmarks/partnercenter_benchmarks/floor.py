@@ -61,6 +61,12 @@ class Relationship(Struct, omit_defaults=True):
     customer_id: str = ""
 
 
+class ChildPage(Struct):
+    """What one customer has of anything else."""
+
+    items: list[dict[str, Any]]
+
+
 class Link(Struct):
     """Where the next page is."""
 
@@ -92,11 +98,17 @@ class Line(Struct):
 
     type: str
     stream: str
-    record: Customer | Relationship
+    record: Customer | Relationship | dict[str, Any]
 
 
-#: Customers, and the answers about them.
-Jobs: TypeAlias = "list[tuple[str, Future[bytes]]]"
+#: Where what a stream holds for a customer is.
+CHILDREN = {
+    "customer_relationships": "relationships",
+    "subscriptions": "subscriptions",
+    "orders": "orders",
+}
+#: Customers, streams, and the answers about them.
+Jobs: TypeAlias = "list[tuple[str, str, Future[bytes]]]"
 
 
 class Floor:
@@ -119,6 +131,7 @@ class Floor:
         self._session.headers["Authorization"] = f"Bearer {token}"
         self._customers = msgspec.json.Decoder(CustomerPage)
         self._relationships = msgspec.json.Decoder(RelationshipPage)
+        self._others = msgspec.json.Decoder(ChildPage)
         self._encode = msgspec.json.Encoder().encode
         self._block = bytearray()
 
@@ -128,7 +141,7 @@ class Floor:
         if "reseller_customers" in streams:
             partitions = [(each, self._pool.submit(self._partition, each)) for each in resellers]
         if "customers" in streams:
-            self._everybody(children="customer_relationships" in streams)
+            self._everybody([stream for stream in streams if stream in CHILDREN])
         for reseller_id, customers in partitions:
             for customer in customers.result():
                 customer.reseller_id = reseller_id
@@ -136,19 +149,21 @@ class Floor:
         self._flush()
         self._pool.shutdown()
 
-    def _everybody(self, *, children: bool) -> None:
+    def _everybody(self, children: list[str]) -> None:
         """Customers, each page followed by its children, which the next page's overlap with."""
         waiting: Jobs = []
         for page in self._pages():
             jobs = [
-                (each.id, self._pool.submit(self._get, f"/customers/{each.id}/relationships"))
-                for each in (page.items if children else ())
+                (each.id, child, self._pool.submit(self._get, f"/customers/{each.id}/{where}"))
+                for each in page.items
+                for child, where in CHILDREN.items()
+                if child in children
             ]
-            self._write_relationships(waiting)
+            self._write_children(waiting)
             for customer in page.items:
                 self._write("customers", customer)
             waiting = jobs
-        self._write_relationships(waiting)
+        self._write_children(waiting)
 
     def _pages(self) -> Iterator[CustomerPage]:
         """Yield all customers, with the next page under way meanwhile."""
@@ -189,14 +204,19 @@ class Floor:
         answer.raise_for_status()
         return answer.content.removeprefix(BOM_UTF8)
 
-    def _write_relationships(self, jobs: Jobs) -> None:
-        for customer_id, answer in jobs:
-            for relationship in self._relationships.decode(answer.result()).items:
-                relationship.customer_id = customer_id
-                relationship.relationshipType = relationship.relationshipType or "none"
-                self._write("customer_relationships", relationship)
+    def _write_children(self, jobs: Jobs) -> None:
+        for customer_id, stream, answer in jobs:
+            if stream == "customer_relationships":
+                for relationship in self._relationships.decode(answer.result()).items:
+                    relationship.customer_id = customer_id
+                    relationship.relationshipType = relationship.relationshipType or "none"
+                    self._write(stream, relationship)
+            else:
+                for row in self._others.decode(answer.result()).items:
+                    row["customer_id"] = customer_id
+                    self._write(stream, row)
 
-    def _write(self, stream: str, record: Customer | Relationship) -> None:
+    def _write(self, stream: str, record: Customer | Relationship | dict[str, Any]) -> None:
         self._block += self._encode(Line("RECORD", stream, record)) + b"\n"
         if len(self._block) >= BLOCK:
             self._flush()

@@ -20,7 +20,7 @@ MEGABYTE = 1e6
 def sections(results: Results) -> dict[str, str]:
     """Return every generated part by its name."""
     parts = {"session": _session(results), "aims": _aims(results)}
-    for name in ("children", "partitions", "records", "quota"):
+    for name in ("children", "siblings", "partitions", "records", "quota"):
         tables = [_case(results, facts) for facts in results.cases if facts.section == name]
         parts[name] = "\n\n".join(tables) or NOT_MEASURED
     return parts

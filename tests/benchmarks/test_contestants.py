@@ -195,7 +195,8 @@ def test_cases_are_complete(quick: bool) -> None:  # noqa: FBT001
     found = cases(quick=quick)
     assert len({case.name for case in found}) == len(found)
     assert all("tap" in {entry.name for entry in case.entries} for case in found)
-    assert {case.section for case in found} <= {"children", "partitions", "records", "quota"}
+    sections = {"children", "siblings", "partitions", "records", "quota"}
+    assert {case.section for case in found} <= sections
 
 
 @pytest.mark.e2e
