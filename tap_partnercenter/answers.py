@@ -1,4 +1,4 @@
-"""What an answer of the service holds, and what of it may be repeated to an operator."""
+"""What a response contains, and which parts of it may be shown to an operator."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.causes import Route
 
-#: Members by which an envelope without `items` is known.
+#: Members that identify an envelope without `items`.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
 _CODE = re.compile(r"[0-9]{1,10}")
 #: A base of 16 or 22 characters, then counters.
@@ -23,7 +23,7 @@ class Answer(requests.Response):
     """A response whose body was read and decoded once, inside the retried call.
 
     Attributes:
-        route: The way that it came.
+        route: The way to its origin.
         document: The collection envelope: `items`, `links`, `continuationToken`, …
         broken: The path of each field of `items` whose characters had to be repaired.
     """
@@ -39,22 +39,22 @@ class Answer(requests.Response):
 
     @property
     def promises_records(self) -> bool:
-        """Whether an answer without records counts some."""
+        """Whether a response without records claims to have some."""
         total = self.document.get("totalCount")
         return not self.items and isinstance(total, int) and total > 0
 
 
 def is_collection(document: Mapping[str, Any]) -> bool:
-    """Tell whether a document is a page of records."""
+    """Return whether a document is a page of records."""
     items = document.get("items")
     if items is None:
-        # An envelope may lack its items; anything else without items would end the data silently.
+        # An envelope may lack `items`; anything else without them would silently end the data.
         return not _ENVELOPE.isdisjoint(document)
     return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def is_entity(document: Mapping[str, Any]) -> bool:
-    """Tell whether a document is one record, with an id."""
+    """Return whether a document is one record, with an id."""
     return isinstance(document.get("id"), str)
 
 
@@ -62,12 +62,12 @@ def code_of(document: Mapping[str, Any]) -> str | None:
     """Read `code`: the service sends it as a number and as a string."""
     code = document.get("code")
     text = str(code)
-    # All known codes are numbers; other text could be anything, names too.
+    # All known codes are numbers; any other text could be anything, even a name.
     return text if isinstance(code, int | str) and _CODE.fullmatch(text) else None
 
 
 def support_ids(answer: requests.Response) -> str:
-    """The ids by which Microsoft support finds a request, as a sentence."""
+    """The ids that Microsoft support needs to find a request, as a sentence."""
     request = answer.request.headers
     sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
     cv = answer.headers.get("MS-CV", "")

@@ -17,7 +17,7 @@ from tap_partnercenter.records import digest
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
-#: Pictures of the resource before and after the operation: JSON in text.
+#: The resource before and after the operation: JSON as text.
 _VALUES = ("resourceOldValue", "resourceNewValue")
 #: Members that hold a credential or a product key, in any spelling: `UserCredentials`,
 #: `passwordProfile`, `client_secret`, `KeyCredentials`, …
@@ -31,7 +31,7 @@ class AuditStream(ChangeStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> dict[str, Any]:
-        # Of the record as it came, so that no setting changes the id.
+        # Computed from the record as received, so that no setting changes the id.
         identifier = row.get("id") or f"tap-{digest(row)}"
         row = {**row, "id": identifier}
         for name in _VALUES:
@@ -48,7 +48,7 @@ def without_credentials(text: str) -> str | None:
     """Return JSON text without the members that hold a credential, at any depth.
 
     Returns:
-        None for text that is no JSON: what cannot be looked into is not passed on.
+        None for text that is not JSON: what cannot be inspected is not passed on.
     """
     try:
         return json.dumps(_cleaned(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
@@ -64,7 +64,7 @@ def _cleaned(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, list):
         return [_cleaned(item) for item in value]
     if isinstance(value, str) and value.lstrip()[:1] in {"{", "["}:
-        # JSON in text within JSON: as in the values themselves.
+        # JSON as text inside JSON, as the values themselves are.
         return without_credentials(value)
     return value
 
@@ -74,7 +74,7 @@ def _is_secret(name: str) -> bool:
 
 
 def _names_secret(item: Any) -> bool:  # noqa: ANN401 - JSON
-    """Tell whether an object is a pair of a key and a value, and the key names a credential."""
+    """Return whether an object is a pair of a key and a value, and the key names a credential."""
     if not isinstance(item, dict):
         return False
     return any(

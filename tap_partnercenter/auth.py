@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tap_partnercenter.clock import Clock
-    from tap_partnercenter.retry import Patience
+    from tap_partnercenter.retry import RetryPolicy
     from tap_partnercenter.settings import Settings
     from tap_partnercenter.transport import Transport
 
-#: Seconds before its end at which a token is no longer used. Microsoft's own tools take 30 to 300.
+#: Seconds before its expiry from which a token is no longer used. Microsoft's own tools take 30 to
+#: 300.
 MARGIN = 300.0
-#: Seconds a token is taken to live when the answer does not say.
+#: Assumed lifetime of a token in seconds, if the response does not say.
 UNNAMED_LIFETIME = 600.0
 
 #: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
@@ -65,7 +66,7 @@ class TokenAuthenticator(AuthBase):
         settings: Settings,
         *,
         transport: Transport,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         clock: Clock,
         logger: logging.Logger,
     ) -> None:
@@ -80,14 +81,14 @@ class TokenAuthenticator(AuthBase):
             self.certificate = certificate_of(settings, clock)
             cache = token_cache(settings, clock=clock, logger=logger)
         except PartnerCenterError as error:
-            # The first request tells it, before anything is sent.
+            # The first request raises it, before anything is sent.
             self._failed = error
         self.refresh_tokens = RefreshTokens(
             settings.refresh_token, cache, clock=clock, logger=logger
         )
         #: Whether the refresh token is that of a public client, which presents no secret.
         self._public = False
-        self._fetch: Callable[[], Mapping[str, Any]] = patience.with_retries(self._ask, logger)
+        self._fetch: Callable[[], Mapping[str, Any]] = retry_policy.with_retries(self._ask, logger)
         self._lock = threading.Lock()
         self._token: _Token | None = None
 
@@ -96,7 +97,7 @@ class TokenAuthenticator(AuthBase):
         """Add the Authorization header.
 
         Raises:
-            PartnerCenterError: If no token is to be had.
+            PartnerCenterError: If there is no token.
         """
         r.headers["Authorization"] = f"Bearer {self.current()}"
         return r
@@ -112,7 +113,7 @@ class TokenAuthenticator(AuthBase):
         """Return a token that is valid for a while.
 
         Raises:
-            PartnerCenterError: If none is to be had.
+            PartnerCenterError: If there is none.
         """
         token = self._token
         if token is not None and self._clock.monotonic() < token.stale_at:
@@ -179,7 +180,7 @@ class TokenAuthenticator(AuthBase):
         try:
             body = read_body(response)
         except UnreadableBody as error:
-            reason = f"the token endpoint answered HTTP {response.status_code} with {error}"
+            reason = f"the token endpoint returned HTTP {response.status_code} with {error}"
             raise TryAgain(_BUSY, reason) from None
         try:
             answer = decode(body)
@@ -196,7 +197,7 @@ class TokenAuthenticator(AuthBase):
 
     def _failure(self, response: requests.Response, answer: Mapping[str, Any]) -> Exception:
         refusal = refusal_in(answer)
-        told = f"HTTP {response.status_code} {refusal}".strip()
+        what = f"HTTP {response.status_code} {refusal}".strip()
         status = response.status_code
         if (
             status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
@@ -204,10 +205,10 @@ class TokenAuthenticator(AuthBase):
             or refusal.error in PASSING
         ):
             pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
-            return TryAgain(_BUSY, f"the token endpoint answered {told}", retry_after=pause)
-        message = f"sign-in: the token endpoint answered {told}. {refusal.remedy} Not retried."
+            return TryAgain(_BUSY, f"the token endpoint returned {what}", retry_after=pause)
+        message = f"sign-in: the token endpoint returned {what}. {refusal.remedy} Not retried."
         failure = (
-            RefusedToken(message, told)
+            RefusedToken(message, what)
             if refusal.error == "invalid_grant"
             else PartnerCenterError(message)
         )

@@ -1,4 +1,4 @@
-"""The catalog that the tap is given: what is wrong with it, and what it leaves to the tap."""
+"""Validates the catalog that the tap is given, and completes what it leaves out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from singer_sdk import Stream
 
-#: Lines about the shape of one catalog: a program wrote it, and made the same mistake throughout.
+#: Most lines about the shape of one catalog: a program wrote it and repeats its mistake.
 _MOST_LINES = 10
 
 
@@ -55,13 +55,13 @@ class _Stream(Struct):
 
 
 class _Catalog(Struct):
-    """What the SDK reads of a catalog without looking."""
+    """What the SDK reads from a catalog without validating it."""
 
     streams: list[_Stream]
 
 
 def check_shape(catalog: Mapping[str, Any]) -> None:
-    """Look for what the SDK would fail over.
+    """Check for what the SDK would fail on.
 
     Raises:
         Unusable: With one line for each place.
@@ -75,13 +75,13 @@ def check_shape(catalog: Mapping[str, Any]) -> None:
 
 
 def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger) -> Catalog:
-    """Return a catalog with an entry for each stream, in which nothing is missing.
+    """Return a catalog with a complete entry for each stream.
 
-    A stream that it leaves out is deselected, as in the SDK; its children may be selected all the
-    same. A schema or a key that it leaves out is the tap's own.
+    A stream that it leaves out is deselected, as in the SDK; its children may still be selected. A
+    schema or key that it leaves out is the tap's own.
 
     Raises:
-        Unusable: With one line for each thing that the tap cannot do.
+        Unusable: With one line for each request that the tap cannot fulfil.
     """
     own = {stream.name: _own_entry(stream) for stream in streams}
     refuse(
@@ -110,7 +110,7 @@ def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger)
 
 
 def with_all_fields(catalog: Catalog) -> Catalog:
-    """Return a catalog in which deselected streams have their fields: a map may ask for them."""
+    """Return a catalog in which deselected streams have their fields: a stream map may use them."""
     return Catalog(
         (
             name,
@@ -146,13 +146,13 @@ def _root(entry: CatalogEntry) -> StreamMetadata:
 
 
 def _problems(entry: CatalogEntry, own: CatalogEntry) -> Iterator[str]:
-    """Say what the tap cannot do of what the entry of a stream asks for."""
+    """List the requests in a stream's entry that the tap cannot fulfil."""
     if entry.stream and entry.stream != own.stream:
         yield f"stream is {entry.stream}. To rename a table, set __alias__ in stream_maps"
     if fields := entry.schema.properties:
         for name in own.key_properties or ():
             if name not in fields:
-                yield f"its schema has no {name}, which is part of the key. Discover it again"
+                yield f"its schema has no {name}, which is part of the key. Run discovery again"
         for name in _key(entry) or ():
             if name not in fields and name not in (own.key_properties or ()):
                 yield f"its schema has no {name}, which its key_properties name"
@@ -174,7 +174,7 @@ def _completed_entry(
         )
     metadata = MetadataMapping(entry.metadata)
     for name in own.key_properties or ():
-        # A record without its key is of no use to anybody.
+        # A record without its key is useless.
         metadata["properties", name] = own.metadata["properties", name]
     metadata[()] = dataclasses.replace(
         root,

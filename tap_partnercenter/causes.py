@@ -1,7 +1,7 @@
-"""Why no answer came: a cause in words, and the setting or variable that an operator looks at.
+"""Why there was no response: a cause in words, and the setting or variable to check.
 
-The messages of requests and urllib3 quote addresses, headers and proxies with their passwords: none
-of them is repeated. A cause is found by the classes and numbers of the errors behind an error.
+The messages of requests and urllib3 quote URLs, headers and proxies with their passwords, so none
+of them is repeated. The cause is found by the classes and numbers of the errors in the chain.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=BaseException)
 
 _CERTIFICATES = (
-    "Set REQUESTS_CA_BUNDLE to a file with the certificates to trust, if a proxy or a private "
-    "authority stands between; else check {setting} and the clock of this machine."
+    "If a proxy or a private certificate authority is in between, set REQUESTS_CA_BUNDLE to a file "
+    "with the certificates to trust. Otherwise check {setting} and this machine's clock."
 )
 _PROXY = "Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY."
 _ADDRESS = "Check the network and {setting}."
 
-#: Answers of a proxy to CONNECT that another attempt does not change.
+#: Responses of a proxy to CONNECT that a retry would not change.
 _PROXY_REFUSALS = ("400", "401", "403", "404", "405", "407")
-#: What OpenSSL calls an answer that is no TLS.
+#: OpenSSL's reasons for a response that is not TLS.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
 _NUMBERS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
     errno.ECONNABORTED: "connection aborted",
     errno.EPIPE: "connection closed",
-    errno.EHOSTUNREACH: "host not reachable",
-    errno.ENETUNREACH: "network not reachable",
-    errno.ETIMEDOUT: "time-out while connecting",
+    errno.EHOSTUNREACH: "host unreachable",
+    errno.ENETUNREACH: "network unreachable",
+    errno.ETIMEDOUT: "timed out while connecting",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why there is no answer.
+    """Why there is no response.
 
     Attributes:
-        words: A few, without data of the request.
-        remedy: What to look at, as a sentence; `{setting}` stands for the name of the address.
-        permanent: Whether another attempt would end in the same way.
+        words: A short description, without data of the request.
+        remedy: What to check, as a sentence; `{setting}` stands for the setting with the URL.
+        permanent: Whether retrying won't help.
     """
 
     words: str
@@ -60,39 +60,39 @@ class Cause:
     permanent: bool = False
 
 
-_BAD_ADDRESS = Cause("the address is not usable", "Check {setting} and any proxy.", permanent=True)
-#: Ways in which no attempt can succeed, by the first error among those behind an error.
+_BAD_ADDRESS = Cause("the address is invalid", "Check {setting} and any proxy.", permanent=True)
+#: Errors that make every attempt fail, by the first of their classes found in the chain.
 _UNUSABLE: dict[type[BaseException], Cause] = {
     requests.exceptions.InvalidProxyURL: Cause(
-        "the proxy's address is not usable", _PROXY, permanent=True
+        "the proxy address is invalid", _PROXY, permanent=True
     ),
     urllib3.exceptions.ProxySchemeUnknown: Cause(
         "a proxy of this kind is not supported", _PROXY, permanent=True
     ),
     # The tap itself knows no scheme but http and https: it is a SOCKS proxy without its library.
     requests.exceptions.InvalidSchema: Cause(
-        "a SOCKS proxy needs a library that is not installed",
+        "a SOCKS proxy needs a library that is missing",
         f"Install requests[socks] alongside the tap, or use another proxy. {_PROXY}",
         permanent=True,
     ),
     urllib3.exceptions.LocationValueError: _BAD_ADDRESS,
     requests.exceptions.InvalidURL: _BAD_ADDRESS,
 }
-#: What other errors are called; the first that is found counts.
+#: Descriptions of other errors; the first match wins.
 _KINDS: tuple[tuple[type[BaseException], str], ...] = (
-    (urllib3.exceptions.NameResolutionError, "name not resolved"),
-    (requests.ConnectTimeout, "time-out while connecting"),
-    (TimeoutError, "time-out"),
-    (urllib3.exceptions.ReadTimeoutError, "time-out"),
+    (urllib3.exceptions.NameResolutionError, "host name not resolved"),
+    (requests.ConnectTimeout, "timed out while connecting"),
+    (TimeoutError, "timed out"),
+    (urllib3.exceptions.ReadTimeoutError, "timed out"),
     (http.client.RemoteDisconnected, "connection closed"),
-    (http.client.IncompleteRead, "answer cut short"),
-    (requests.exceptions.ContentDecodingError, "answer not decompressible"),
+    (http.client.IncompleteRead, "response cut short"),
+    (requests.exceptions.ContentDecodingError, "response cannot be decompressed"),
     (requests.ConnectionError, "no connection"),
 )
 
 
 def cause_of(error: Exception) -> Cause:
-    """Tell why a request had no answer, or none that could be read to its end."""
+    """Return why a request had no response, or none that could be read completely."""
     errors = list(_behind(error))
     for kind, cause in _UNUSABLE.items():
         if _first(errors, kind):
@@ -102,14 +102,16 @@ def cause_of(error: Exception) -> Cause:
     if _first(errors, urllib3.exceptions.ProxyError):
         return _proxy_cause(errors)
     words = _words(errors)
-    if words == "time-out":
-        remedy = "Check the network and {setting}; request_timeout gives a slow answer more time."
+    if words == "timed out":
+        remedy = (
+            "Check the network and {setting}. If responses are just slow, raise request_timeout."
+        )
         return Cause(words, remedy)
     return Cause(words)
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it was made of: as cause, context, reason or argument."""
+    """Yield an error and all errors in its chain: causes, contexts, reasons and arguments."""
     waiting, seen = deque([error]), set[int]()
     while waiting:
         found = waiting.popleft()
@@ -135,20 +137,20 @@ def _tls_cause(errors: list[BaseException]) -> Cause | None:
         return None
     if broken.reason in _NO_TLS:
         proxy = _first(errors, urllib3.exceptions.ProxyError)
-        remedy = _PROXY if proxy else "Check {setting}: https must be spoken there."
-        return Cause("the other side speaks no TLS", remedy, permanent=True)
+        remedy = _PROXY if proxy else "Check {setting}: the server there must speak https."
+        return Cause("the server does not speak TLS", remedy, permanent=True)
     if broken.library in {"X509", "PEM"}:
-        return Cause("the file of certificates holds none", _CERTIFICATES, permanent=True)
-    return Cause("the TLS connection broke")
+        return Cause("the CA file contains no certificates", _CERTIFICATES, permanent=True)
+    return Cause("the TLS connection failed")
 
 
 def _proxy_cause(errors: list[BaseException]) -> Cause:
     for error in errors:
-        # http.client tells the status of a refused CONNECT in a message alone.
+        # http.client reports the status of a refused CONNECT in the message only.
         if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed: "):
             status = str(error).removeprefix("Tunnel connection failed: ")[:3]
             refused = status in _PROXY_REFUSALS
-            return Cause(f"the proxy answered HTTP {status}", _PROXY, permanent=refused)
+            return Cause(f"the proxy returned HTTP {status}", _PROXY, permanent=refused)
     return Cause(f"the proxy: {_words(errors)}", _PROXY)
 
 
@@ -156,16 +158,16 @@ def _words(errors: list[BaseException]) -> str:
     for error in errors:
         if isinstance(error, OSError) and error.errno in _NUMBERS:
             return _NUMBERS[error.errno]
-    return next((words for kind, words in _KINDS if _first(errors, kind)), "broken answer")
+    return next((words for kind, words in _KINDS if _first(errors, kind)), "malformed response")
 
 
 class Route(NamedTuple):
-    """The way to an origin. As text: its hosts and ports, without users and passwords.
+    """The route to an origin. As text: hosts and ports, without users and passwords.
 
     Attributes:
         origin: Where requests go.
         setting: The setting that names it.
-        proxy: Address of the proxy between, None for none.
+        proxy: URL of the proxy, None without one.
     """
 
     origin: str
@@ -183,5 +185,5 @@ def _host_of(address: str) -> str:
         parts = urlsplit(address if "://" in address else f"//{address}")
         port = parts.port
     except ValueError:
-        return "(odd address)"
+        return "(invalid address)"
     return f"{parts.hostname or ''}:{port}" if port else parts.hostname or ""

@@ -1,4 +1,4 @@
-"""A certificate in place of a client secret: the app signs who it is.
+"""A certificate instead of a client secret: the app signs an assertion.
 
 Facts are from "Microsoft identity platform application authentication certificate credentials".
 """
@@ -30,7 +30,7 @@ class Certificate:
     """A certificate and its private key.
 
     Attributes:
-        ends_at: From when on it is no longer valid.
+        ends_at: When it expires.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Certificate:
         self._encode = jwt.encode
 
     def assertion(self, endpoint: str) -> str:
-        """Return a new assertion for the token endpoint; each counts once."""
+        """Return a new assertion for the token endpoint; each can be used once."""
         now = int(self._clock.now())
         claims = {
             "aud": endpoint,
@@ -66,14 +66,14 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
     """Read the certificate that the settings name, None for none.
 
     Raises:
-        PartnerCenterError: If it cannot be used, now or at all.
+        PartnerCenterError: If it cannot be used.
     """
     if settings.client_certificate_path is None:
         return None
     try:
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
     except ImportError:
-        reason = "needs a library that is not installed: install tap-partnercenter[certificate]"
+        reason = "needs a library that is missing: install tap-partnercenter[certificate]"
         raise _unusable(reason, final=False) from None
     path = Path(settings.client_certificate_path).expanduser()
     password = settings.client_certificate_password
@@ -100,7 +100,7 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
     if now < found.not_valid_before_utc:
         reason = (
             f"the certificate is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC. "
-            "Wait, or check the clock of this machine"
+            "Wait until then, or check this machine's clock"
         )
         raise _unusable(reason, final=False)
     return Certificate(key, found, settings.client_id, clock)
@@ -110,7 +110,7 @@ def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list
     """Read PEM or PFX.
 
     Raises:
-        PartnerCenterError: If it is neither, or the password does not fit.
+        PartnerCenterError: If it is neither, or the password is wrong.
     """
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Streams of changes: read a day at a time, behind a bookmark that only moves forward."""
+"""Streams of changes: read a day at a time, with a bookmark that only moves forward."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _DAY = dt.timedelta(days=1)
 
 
 class ChangeStream(PartnerCenterStream):
-    """A root stream of dated records, of which a run reads the days since the one before it.
+    """A root stream of dated records; each run reads the days since the previous one.
 
-    Its bookmark, `replication_key_value`, is the beginning of the first day that was not read
-    completely: today at best, since more of it may come. It never moves back, and never has a
-    version, for what a run does not read is there all the same.
+    Its bookmark, `replication_key_value`, is the start of the first day that was not read
+    completely: today at most, because more records may follow. It never moves back. The stream
+        never has a version, because rows that a run does not read still exist.
     """
 
-    #: Days before today for which the service answers.
+    #: Days before today that the service keeps.
     reach: ClassVar[int]
-    #: Days before the bookmark that are read again: rows may come late, and may be replaced.
+    #: Days before the bookmark to read again: rows may arrive late or be replaced.
     overlap: ClassVar[int]
     #: Parameters that name the first and the last day of a request, both included.
     day_params: ClassVar[tuple[str, str]]
@@ -44,7 +44,7 @@ class ChangeStream(PartnerCenterStream):
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read day after day."""
-        self.stream_state  # noqa: B018 - makes the bookmark: the stream's turn has come
+        self.stream_state  # noqa: B018 - creates the bookmark: it is the stream's turn
         for day in self._days:
             for page in self._ahead.take():
                 self.note_page(page)
@@ -69,7 +69,7 @@ class ChangeStream(PartnerCenterStream):
 
     @override
     def get_replication_key_signpost(self, context: Context | None = None) -> None:
-        """Name none: the bookmark is the day's, not the records'."""
+        """Return none: the bookmark depends on days, not on records."""
 
     @cached_property
     def _ahead(self) -> LookAhead[Page]:
@@ -83,7 +83,7 @@ class ChangeStream(PartnerCenterStream):
 
     @cached_property
     def _days(self) -> list[dt.date]:
-        """The days to read: fixed once, so that a run past midnight reads them all."""
+        """The days to read: fixed once, so that a run that passes midnight reads them all."""
         today = dt.datetime.fromtimestamp(self.run.clock.now(), dt.UTC).date()
         oldest = today - self.reach * _DAY
         first = oldest
@@ -91,8 +91,8 @@ class ChangeStream(PartnerCenterStream):
             first = min(self._bookmark, today) - self.overlap * _DAY
             if self._bookmark < oldest:
                 self.logger.warning(
-                    "%s: the service keeps %d days: what happened from %s to %s was not read and "
-                    "is not available any more",
+                    "%s: the service keeps only %d days of records. Those from %s to %s were not "
+                    "read and are no longer available",
                     self.name,
                     self.reach + 1,
                     self._bookmark,
@@ -103,17 +103,17 @@ class ChangeStream(PartnerCenterStream):
 
     @property
     def _bookmark(self) -> dt.date | None:
-        """The first day that was not read completely, None if none was ever read."""
+        """The first day that was not read completely, None without an earlier run."""
         bookmarks = self.tap_state.get("bookmarks", {})
         value: Any = bookmarks.get(self.name, {}).get("replication_key_value")
         try:
             return dt.date.fromisoformat(str(value)[:10])
         except ValueError:
-            # State is edited by hand and written by other versions; what is unreadable is ignored.
+            # State may be edited by hand or written by other versions: ignore what cannot be read.
             return None
 
     def _complete(self, day: dt.date) -> None:
-        """Move the bookmark behind a day that was read, unless more of the day may come."""
+        """Move the bookmark past a day that was read, unless it is not over."""
         reached = min(day + _DAY, self._days[-1])
         if self._bookmark is None or reached > self._bookmark:
             self.stream_state["replication_key"] = self.replication_key

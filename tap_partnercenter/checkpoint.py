@@ -1,4 +1,4 @@
-"""Where an interrupted full table goes on: in the bookmark of its stream, of constant size."""
+"""Where an interrupted full table resumes: stored in the stream's bookmark, in constant size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.retry import Logger
 
-#: Seconds after which an interrupted pass is not continued: its first pages have grown old.
+#: Seconds after which an interrupted pass is not resumed: its first pages are too old.
 OLDEST = 24 * 3600
 _KEY = "resume"
 
@@ -33,7 +33,7 @@ class Position:
         version: Version that the records of the pass carry: seconds since the epoch.
         partition: Reseller whose customers are being read, None in a stream without partitions.
         continuation: The next page of that partition, None for its first.
-        skipped: Customers that the pass had to leave out so far, by child stream.
+        skipped: Number of customers skipped so far, by child stream.
     """
 
     version: int
@@ -43,7 +43,7 @@ class Position:
 
 
 def scope_digest(scope: Sequence[Any]) -> str:
-    """Name what a pass covers, in constant size."""
+    """Return a digest of what a pass covers."""
     return hashlib.sha256(json.dumps(scope, default=str).encode()).hexdigest()[:16]
 
 
@@ -59,15 +59,15 @@ class Checkpoint:
         scope: Sequence[Any],
         logger: Logger,
     ) -> None:
-        """Use the bookmark of a stream. It is not touched before there is something to keep.
+        """Use the bookmark of a stream. It is not changed before there is something to store.
 
         Args:
             bookmarks: Those of all streams, in the state.
             stream: Its name.
             url: Address of its first page: a continuation leads to the same collection.
             partitions: Those of the stream, None for a stream that has no such thing.
-            scope: What the pass covers; a position of another scope is of no use.
-            logger: Is told of a position that leads elsewhere.
+            scope: What the pass covers; positions with another scope are ignored.
+            logger: Logs a position that leads to another collection.
         """
         self._bookmarks = bookmarks
         self._stream = stream
@@ -111,7 +111,7 @@ class Checkpoint:
             AttributeError,
             UnusableContinuation,
         ):
-            # State is edited by hand and written by other versions; what is unreadable is ignored.
+            # State may be edited by hand or written by other versions: ignore what cannot be read.
             return None
 
     def save(self, position: Position) -> None:
@@ -139,7 +139,8 @@ class Checkpoint:
         path = urlsplit(url).path
         if path.rstrip("/").lower() != self._url.path.lower():
             self._logger.warning(
-                "%s: the state leads to another collection (%s): the stream is read from its start",
+                "%s: the state points to another collection (%s), so the stream is read from the "
+                "start",
                 self._stream,
                 path,
             )
@@ -149,12 +150,12 @@ class Checkpoint:
     @staticmethod
     def _skipped(stored: Any) -> dict[str, int]:  # noqa: ANN401 - JSON
         if isinstance(stored, int):
-            # As version 0.1.0 wrote it, when there was one child stream.
+            # Written by version 0.1.0, which had one child stream.
             return {"customer_relationships": stored}
         return {str(stream): int(count) for stream, count in stored.items()}
 
     def clear(self) -> None:
-        """Forget the position: the stream is complete, or begins again."""
+        """Remove the position: the stream is complete or starts again."""
         self._bookmark.pop(_KEY, None)
 
     @property

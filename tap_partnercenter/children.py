@@ -1,8 +1,8 @@
 """Children of a page of parents: any number of streams, read ahead together, in one order.
 
-The order is that of the output: page, then child stream, then parent. One queue holds what is to be
-read, in that order; one look-ahead takes from it, and goes on with the next page of parents as soon
-as that page is there. What comes back carries its parent's id, so that nothing is paired by place.
+The output order is page, then child stream, then parent. One queue holds what to read, in that
+order; one look-ahead takes from it, and continues with the next page of parents as soon as that
+page has arrived. Each response carries its parent's id, so nothing is matched by position.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from tap_partnercenter.nights import Night
     from tap_partnercenter.sdk import PlainTap
 
-#: Refused customers in a row, from the first one on, that are no accident; and blank answers,
-#: where there are no others.
+#: Number of customers refused from the start that indicates a systematic problem; likewise for
+#: blank responses if there are no others.
 SYSTEMATIC = 10
 
-#: What may stand in a path. Dots are left out: `..` would make another request of it.
+#: What is safe in a path. No dots: `..` would change the request.
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class ChildStream(PassStream):
-    """A collection below each customer: at least one request for each of them.
+    """A collection below each customer: at least one request per customer.
 
     A subclass is a declaration, like any stream; its path names the member of `parent_key`.
     """
@@ -48,7 +48,7 @@ class ChildStream(PassStream):
     next_place = Place.CUSTOMER_NEXT
 
     def __init_subclass__(cls) -> None:
-        """Refuse a parent that is a child itself.
+        """Reject a parent that is itself a child.
 
         Raises:
             TypeError: It would take a request for each record of that child.
@@ -63,16 +63,16 @@ class ChildStream(PassStream):
         """Make the stream of a tap."""
         super().__init__(tap)
         self._family: Children | None = None
-        #: Customers whose records are written, as far as nobody took them.
+        #: Customers whose records are written and not yet taken by `take_complete`.
         self._complete: list[str] = []
         #: Whether the service has answered for any customer.
         self._answered = False
         #: Customers that the service has refused in this run; `skipped` counts the whole pass.
         self._refused = 0
         self._last_refusal: SkippedCustomer | None = None
-        #: Customers for whom the service answered with nothing at all, in this run …
+        #: Customers for whom the service sent an empty response in this run …
         self._blanks = 0
-        #: … and whether it has answered with a collection, be it an empty one, for any.
+        #: … and whether it has sent a collection, even an empty one, for any customer.
         self._listed = False
 
     @classmethod
@@ -81,7 +81,7 @@ class ChildStream(PassStream):
         return "1 request for each customer"
 
     def join(self, family: Children) -> None:
-        """Read together with the other children of the parent."""
+        """Read this stream together with the other children of the parent."""
         self._family = family
 
     @override
@@ -116,7 +116,7 @@ class ChildStream(PassStream):
 
     @property
     def _is_accident(self) -> bool:
-        """Whether refusals need not have one cause: others were answered, or each must grant it."""
+        """Whether refusals may be individual: others were answered, or each customer decides."""
         return self._answered or self.place is Place.DIRECTORY
 
     def _of_customer(self, record: Record, context: Mapping[str, str]) -> Record:
@@ -141,11 +141,11 @@ class ChildStream(PassStream):
     @override
     def gap(self) -> str | None:
         if self._family is not None and self._family.parent.shrunk:
-            return f"{self._family.parent.name} held too few rows"
+            return f"{self._family.parent.name} returned too few rows"
         if self._is_part:
-            return "not the records of all customers were read"
+            return "only some customers' records were read"
         if self._only_blanks:
-            return "the service answered with nothing for every customer"
+            return "the service sent an empty response for every customer"
         return super().gap()
 
     @override
@@ -158,20 +158,20 @@ class ChildStream(PassStream):
 
     @property
     def _is_part(self) -> bool:
-        """Whether the run leaves some customers to another night."""
+        """Whether the run leaves some customers for another night."""
         return self._family is not None and self._family.parent.night.partial
 
     @property
     def _only_blanks(self) -> bool:
-        """Whether the run has no collection to show that there are any.
+        """Whether every response of the run was blank.
 
-        One blank answer is a customer without records. Nothing else may be a partner without any,
-        or a proxy that swallows them: that is not for the tap to tell.
+        A single blank response is a customer without records. If there is nothing else, either the
+        partner has no such records or a proxy drops them; the tap cannot know which.
         """
         return self._blanks >= SYSTEMATIC and not self._listed
 
     def _skip(self, customer_id: str, refusal: SkippedCustomer) -> None:
-        """Leave a customer out, unless there is a system in the refusals.
+        """Skip a customer, unless the refusals are systematic.
 
         Raises:
             PartnerCenterError: If there is.
@@ -179,7 +179,7 @@ class ChildStream(PassStream):
         self.skipped += 1
         self._refused += 1
         self._last_refusal = refusal
-        named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(odd id)"
+        named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(invalid id)"
         self.run.report.skipped(self.name, named, refusal.reason)
         if self._refused >= SYSTEMATIC and not self._is_accident:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
@@ -189,15 +189,15 @@ class ChildStream(PassStream):
             self._fail(f"{refused} refused, max_skipped_customers allows {most}")
 
     def _fail(self, why: str) -> None:
-        message = f"{self.name}: {why}. The last: {self._last_refusal}"
+        message = f"{self.name}: {why}. Last refusal: {self._last_refusal}"
         raise PartnerCenterError(message)
 
 
 class _ChildPages:
-    """Reads the records of one customer. A refusal is a page, too: the run goes on behind it."""
+    """Reads the records of one customer. A refusal is a page too: the run continues after it."""
 
     def __init__(self, context: dict[str, str], pages: Pages | None) -> None:
-        """Read `pages`; without them the customer's id cannot stand in an address."""
+        """Read `pages`; None if the customer's id cannot be used in a URL."""
         self._context = context
         self._pages = pages
         self._refused = False
@@ -208,7 +208,7 @@ class _ChildPages:
 
     def read(self) -> Page:
         if self._pages is None:
-            reason = "its id cannot stand in an address"
+            reason = "its id cannot be used in a URL"
             return self._refuse(SkippedCustomer(reason, Rule(Outcome.SKIP), reason))
         try:
             return self._pages.read()
@@ -228,13 +228,13 @@ class Parent(Protocol):
 
     @property
     def night(self) -> Night:
-        """Whose children are read."""
+        """Which customers' children are read."""
 
     def coming_ids(self) -> Sequence[str] | None:
-        """Return the ids on the next page as soon as it is there, None before."""
+        """Return the ids on the next page once it has arrived, None before."""
 
     def all_begun(self) -> None:
-        """Take note that nothing of what is there is left to begin."""
+        """Note that everything that is available has been started."""
 
 
 class Children:
@@ -250,9 +250,9 @@ class Children:
         self.streams = streams
         self.parent = parent
         self._ahead = look_ahead(self._next)
-        #: What nobody has begun to read, in the order of the output.
+        #: What has not been started yet, in output order.
         self._queue: deque[tuple[ChildStream, str]] = deque()
-        #: Whether the children of the next page are in the queue, or begun, before their turn.
+        #: Whether the children of the next page are already queued or started.
         self._foreseen = False
         for stream in streams:
             stream.join(self)
@@ -275,7 +275,7 @@ class Children:
             self._queue.extend((stream, customer_id) for customer_id in customer_ids)
 
     def _next(self) -> Source[Page] | None:
-        """Begin with the next customer: of this page, or of the one that is read ahead."""
+        """Start with the next customer: of this page, or of the one that is read ahead."""
         if not self._queue and not self._foreseen:
             coming = self.parent.coming_ids()
             if coming is not None:

@@ -1,4 +1,4 @@
-"""What an access token says of itself, as far as it can be read."""
+"""The claims of an access token, as far as they can be read."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Claims:
 
 
 def claims_of(token: str) -> Claims | None:
-    """Read a token without verifying it, None where it is none that can be read.
+    """Read a token without verifying it; None if it cannot be read.
 
-    Nothing is decided by what it says: the API does that.
+    For display only: the API decides what a token is worth.
     """
     try:
         _, payload, _ = token.split(".")

@@ -1,4 +1,4 @@
-"""Asking for a page, and judging the answer. Knows HTTP and not the SDK."""
+"""Requests a page and judges the response. Knows HTTP, but not the SDK."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.pacing import Gate, Passage
     from tap_partnercenter.pagination import Continuation, LinkPaginator
     from tap_partnercenter.report import Report
-    from tap_partnercenter.retry import Patience
+    from tap_partnercenter.retry import RetryPolicy
     from tap_partnercenter.settings import Settings
     from tap_partnercenter.shard import Shard
     from tap_partnercenter.transport import Transport
@@ -56,14 +56,14 @@ class Collection:
 
     Attributes:
         stream: Name of the stream, for messages.
-        path: Below `/v1`, with names in braces in place of ids, for messages.
+        path: Below `/v1`, with names in braces instead of ids, for messages.
         url: Absolute address of the first page, without its query.
         params: Query of the first page; a continuation brings its own.
         context: Partition or customer: the fields that each record gets.
         place: What the first page is to the table of failures …
         next_place: … and what a later one is.
         single: Whether the answer is one record, in place of a page of records.
-        lacks_user: Whether the service wants a user, and the run has none.
+        lacks_user: Whether the service requires a user and the run has none.
         enrolment: Which partners have it, and what the others do, as a sentence; empty: all have.
         shard_key: The field by which shards divide the records, None where they do not.
     """
@@ -100,7 +100,7 @@ class Client:
         clock: Clock,
         gate: Gate,
         logger: Logger,
-        patience: Patience,
+        retry_policy: RetryPolicy,
         report: Report,
         transport: Transport,
     ) -> None:
@@ -112,7 +112,7 @@ class Client:
         self._gate = gate
         self._report = report
         self._transport = transport
-        self._patient_fetch = patience.with_retries(self._fetch, logger)
+        self._fetch_with_retries = retry_policy.with_retries(self._fetch, logger)
 
     def read(
         self,
@@ -122,16 +122,16 @@ class Client:
         resumed: bool = False,
         page_size: int | None = None,
     ) -> Answer:
-        """Read the page at which a paginator stands, and move it on.
+        """Read the current page of a paginator, and advance it.
 
         Args:
             collection: What to read.
             paginator: Where in it.
-            resumed: Whether an earlier run was told of the page.
-            page_size: Records to ask for on a first page, in place of the collection's number.
+            resumed: Whether an earlier run stored the continuation.
+            page_size: Records to request on a first page, instead of the collection's number.
 
         Raises:
-            PartnerCenterError: If the page cannot be had.
+            PartnerCenterError: If the page cannot be read.
         """
         here = paginator.current_value
         request = self._prepare(collection, here, page_size)
@@ -139,7 +139,7 @@ class Client:
         if resumed:
             place = Place.RESUMED
         try:
-            answer = self._patient_fetch(collection, request, place)
+            answer = self._fetch_with_retries(collection, request, place)
             paginator.advance(answer)
         except TryAgain as error:
             self._give_up(error, collection, request, place)
@@ -155,10 +155,10 @@ class Client:
         here: Continuation | None,
         page_size: int | None,
     ) -> requests.PreparedRequest:
-        """Make a request, whose id is new.
+        """Prepare a request with a new id.
 
-        In one go, `Request.prepare`, this would take three times as long: it looks for cookies,
-        files and credentials, and takes an address apart that was just put together.
+        `Request.prepare` would take three times as long: it looks for cookies, files and
+        credentials, and parses a URL that was just built.
         """
         request = requests.PreparedRequest()
         request.method, request.url = "GET", collection.url
@@ -169,7 +169,7 @@ class Client:
         elif collection.params:
             size = {} if page_size is None else {"size": page_size}
             request.prepare_url(collection.url, {**collection.params, **size})
-        # Ours come last: no answer may change the ids by which support finds the run.
+        # Ours come last: no response may change the ids that Microsoft support needs.
         request.prepare_headers({**given, **self._headers, _REQUEST_ID: str(uuid.uuid4())})
         return request
 
@@ -179,7 +179,7 @@ class Client:
         request: requests.PreparedRequest,
         place: Place,
     ) -> Answer:
-        """Ask for a page once and judge the answer.
+        """Request a page once and judge the response.
 
         Raises:
             TryAgain: If another attempt may help.
@@ -187,7 +187,7 @@ class Client:
         """
         self._authenticator(request)
         with self._passage() as passage:
-            # A pause at the gate may be longer than a token lives.
+            # A pause at the gate may outlast a token.
             signed = self._authenticator(request)
             self._report.requested()
             answer = self._transport.send(signed, "api_url")
@@ -203,7 +203,7 @@ class Client:
             and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
             and says_nothing(body)
         ):
-            # The customer has none: Microsoft's support says that the service returns null then.
+            # The customer has none: according to Microsoft support, the service then returns null.
             answer.document = {}
             return answer
         try:
@@ -218,7 +218,7 @@ class Client:
             answer.document = {"items": [answer.document]}
         if not is_collection(answer.document):
             kind = "record" if collection.single else "collection of records"
-            reason = f"HTTP 200 with JSON that is no {kind}"
+            reason = f"HTTP 200 with JSON that is not a {kind}"
             raise _ask_again(answer, NO_COLLECTION, reason)
         return answer
 
@@ -229,7 +229,7 @@ class Client:
                 yield passage
         except PauseTooLong as pause:
             rule = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)
-            reason = f"HTTP 429 to another request: {rule.meaning}"
+            reason = f"HTTP 429 on another request: {rule.meaning}"
             raise TryAgain(rule, reason, retry_after=pause.seconds) from None
 
     def _retry_after(self, answer: requests.Response) -> float | None:
@@ -243,7 +243,7 @@ class Client:
         place: Place,
         pause: float | None,
     ) -> NoReturn:
-        """Act on an answer other than 200.
+        """Act on a response other than 200.
 
         Raises:
             TryAgain: If another attempt may help.
@@ -271,7 +271,9 @@ class Client:
         elif code == NOT_ENROLLED:
             remedy = collection.enrolment or remedy
         tried = (
-            "Refused again after a new start." if rule.outcome is Outcome.END else "Not retried."
+            "Refused again after restarting the stream."
+            if rule.outcome is Outcome.END
+            else "Not retried."
         )
         line = _line(collection, request, what, support_ids(answer) + tried, remedy)
         raise kind(line, rule, what + summary)
@@ -283,23 +285,23 @@ class Client:
         request: requests.PreparedRequest,
         place: Place,
     ) -> NoReturn:
-        patience = self.settings.max_retry_seconds
+        limit = self.settings.max_retry_seconds
         if error.rule.outcome is Outcome.REFRESH:
             tried = "Refused again with a new token."
-        elif (error.retry_after or 0) > patience:
+        elif (error.retry_after or 0) > limit:
             tried = (
-                f"The service wants a pause of {error.retry_after:.0f} s, max_retry_seconds allows "
-                f"{patience}."
+                f"The service asks for a pause of {error.retry_after:.0f} s; max_retry_seconds "
+                f"allows {limit}."
             )
         else:
-            tried = f"Retried for up to {patience} s (max_retry_seconds)."
-        told = error.told or f"MS-RequestId {request.headers[_REQUEST_ID]}. "
+            tried = f"Gave up after retrying for up to {limit} s (max_retry_seconds)."
+        ids = error.support_ids or f"MS-RequestId {request.headers[_REQUEST_ID]}. "
         raise ConnectionFailed(
             _line(
                 collection,
                 request,
                 f"{error.reason} ({place.value})",
-                told + tried,
+                ids + tried,
                 error.rule.remedy,
             ),
         ) from None
@@ -309,15 +311,15 @@ def _line(
     collection: Collection,
     request: requests.PreparedRequest,
     what: str,
-    told: str,
+    ids_and_tries: str,
     remedy: str,
 ) -> str:
-    """Compose the one line that an operator reads. It holds no query and no body."""
+    """Compose the one line that an operator reads. It contains no query and no body."""
     path = request.path_url.partition("?")[0]
     if TOKEN_HEADER in request.headers:
-        # The address of a continuation is the service's: it may hold anything.
+        # The URL of a continuation comes from the service: it may contain anything.
         path = f"a continuation of /v1{collection.path}"
-    return f"{collection.stream}: {what}, at {request.method} {path}. {remedy} {told}"
+    return f"{collection.stream}: {what}, at {request.method} {path}. {remedy} {ids_and_tries}"
 
 
 def _ask_again(
@@ -326,11 +328,11 @@ def _ask_again(
     reason: str,
     pause: float | None = None,
 ) -> TryAgain:
-    """Return what an answer of no use raises.
+    """Return the error for an unusable response.
 
-    A request that was answered has a new id when it is sent again; one that was not keeps its own
+    A request that got a response has a new id when it is sent again; one that did not keeps its own
     ("Partner Center REST headers").
     """
-    told = support_ids(answer)
+    ids = support_ids(answer)
     answer.request.headers[_REQUEST_ID] = str(uuid.uuid4())
-    return TryAgain(rule, reason, retry_after=pause, told=told)
+    return TryAgain(rule, reason, retry_after=pause, support_ids=ids)

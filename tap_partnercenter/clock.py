@@ -1,4 +1,4 @@
-"""Time as the tap sees it, so that a test can move it and a signal can cut a wait short."""
+"""Time as the tap sees it: tests can move it, and a signal can cut a wait short."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import time
 
 
 class Cancelled(Exception):
-    """The run ends; whoever waits stops waiting."""
+    """The run ends; all waits stop."""
 
 
 class Clock:
-    """Tells the time and waits. All times are seconds."""
+    """Reads the time and waits. All times are in seconds."""
 
     def __init__(self) -> None:
         """Start with nothing cancelled."""
-        #: Holds something from the end of the run on. No `threading.Event`: a signal that comes
-        #: within one of its methods leaves it locked.
+        #: Not empty once the run has ended. Not a `threading.Event`: a signal inside one of its
+        #: methods would leave it locked.
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def monotonic(self) -> float:
@@ -38,7 +38,7 @@ class Clock:
             self._ended.get(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
         except queue.Empty:
             return
-        self.cancel()  # for the others who wait
+        self.cancel()  # for the other waiting threads
         raise Cancelled
 
     def cancel(self) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """Where one cloud answers: origins without a path.
+    """The URLs of one cloud: origins without a path.
 
     Attributes:
         api_url: Origin of the API ("Partner Center REST URLs").

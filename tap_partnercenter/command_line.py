@@ -1,4 +1,4 @@
-"""The command line: what each option does, and how a run ends in a line and an exit code."""
+"""The command line: what each option does, and how a run ends with a line and an exit code."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ FINAL = 78
 
 
 class CommandLine(PlainTap):
-    """A tap whose every failure ends with one line, before or while it runs."""
+    """A tap that reports every failure in one line, before or during a run."""
 
     #: Whether this is a connection test.
     testing = False
 
     @abstractmethod
     def announce(self) -> None:
-        """Say what is about to be read, and with what."""
+        """Log what is about to be read, and with which credentials."""
 
     @abstractmethod
     def try_streams(self) -> None:
-        """Say of each selected stream whether it answers."""
+        """Report whether each selected stream is reachable."""
 
     @abstractmethod
     def stop(self, outcome: str) -> None:
-        """End a run that is not complete: nothing waits any more, nothing collected is lost."""
+        """End an incomplete run: stop all waits, and lose nothing that was collected."""
 
     @classmethod
     @override
@@ -82,10 +82,10 @@ class CommandLine(PlainTap):
         """Read the configuration files, with one line about one that cannot be read."""
         try:
             found = super().cb_config(ctx, param, value)
-            # Half of a surrogate pair is JSON, but cannot be sent.
+            # Half of a surrogate pair is valid JSON, but cannot be encoded.
             json.dumps(found.config, default=str, ensure_ascii=False).encode()
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            reason = "it holds no JSON object"
+            reason = "it does not contain a JSON object"
             if isinstance(error, OSError):
                 # The SDK's own error has no number.
                 reason = error.strerror or "there is no such file"
@@ -104,7 +104,7 @@ class CommandLine(PlainTap):
     @classmethod
     @contextmanager
     def _printing(cls) -> Iterator[None]:
-        """Print something; who reads it no more is the command line's to say.
+        """Print something; errors while writing are reported on one line.
 
         Raises:
             SystemExit: If it cannot be written.
@@ -135,7 +135,7 @@ class CommandLine(PlainTap):
     def get_singer_command(cls) -> click.Command:
         command = super().get_singer_command()
         for option in command.params:
-            # `--test` looks at it, wherever it stands.
+            # `--test` uses it, wherever it appears.
             option.is_eager = option.is_eager or option.name == "catalog"
         return command
 
@@ -148,16 +148,16 @@ class CommandLine(PlainTap):
         testing: bool = False,
         **kwargs: Any,  # noqa: ANN401 - the SDK's
     ) -> Iterator[Self]:
-        """Make a tap, and end its run with a line and an exit code that tell the truth.
+        """Make a tap, and end its run with the right line and exit code.
 
         Raises:
-            SystemExit: If the run did not end well.
+            SystemExit: If the run did not succeed.
         """
         tap = cls._make(config, **kwargs)
         tap.testing = testing
         try:
             tap.announce()
-            # Lines of the log go above the bar, where there is one.
+            # Log lines go above the progress bar, if there is one.
             with tuned(), logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():
                 yield tap
             tap.message_writer.flush()
@@ -180,7 +180,7 @@ class CommandLine(PlainTap):
         """Make a tap.
 
         Raises:
-            SystemExit: If the configuration does not allow it.
+            SystemExit: If the configuration is not valid.
         """
         try:
             check_output()
@@ -215,7 +215,7 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
             the target dies before its first STATE.
 
     Raises:
-        click.UsageError: If it holds no JSON object.
+        click.UsageError: If it does not contain a JSON object.
     """
     if file is None:
         return None
@@ -224,36 +224,36 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
         if or_empty and not text.strip():
             return None
         content = json.loads(text)
-        # Half of a surrogate pair is JSON, but cannot be sent.
+        # Half of a surrogate pair is valid JSON, but cannot be encoded.
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        message = f"{file.name}: it holds no JSON object"
+        message = f"{file.name}: it does not contain a JSON object"
         raise click.UsageError(message)
     return content
 
 
 def _one_line(error: Exception) -> str:
-    """Tell an error in one line, without what may stand in the message of an unforeseen one."""
+    """Format an error as one line, without the message of an unexpected one."""
     if isinstance(error, BrokenPipeError):
-        return "The target stopped reading: look for the reason in its own log."
+        return "The target stopped reading: see its own log for the reason."
     if isinstance(error, (PartnerCenterError, ConfigurationError, MappingError)):
         return " ".join(str(error).split())
     return (
-        f"Unforeseen {type(error).__name__}. Run again with TAP_PARTNERCENTER_LOGLEVEL=DEBUG for "
-        "the traceback, and report it."
+        f"Unexpected {type(error).__name__}. Run again with TAP_PARTNERCENTER_LOGLEVEL=DEBUG to "
+        "get a traceback, and report it."
     )
 
 
 def _traceback(error: BaseException) -> str:
-    """Tell where an error came from, and from which others, without the messages of any.
+    """Format the traceback of an error and its causes, without any messages.
 
-    What a message quotes can be a record, an address or a header.
+    A message may quote a record, a URL or a header.
     """
     lines = ["Traceback (most recent call last), without messages:\n"]
-    told: BaseException | None = error
-    while told is not None:
-        lines += [f"{type(told).__name__}\n", *traceback.format_tb(told.__traceback__)]
-        told = told.__cause__ or told.__context__
+    current: BaseException | None = error
+    while current is not None:
+        lines += [f"{type(current).__name__}\n", *traceback.format_tb(current.__traceback__)]
+        current = current.__cause__ or current.__context__
     return "".join(lines)

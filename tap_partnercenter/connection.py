@@ -80,7 +80,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
     kind = "app-only" if tap.run.app_only else "App+User"
     certificate = authenticator.certificate
     means = (
-        f"a certificate that ends on {certificate.ends_at:%Y-%m-%d}"
+        f"a certificate that expires on {certificate.ends_at:%Y-%m-%d}"
         if certificate is not None
         else "a certificate"
         if settings.client_certificate_path is not None
@@ -98,8 +98,8 @@ def examine(tap: TapPartnerCenter) -> Findings:
         for stream, outcome in _outcomes(root):
             if refused is not None:
                 found.failures[stream.name] = refused
-                why = "the service does not answer" if token else "there is no token"
-                found.rows.append((stream.name, f"not tried, since {why}."))
+                why = "the service does not respond" if token else "there is no token"
+                found.rows.append((stream.name, f"not tried: {why}."))
                 continue
             try:
                 text = outcome()
@@ -120,17 +120,17 @@ def _told(error: PartnerCenterError) -> str:
 def _token(token: str) -> str:
     claims = claims_of(token)
     if claims is None:
-        return "granted; what it says cannot be read."
+        return "granted, but its claims cannot be read."
     mfa = {None: "", True: ", with MFA", False: ", without MFA"}[claims.mfa]
-    ends = f", ends {claims.ends_at:%Y-%m-%d %H:%M} UTC" if claims.ends_at else ""
+    ends = f", expires {claims.ends_at:%Y-%m-%d %H:%M} UTC" if claims.ends_at else ""
     return f"{', '.join(claims.rights) or 'no roles'}{mfa}{ends}"
 
 
 def _refresh_token(tap: TapPartnerCenter) -> str:
     tokens = tap.run.authenticator.refresh_tokens
     ends = "90 days after it was issued" if tokens.ends_at is None else f"on {tokens.ends_at:%F}"
-    kept = "kept in token_cache_path" if tokens.kept else "not kept: set token_cache_path"
-    return f"ends {ends} unless it is used before; {kept}"
+    kept = "stored in token_cache_path" if tokens.kept else "not stored: set token_cache_path"
+    return f"expires {ends} unless it is used before then; {kept}"
 
 
 def _outcomes(
@@ -157,7 +157,7 @@ def _outcomes(
     def of_child(child: ChildStream) -> str:
         page = first_page()
         if page is None or not page.records:
-            return f"not tried, since there are no {root.name}."
+            return f"not tried: there are no {root.name}."
         parent = root.post_process(page.records[0])
         return _outcome(child, child.source_of(parent["id"]).read())
 
@@ -169,8 +169,8 @@ def _outcomes(
 
 def _outcome(stream: PartnerCenterStream, page: Page | None) -> str:
     if page is not None and page.refusal is not None:
-        return "reachable, and refused the one customer that was tried."
+        return "reachable, but it refused the one customer that was tried."
     if page is None or not page.records:
-        return "reachable, and has no rows."
+        return "reachable, but it has no rows."
     stream.post_process({**page.records[0], **page.context})
     return f"reachable, {counted(len(page.records), 'row')} on the first page"

@@ -37,7 +37,7 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
         text(),
         secret=True,
         title="Client secret",
-        description="Secret of the app registration. Required, unless there is a certificate.",
+        description="Secret of the app registration. Required unless there is a certificate.",
     ),
     th.Property(
         "client_certificate_path",
@@ -45,7 +45,7 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
         title="Client certificate path",
         description=(
             "File with the certificate of the app registration and its private key, PEM or PFX, "
-            "in place of client_secret. Needs the extra certificate."
+            "instead of client_secret. Requires the extra certificate."
         ),
     ),
     th.Property(
@@ -61,8 +61,8 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
         secret=True,
         title="Refresh token",
         description=(
-            "Refresh token of a partner user who consented with MFA (App+User). Without it the "
-            "tap runs app-only, which Partner Center allows for the stream customers alone."
+            "Refresh token of a partner user who consented with MFA (App+User). Without it the tap "
+            "signs in app-only, which Partner Center accepts for some streams only."
         ),
     ),
     th.Property(
@@ -71,12 +71,12 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
         secret=True,
         title="Token cache path",
         description=(
-            "Where the tap keeps the newest refresh token, since Microsoft issues a new one at "
-            "each use: a file, or for workers without a common disk a database, "
-            "postgresql://user:password@host/name (extra database). Only its owner may read the "
-            "file; a symbolic link is followed. Processes may share it: they sign in one after the "
-            "other, by way of an empty .lock file next to it. Without it the tap forgets the new "
-            "ones."
+            "Where to store the newest refresh token, since Microsoft issues a new one at each "
+            "use: a file, or, for workers without a shared disk, a database: "
+            "postgresql://user:password@host/name (extra database). The file is readable by its "
+            "owner only; a symbolic link is followed. Processes may share it: they sign in one at "
+            "a time, using an empty .lock file next to it. Without this setting, new tokens are "
+            "lost when the run ends."
         ),
     ),
     th.Property(
@@ -85,9 +85,9 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
         secret=True,
         title="Token cache key",
         description=(
-            "Key that encrypts what token_cache_path keeps, 32 bytes in URL-safe Base64: openssl "
-            "rand -base64 32 | tr '+/' '-_'. Required for a database. To change it, put the new "
-            "one before the old one, with a comma between."
+            "Key that encrypts what is stored in token_cache_path, 32 bytes in URL-safe Base64: "
+            "openssl rand -base64 32 | tr '+/' '-_'. Required for a database. To rotate it, put "
+            "the new key before the old one, separated by a comma."
         ),
     ),
 )

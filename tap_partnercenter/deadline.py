@@ -1,7 +1,7 @@
-"""Connections whose answers end in time, however slowly they come.
+"""Connections with a deadline for the whole response, however slowly it arrives.
 
-The timeout of a socket starts again with each byte that arrives: an answer that drips holds its
-reader forever. Here it bounds the answer as a whole: status, headers, body and trailers.
+A socket's timeout restarts with each byte that arrives, so a slow trickle can block its reader
+forever. Here it limits the response as a whole: status, headers, body and trailers.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class _UntilDeadline(io.RawIOBase):
-    """Reads from a socket with the time that is left, not with the same time for each read."""
+    """Reads from a socket with the remaining time, not with the full timeout for each read."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        """Begin: what the socket allows for one read is the time for all of them."""
+        """Start: the socket's timeout for one read becomes the limit for all of them."""
         self._raw = raw
         self._sock = sock
         timeout = sock.gettimeout()
@@ -51,7 +51,7 @@ class _UntilDeadline(io.RawIOBase):
 
 
 class _TimedResponse(http.client.HTTPResponse):
-    """An answer, also one of a proxy to CONNECT, that is read until its deadline."""
+    """A response, including that of a proxy to CONNECT, that is read until its deadline."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
         """Begin to read: the request is sent."""
@@ -60,7 +60,7 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 def _timed(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
-    """Derive a pool, of whatever scheme or proxy, whose answers end in time."""
+    """Derive a pool, for any scheme or proxy, whose responses have a deadline."""
     connection = type(
         f"Timed{pool.ConnectionCls.__name__}",
         (pool.ConnectionCls,),
@@ -72,5 +72,5 @@ def _timed(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
 def answer_in_time(
     pools: Mapping[str, type[HTTPConnectionPool]],
 ) -> dict[str, type[HTTPConnectionPool]]:
-    """Derive from the pools of a urllib3 manager those whose answers end in time."""
+    """Derive pools whose responses have a deadline from those of a urllib3 manager."""
     return {scheme: _timed(pool) for scheme, pool in pools.items()}

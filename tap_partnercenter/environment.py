@@ -1,4 +1,4 @@
-"""Settings as variables, with `--config ENV`: what cannot be read, and what sets nothing."""
+"""Settings as environment variables, with `--config ENV`: unreadable and unknown ones."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 # Python refuses to read numbers of some thousand digits.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _PREFIX = "TAP_PARTNERCENTER_"
-#: What else sets variables of that prefix: Meltano, with a second underscore, and Kubernetes, where
-#: a service has the tap's name.
+#: Other sources of variables with that prefix: Meltano, with a second underscore, and Kubernetes,
+#: if a service has the tap's name.
 _FOREIGN = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
 
 
 def check_environment(schema: Mapping[str, Any]) -> None:
-    """Tell all variables at once that the SDK would stumble over one by one.
+    """Report all variables at once that the SDK would fail on one by one.
 
     Raises:
         Unusable: With one line for each.
@@ -32,14 +32,14 @@ def check_environment(schema: Mapping[str, Any]) -> None:
         variable = f"{_PREFIX}{name.upper()}"
         value = os.environ.get(variable)
         if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
-            found.append(f"{variable} must be a whole number, or not be set at all")
+            found.append(f"{variable} must be a whole number, or left unset")
         elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
-            found.append(f"{variable} must be JSON, or not be set at all")
+            found.append(f"{variable} must be JSON, or left unset")
     refuse(found)
 
 
 def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Name the variables that set nothing, each with the one that may be meant."""
+    """List the variables that have no effect, each with the closest known one."""
     # Meltano sets a variable for each member of a setting that is an object, too.
     objects = tuple(
         f"{_PREFIX}{name.upper()}_" for name, field in known.items() if "object" in field["type"]

@@ -1,4 +1,4 @@
-"""The failures that a caller can meet.
+"""The errors that a caller can get.
 
 ::
 
@@ -32,26 +32,26 @@ class PartnerCenterError(FatalAPIError):
 
 
 class ConnectionFailed(PartnerCenterError):
-    """No usable answer came, however often the tap asked."""
+    """There was no usable response after all retries."""
 
 
 class Refused(PartnerCenterError):
-    """The service said no, and asking again would not help.
+    """The service refused the request, and retrying won't help.
 
     Attributes:
-        rule: The row of the table that decided.
+        rule: The matching row of the table.
         reason: Status, code and meaning, without the request.
     """
 
     def __init__(self, message: str, rule: Rule, reason: str) -> None:
-        """Keep what decided alongside the message."""
+        """Keep the rule and the reason alongside the message."""
         super().__init__(message)
         self.rule = rule
         self.reason = reason
 
 
 class SkippedCustomer(Refused):
-    """The service said no to one customer."""
+    """The service refused the records of one customer."""
 
 
 class ExpiredCheckpoint(Refused):
@@ -59,17 +59,17 @@ class ExpiredCheckpoint(Refused):
 
 
 class RefusedContinuation(Refused):
-    """The service does not follow a continuation that it named in this run."""
+    """The service refused a continuation that it sent in this run."""
 
 
 class TryAgain(RetriableAPIError):
-    """An attempt failed in a way that another attempt may fix. Stays inside the retried call.
+    """An attempt failed in a way that a retry may fix. Never leaves the retried call.
 
     Attributes:
-        rule: The row of the table that decided.
+        rule: The matching row of the table.
         reason: What went wrong, in words without data of the answer.
         retry_after: Seconds the server asks us to wait, None where it named none.
-        told: Request and correlation id for support, empty without an answer.
+        support_ids: Ids for Microsoft support, as a sentence; empty without a response.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class TryAgain(RetriableAPIError):
         reason: str,
         *,
         retry_after: float | None = None,
-        told: str = "",
+        support_ids: str = "",
     ) -> None:
         """Describe one failed attempt."""
         super().__init__(reason)
         self.rule = rule
         self.reason = reason
         self.retry_after = retry_after
-        self.told = told
+        self.support_ids = support_ids

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.loopback import Listener
     from tap_partnercenter.settings import Settings
 
-#: Errors of a device code while its user has not answered.
+#: Errors of a device code while the user has not signed in.
 _PENDING = frozenset({"authorization_pending", "slow_down"})
 #: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
 _PUBLIC = "700025"
@@ -40,12 +40,12 @@ class PlainSession(requests.Session):
 class Flows:
     """Signs a user in.
 
-    MSAL's applications insist on https and on looking addresses up that the settings name; its
-    client below them does not, and has PKCE, state and nonce all the same.
+    MSAL's applications insist on https and on discovering endpoints that the settings already name.
+    The lower-level client does not, and still has PKCE, state and nonce.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        """Ask nobody yet.
+        """Prepare; nothing is requested yet.
 
         Raises:
             PartnerCenterError: If the extra `login` is not installed, or the certificate unusable.
@@ -53,7 +53,7 @@ class Flows:
         try:
             from msal.oauth2cli import Client  # noqa: PLC0415
         except ImportError:
-            message = "A library is not installed: install tap-partnercenter[login]."
+            message = "A required library is missing: install tap-partnercenter[login]."
             raise PartnerCenterError(message) from None
         # It would log answers.
         logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
@@ -91,29 +91,29 @@ class Flows:
         ]
 
     def begin(self, listener: Listener) -> dict[str, Any]:
-        """Return what begins a sign-in in a browser; `auth_uri` is where."""
+        """Start a sign-in in a browser, at `auth_uri`."""
         flow: dict[str, Any] = self._client.initiate_auth_code_flow(
             scope=self.scopes,
             redirect_uri=listener.redirect_uri,
             prompt="select_account",
-            # The code comes in a form, and stands in no address and no history.
+            # The code arrives in a form post, so it is not in a URL or the browser's history.
             response_mode="form_post",
         )
         listener.state = flow["state"]
         return flow
 
     def redeem(self, flow: Mapping[str, Any], answer: Mapping[str, str]) -> Mapping[str, Any]:
-        """Return the tokens for what the browser brought.
+        """Redeem what the browser sent, and return the tokens.
 
         Raises:
-            PartnerCenterError: If there are none.
+            PartnerCenterError: If that fails.
         """
         return _checked(
             self._asked(lambda: self._client.obtain_token_by_auth_code_flow(flow, answer))
         )
 
     def begin_device(self) -> dict[str, Any]:
-        """Return a device code, and the code for its user.
+        """Request a device code, and the code for its user.
 
         Raises:
             PartnerCenterError: If there is none.
@@ -127,7 +127,7 @@ class Flows:
         """Wait for the user of a device code to answer, and return the tokens.
 
         Raises:
-            PartnerCenterError: If there are none.
+            PartnerCenterError: If that fails.
         """
         client = self._client
         while True:
@@ -148,28 +148,29 @@ class Flows:
             answer: dict[str, Any] = ask()
         except requests.HTTPError as error:
             status = error.response.status_code
-            message = f"sign-in: the token endpoint answered HTTP {status}. Try again later."
+            message = f"sign-in: the token endpoint returned HTTP {status}. Try again later."
             raise PartnerCenterError(message) from None
         except requests.RequestException as error:
             cause = cause_of(error)
             route = Route(self._settings.auth_url, "auth_url", None)
             remedy = cause.remedy.format(setting="auth_url")
-            message = f"sign-in: no answer from {route} ({cause.words}). {remedy}"
+            message = f"sign-in: no response from {route} ({cause.words}). {remedy}"
             raise PartnerCenterError(message) from None
         except (ValueError, RuntimeError, KeyError, TypeError):
-            # Their messages quote what came: states, nonces, tokens.
+            # Their messages quote the response: states, nonces, tokens.
             raise _unreadable() from None
         return answer
 
 
 def _unreadable() -> PartnerCenterError:
     return PartnerCenterError(
-        "sign-in: the answer is not one to this sign-in. Start again; check auth_url and any proxy."
+        "sign-in: the response does not belong to this sign-in. Start again; check auth_url and "
+        "any proxy."
     )
 
 
 def _checked(answer: dict[str, Any], wanted: str = "refresh_token") -> dict[str, Any]:
-    """Return an answer that holds what is wanted.
+    """Return a response that contains a required member.
 
     Raises:
         PartnerCenterError: If it does not.
@@ -177,9 +178,9 @@ def _checked(answer: dict[str, Any], wanted: str = "refresh_token") -> dict[str,
     if isinstance(answer.get(wanted), str) and answer[wanted]:
         return answer
     if "error" not in answer:
-        message = f"sign-in: the answer holds no {wanted}. Check the app's API permissions."
+        message = f"sign-in: the response contains no {wanted}. Check the app's API permissions."
         raise PartnerCenterError(message)
-    # The authorize endpoint tells the number in the description alone.
+    # The authorize endpoint gives the number in the description only.
     numbers = re.findall(r"AADSTS(\d{1,9})\b", str(answer.get("error_description")))
     refusal = refusal_in({"error_codes": list(map(int, numbers[:1])), **answer})
     named = f"refused: {refusal}".rstrip(": ")

@@ -1,4 +1,4 @@
-"""Reading a whole table: resumed where it was interrupted, activated when it is complete."""
+"""Reads a whole table: resumed where it was interrupted, activated once complete."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _RECORDS_AHEAD = 10_000
 
 
 class FullTable(PassStream):
-    """A root stream: a pass over all of its partitions, page by page, with a checkpoint a page.
+    """A root stream: a pass over all of its partitions, page by page, with a checkpoint per page.
 
-    The pass has a version, which an interrupted and resumed pass keeps, and which is activated only
-    where the pass was read in one go. Children belong to the pass: a page is behind the checkpoint
-    when its children are written too.
+    The pass has a version, which is kept when the pass is resumed, and activated only if the pass
+    was read in one go. Children belong to the pass: the checkpoint moves past a page once its
+    children are written too.
     """
 
     def __init_subclass__(cls) -> None:
         """Refuse a replication key.
 
         Raises:
-            TypeError: A run would emit what changed, and its version delete all the rest.
+            TypeError: A run would emit only what changed, and its version would delete the rest.
         """
         super().__init_subclass__()
         if cls.__dict__.get("replication_key"):
@@ -60,17 +60,17 @@ class FullTable(PassStream):
         self._on_last_page = False
         #: The first partition that this run reads; an earlier run read those before it.
         self._first = 0
-        #: When the reading began that is under way: what is extracted before is no part of it.
+        #: When the current reading began: anything extracted earlier is not part of it.
         self._since = ""
-        #: Whether it began in the middle of a partition, where an earlier run was interrupted.
+        #: Whether it started in the middle of a partition, where an earlier run was interrupted.
         self._began_within = False
-        #: Records of the page that are written, and whose children are not yet.
+        #: Records of the page that are written, but whose children are not.
         self._parents: list[str] = []
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the table, or one partition of it, from where an earlier run was interrupted."""
-        self.stream_state  # noqa: B018 - makes the bookmark: the stream's turn has come
+        self.stream_state  # noqa: B018 - creates the bookmark: it is the stream's turn
         if self._version is None:
             self._begin(self._checkpoint.position(self.run.clock.now()))
         if self._place(context) < self._first:
@@ -78,14 +78,14 @@ class FullTable(PassStream):
         try:
             yield from self._walk(context)
         except ExpiredCheckpoint as error:
-            self.logger.info("%s: %s; the stream is read from its start", self.name, error.reason)
+            self.logger.info("%s: %s; the stream is read from the start", self.name, error.reason)
             self._begin(None)
             for earlier in self._contexts[: self._place(context) + 1]:
                 yield from self._walk(earlier)
 
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
-        """End the pass. The tap calls this after a root stream that was read to its end."""
+        """End the pass. The tap calls this after a root stream was read completely."""
         self._checkpoint.clear()
         version = self._version or self._begin(None)
         if self.children.streams:
@@ -109,7 +109,7 @@ class FullTable(PassStream):
         """The selected child streams."""
         streams = (stream for stream in self.child_streams if isinstance(stream, ChildStream))
         selected = [stream for stream in streams if stream.selected]
-        # An answer is small; a slow one must not keep the threads from those behind it.
+        # Responses are small; a slow one must not keep threads from those that follow.
         held = 8 * self.run.settings.max_concurrent_requests
         return Children(selected, self, partial(self.look_ahead, held=held))
 
@@ -135,7 +135,7 @@ class FullTable(PassStream):
         return ()
 
     def coming_ids(self) -> list[str] | None:
-        """Return the ids on the next page as soon as it is there, None before."""
+        """Return the ids on the next page once it has arrived, None before."""
         page = self._ahead.peek()
         # A stream map may filter customers out, which shows only when they are emitted.
         if page is None or not isinstance(self.stream_maps[0], SameRecordTransform):
@@ -147,7 +147,7 @@ class FullTable(PassStream):
         return [identity for identity in ids if self.night.reason(identity)]
 
     def all_begun(self) -> None:
-        """Have the next root stream read ahead, if nothing of this one is left to begin."""
+        """Start reading the next root stream ahead, if nothing of this one is left to start."""
         if self._on_last_page and self.follower is not None:
             self.follower.prepare()
 
@@ -163,11 +163,11 @@ class FullTable(PassStream):
                     stream.held = held[stream]
             self.note_page(page)
             self._on_last_page = page.following is None and context == self._contexts[-1]
-            # Children come first: they say when all of them are begun.
+            # Children come first: they report when all of them are started.
             if not self.children.streams:
                 self.all_begun()
-            # Not in `post_process`: its context is the one that the SDK asked for, which is another
-            # than the one that is read when an expired checkpoint leads back.
+            # Not in `post_process`: its context is the SDK's, which differs from the one being read
+            # after an expired checkpoint.
             for record in page.records:
                 yield {**record, **page.context}
             parents, self._parents = self._parents, []
@@ -185,14 +185,14 @@ class FullTable(PassStream):
             self._save(context, page.following)
 
     def _share(self, context: Context | None) -> str:
-        """Tell how much of the stream is read: known are the partitions, but not their sizes."""
+        """Describe how much of the stream is read: partitions are known, but not their sizes."""
         if context is None:
             return ""
         partitions = counted(len(self._contexts), "partition")
         return f"({self._place(context) + 1} of {partitions})"
 
     def _place(self, context: Context | None) -> int:
-        """Tell which of the partitions a context is, counted from 0."""
+        """Return the index of a context's partition."""
         return self._places[_partition(context)]
 
     @cached_property
@@ -201,17 +201,17 @@ class FullTable(PassStream):
 
     @cached_property
     def _pass_streams(self) -> list[PassStream]:
-        """The streams whose tables the pass fills: this one and its children, where selected."""
+        """The streams whose tables the pass fills: this one and its children, if selected."""
         return [*([self] if self.selected else []), *self.children.streams]
 
     @cached_property
     def _contexts(self) -> list[Context | None]:
-        """The partitions in their order; one None for a stream that has no such thing."""
+        """The partitions in order; a single None for a stream without partitions."""
         return [*self.partitions] if self.partitions else [None]
 
     @cached_property
     def night(self) -> Night:
-        """Whose children this run reads."""
+        """Which customers' children this run reads."""
         run = self.run
         if not self.children.streams:
             return Night(1, dt.date.min)
@@ -225,7 +225,7 @@ class FullTable(PassStream):
 
     @cached_property
     def _scope(self) -> list[Any]:
-        """What an earlier run must share if what it read is to count."""
+        """What must be unchanged for an earlier run's position to be used."""
         settings = self.run.settings
         return [
             settings.tenant_id,
@@ -244,13 +244,13 @@ class FullTable(PassStream):
     def _checkpoint(self) -> Checkpoint:
         partitions = [_partition(context) for context in self._contexts]
         scope = [*self._scope, partitions, self.night.scope]
-        # Not `stream_state`: a stream that is begun early has no bookmark before its turn.
+        # Not `stream_state`: a stream that is started early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
         url = self.url_base + self.path
         return Checkpoint(bookmarks, self.name, url, partitions, scope, self.logger)
 
     def _sources(self, start: Continuation | None) -> Callable[[], Pages | None]:
-        """Return what names the next partition to read, lazily: there may be thousands."""
+        """Return a function for the next partition to read; lazily, as there may be thousands."""
         contexts = self._contexts[self._first :]
         readers = (
             self.pages(context, None if place else start) for place, context in enumerate(contexts)
@@ -258,7 +258,7 @@ class FullTable(PassStream):
         return lambda: next(readers, None)
 
     def _begin(self, position: Position | None) -> int:
-        """Start a pass, or go on with an interrupted one."""
+        """Start a pass, or resume an interrupted one."""
         if position is not None:
             self.logger.info(
                 "%s: resumed where an earlier run was interrupted. Deletes are disabled for this "
@@ -273,8 +273,8 @@ class FullTable(PassStream):
         partitions = [_partition(context) for context in self._contexts]
         self._first = partitions.index(position.partition) if position else 0
         settings = self.run.settings
-        # Pages of one partition come one after another: while a large one is read, the others must
-        # have room to go on alongside it.
+        # Pages of one partition arrive one after another: while a large partition is read, the
+        # others need room to continue alongside it.
         room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),
@@ -286,7 +286,7 @@ class FullTable(PassStream):
         return version
 
     def _save(self, context: Context | None, following: Continuation | None) -> None:
-        """Move the checkpoint behind a page whose records and children are written."""
+        """Move the checkpoint past a page whose records and children are written."""
         if following is None:
             later = self._place(context) + 1
             if later == len(self._contexts):

@@ -1,4 +1,4 @@
-"""The command `tap-partnercenter-login`: from an app registration to a token that the tap uses."""
+"""The command `tap-partnercenter-login`: from an app registration to a token for the tap."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 PORT = 8400
 PREFIX = "TAP_PARTNERCENTER_"
-#: Settings of the sign-in, which variables may name.
+#: Settings of the sign-in that environment variables may set.
 NAMES = (*(each.name for each in PROPERTIES), "cloud", "api_url", "auth_url")
-#: Where the token is kept unless the configuration says where.
+#: Where the token is stored by default.
 DEFAULT_CACHE = Path("~/.tap-partnercenter/tokens.json")
 _SECRETS = frozenset({"client_secret", "client_certificate_password", "token_cache_key"})
 _PLUGIN = "tap-partnercenter"
@@ -45,11 +45,13 @@ _PLUGIN = "tap-partnercenter"
 @click.option("--tenant-id", help="Tenant of the partner: its GUID or a verified domain.")
 @click.option("--client-id", help="Application (client) id of the app registration.")
 @click.option("--cloud", type=click.Choice([*CLOUDS]), help="Microsoft cloud of the tenant.")
-@click.option("--token-cache-path", help="Where to keep the token: a file, or a database.")
+@click.option("--token-cache-path", help="Where to store the token: a file or a database.")
 @click.option("--device-code", is_flag=True, help="Sign in with a browser on another machine.")
-@click.option("--port", default=PORT, show_default=True, help="Where the browser comes back to.")
+@click.option(
+    "--port", default=PORT, show_default=True, help="Local port that the browser returns to."
+)
 @click.option("--timeout", default=300, show_default=True, help="Seconds to wait for the browser.")
-@click.option("--no-browser", is_flag=True, help="Only show the address to open.")
+@click.option("--no-browser", is_flag=True, help="Only print the URL to open.")
 @click.pass_context
 def main(  # noqa: PLR0913 - one for each option
     context: click.Context,
@@ -62,10 +64,11 @@ def main(  # noqa: PLR0913 - one for each option
     no_browser: bool,
     **flags: str | None,
 ) -> None:
-    """Sign in as a partner user, once, and keep the refresh token where the tap finds it.
+    """Sign in once as a partner user and store the refresh token where the tap finds it.
 
-    Settings come from these options, from variables such as TAP_PARTNERCENTER_TENANT_ID, from the
-    configuration file, or are asked for. Secrets are no options: other users would see them.
+    Settings come from these options, from environment variables such as
+    TAP_PARTNERCENTER_TENANT_ID, or from the configuration file; missing ones are prompted for.
+    There is no option for secrets, because other users of the machine could see them.
     """
     try:
         given = _given(config, flags)
@@ -84,7 +87,7 @@ def main(  # noqa: PLR0913 - one for each option
 class Login:
     """One sign-in, from its settings to its token."""
 
-    #: Tells the time and waits; a test puts a clock of its own here.
+    #: Reads the time and waits; tests replace it.
     clock_class: type[Clock] = Clock
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -99,7 +102,7 @@ class Login:
         cache = token_cache(self._settings, clock=self._clock, logger=TapPartnerCenter.logger)
         assert cache is not None  # noqa: S101 - it has a default
         self._cache = cache
-        # Before anybody signs in: what cannot be kept need not be asked for.
+        # Before anyone signs in: a token that cannot be stored is useless.
         cache.read()
         self._flows = Flows(self._settings, self._clock)
 
@@ -107,14 +110,14 @@ class Login:
         """Sign in with the browser of this machine.
 
         Raises:
-            PartnerCenterError: If that does not succeed.
+            PartnerCenterError: If that fails.
         """
         try:
             listener = Listener(port)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or "there is no such port"
             message = (
-                f"Port {port} of this machine cannot be used ({reason}). End what uses it, choose "
+                f"Port {port} cannot be used ({reason}). Stop the program that uses it, choose "
                 "another with --port, or use --device-code."
             )
             raise PartnerCenterError(message) from None
@@ -122,16 +125,16 @@ class Login:
             flow = self._flows.begin(listener)
             self._announce()
             if open_browser and webbrowser.open(flow["auth_uri"]):
-                click.echo("Your browser opens. If it does not, open this address:")
+                click.echo("Opening your browser. If nothing happens, open this URL:")
             else:
-                click.echo("Open this address in a browser of this machine:")
+                click.echo("Open this URL in a browser on this machine:")
             click.echo(f"\n  {flow['auth_uri']}\n")
             answer = listener.wait(timeout)
             if answer is None:
-                other = " An answer to another sign-in came." if listener.strangers else ""
+                other = " A response to another sign-in arrived." if listener.strangers else ""
                 message = (
-                    f"sign-in: no answer from the browser within {timeout:.0f} s.{other} Start "
-                    "again; where the browser is on another machine, use --device-code."
+                    f"sign-in: no response from the browser within {timeout:.0f} s.{other} Start "
+                    "again; if the browser is on another machine, use --device-code."
                 )
                 raise PartnerCenterError(message)
             try:
@@ -147,33 +150,35 @@ class Login:
         """Sign in with a browser anywhere.
 
         Raises:
-            PartnerCenterError: If that does not succeed.
+            PartnerCenterError: If that fails.
         """
         flow = self._flows.begin_device()
         self._announce()
-        click.echo(f"Open {flow['verification_uri']} in a browser, anywhere, and enter the code:")
+        click.echo(
+            f"Open {flow['verification_uri']} in a browser on any device and enter this code:"
+        )
         click.echo(f"\n  {flow['user_code']}\n")
         tokens = self._flows.redeem_device(flow)
         self._keep(tokens)
         return tokens
 
     def finish(self, tokens: Mapping[str, Any]) -> bool:
-        """Say who signed in, try each stream, and print the lines that finish the set-up.
+        """Report who signed in, test each stream, and print the commands that finish the set-up.
 
         Returns:
-            Whether every stream answers.
+            Whether every stream is reachable.
         """
         claims = claims_of(str(tokens.get("access_token")))
         ends = datetime.fromtimestamp(self._clock.now() + LIFE, UTC)
         click.echo(f"Signed in{_who(claims)}.")
         if claims is not None and claims.mfa is False:
             click.echo(
-                "Warning: without MFA. Partner Center refuses such tokens: sign in again with a "
-                "user who has MFA, or require it of the user.",
+                "Warning: signed in without MFA. Partner Center refuses such tokens: sign in again "
+                "as a user who has MFA, or require MFA for this user.",
             )
         click.echo(
-            f"The refresh token ends on {ends:%Y-%m-%d} unless it is used before; each run moves "
-            "that day. It is kept where token_cache_path says.\n",
+            f"The refresh token expires on {ends:%Y-%m-%d} unless it is used before then; every "
+            "run extends it. It is stored in token_cache_path.\n",
         )
         tap = TapPartnerCenter(config=self._config)
         tap.testing = True
@@ -201,17 +206,17 @@ class Login:
             self._cache.begin(str(tokens["refresh_token"]))
         except NotKept as error:
             message = (
-                f"The token could not be kept in token_cache_path: {error}. Make it writable, or "
+                f"The token could not be stored in token_cache_path: {error}. Make it writable, or "
                 "set another path; then sign in again."
             )
             raise PartnerCenterError(message) from None
 
 
 def _given(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the configuration: of flags, variables, the file, and answers.
+    """Return the configuration from flags, variables, the file and prompts.
 
     Raises:
-        PartnerCenterError: If something is wrong with it.
+        PartnerCenterError: If it is not valid.
     """
     config: dict[str, Any] = {"cloud": "global"} | ({} if path is None else _file(path))
     config |= {name: os.environ[n] for name in NAMES if (n := PREFIX + name.upper()) in os.environ}
@@ -223,7 +228,9 @@ def _given(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
         try:
             config[name] = click.prompt(title, hide_input=name in _SECRETS).strip()
         except click.Abort:
-            message = f"{name} is missing: set {PREFIX}{name.upper()}, or put it into --config."
+            message = (
+                f"{name} is missing: set {PREFIX}{name.upper()}, or put it in the --config file."
+            )
             raise PartnerCenterError(message) from None
     if not config.get("token_cache_path"):
         default = DEFAULT_CACHE.expanduser()
@@ -243,7 +250,7 @@ def _file(path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        message = f"--config: {path}: it holds no JSON object."
+        message = f"--config: {path}: it does not contain a JSON object."
         raise PartnerCenterError(message)
     return content
 
@@ -263,7 +270,7 @@ def _page(claims: Claims | None) -> Page:
     )
     paragraphs = [
         f"Signed in{_who(claims)}.",
-        "The refresh token is kept where the tap finds it. Each run renews it for 90 days.",
+        "The refresh token is stored where the tap finds it. Each run renews it for 90 days.",
         following,
     ]
     if claims is not None and claims.mfa is False:
@@ -273,13 +280,13 @@ def _page(claims: Claims | None) -> Page:
 
 
 def _set_up(config: Mapping[str, Any]) -> list[str]:
-    """Return the commands that set what the tap needs, without the secrets."""
+    """Return the commands that configure the tap, without the secrets."""
     defaults = {name: field.get("default") for name, field in _properties().items()}
     lines = []
     for name in NAMES:
         if name == "refresh_token" or config.get(name) in (None, "", defaults.get(name)):
             continue
-        # An address of a database holds a password.
+        # The URL of a database contains a password.
         secret = name in _SECRETS or (name == "token_cache_path" and "://" in config[name])
         value = "…" if secret else shlex.quote(str(config[name]))
         store = "--store=dotenv " if secret else ""

@@ -1,7 +1,7 @@
-"""Ordered look-ahead: sources are read ahead on a pool, and what they hold comes out in order.
+"""Ordered look-ahead: sources are read ahead on a thread pool, and their pieces come out in order.
 
-Only the threads of the pool ask the service, and only the main thread takes what they got: no
-thread writes a message. A failure comes out at its place, after all that stood before it.
+Only the pool's threads send requests, and only the main thread takes the results: no other thread
+writes a message. An error comes out in its place, after everything before it.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-#: Seconds to wait for an answer before what is collected is passed on to the target.
+#: Seconds to wait for a response before collected messages are passed on to the target.
 IDLE_AFTER = 0.1
 
 
 class Source(Protocol[T_co]):
-    """Something that is read piece by piece, at least one, each by a request."""
+    """Something that is read piece by piece, each with a request; it has at least one piece."""
 
     @property
     def finished(self) -> bool:
         """Whether the last piece was read."""
 
     def read(self) -> T_co:
-        """Read the next piece, in any thread, but never two at once."""
+        """Read the next piece; from any thread, but never concurrently."""
 
 
 class Pool:
-    """Threads that do what they are given, the earliest place first.
+    """Threads that run tasks, those with the earliest place first.
 
-    They are daemons: when the run ends, nobody waits for a request that hangs.
+    They are daemons: when the run ends, it does not wait for a request that hangs.
     """
 
     def __init__(self, workers: int) -> None:
         """Start no thread yet."""
         self._workers = workers
-        #: What waits: by place, then in the order of submission, so that no two are equal.
+        #: Waiting tasks: by place, then by order of submission, so that no two are equal.
         self._tasks: list[tuple[int, int, Callable[[], None]]] = []
-        #: A token for each task, and at the end one for each thread. With `heapq` it is a priority
-        #: queue that a signal cannot leave locked, as it can those that are written in Python.
+        #: A token for each task, and at the end one for each thread. Together with `heapq` it is a
+        #: priority queue that a signal cannot leave locked, unlike those written in Python.
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closed = False
         self._submitted = itertools.count()
@@ -56,18 +56,18 @@ class Pool:
 
     @property
     def serial(self) -> bool:
-        """Whether there is nothing to gain from a thread."""
+        """Whether threads would gain nothing."""
         return self._workers == 1
 
     def next_place(self) -> int:
-        """Return the place behind all that were given out."""
+        """Return the next place in order."""
         return next(self._places)
 
     def submit(self, place: int, task: Callable[[], None]) -> None:
-        """Have a task done when a thread is free, before those with a later place.
+        """Run a task when a thread is free, before those with a later place.
 
-        A long source must not wait, piece after piece, behind the short ones that come after it:
-        in the end it would be read alone.
+        Otherwise a long source would wait, piece after piece, for the short ones that follow it,
+        and in the end be read alone.
         """
         if not self._started:
             self._started = True
@@ -77,19 +77,19 @@ class Pool:
         self._tokens.put(None)
 
     def has_earlier(self, place: int) -> bool:
-        """Tell whether a task before a place waits for a thread."""
+        """Return whether a task before a place waits for a thread."""
         tasks = self._tasks[:1]
         return bool(tasks) and tasks[0][0] < place
 
     def close(self) -> None:
-        """End the threads, each after what it is doing; what waits is not begun."""
+        """Stop the threads, each after its current task; waiting tasks are not started."""
         self._closed = True
         for _ in range(self._workers):
             self._tokens.put(None)
 
     def _work(self) -> None:
-        # The kernel may give a signal to any thread, one that came while the process was stopped
-        # for instance. Python handles it on the main one, which then would not be woken.
+        # The kernel may deliver a signal to any thread, for example one sent while the process was
+        # stopped. Python handles it on the main thread, which would then not wake up.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
@@ -101,7 +101,7 @@ class Pool:
 
 
 class _Done(NamedTuple, Generic[T]):
-    """What a thread read: a piece or an error, and how it goes on with the source."""
+    """What a thread read: a piece or an error, and whether it continues with the source."""
 
     reading: _Reading[T]
     piece: T | None
@@ -113,7 +113,7 @@ class _Done(NamedTuple, Generic[T]):
 
 
 class _Reading(Generic[T]):
-    """A source that is being read: the pieces that nobody has taken yet."""
+    """A source that is being read, and its pieces that have not been taken yet."""
 
     __slots__ = ("last", "pieces", "place", "source")
 
@@ -138,13 +138,12 @@ class LookAhead(Generic[T]):
         held: int,
         on_idle: Callable[[], None],
     ) -> None:
-        """Prepare; reading begins with :meth:`begin` or the first :meth:`take`.
+        """Prepare; reading starts with :meth:`begin` or the first :meth:`take`.
 
         Args:
             pool: Threads to read with; a serial one reads in the consumer's thread instead.
             sources: Returns the next source, or None if there is none, or none yet.
-            held: Pieces, read or being read, that may wait for the consumer before no other source
-                is begun.
+            held: Number of pieces, read or being read, from which no further source is started.
             on_idle: Called when the consumer has to wait for a while.
         """
         self._pool = pool
@@ -155,13 +154,13 @@ class LookAhead(Generic[T]):
         self._readings: deque[_Reading[T]] = deque()
         #: Those of them that wait for a thread.
         self._resting: list[_Reading[T]] = []
-        #: One for each piece, read or being read, that nobody has taken: any thread may add one.
+        #: One entry for each piece, read or being read, not yet taken; any thread may add one.
         self._ahead: deque[None] = deque()
         self._taking = False
         self._done: queue.SimpleQueue[_Done[T]] = queue.SimpleQueue()
 
     def begin(self) -> None:
-        """Read ahead before the first :meth:`take`; called again, go on with what is there."""
+        """Read ahead before the first :meth:`take`; when called again, continue reading."""
         if not self._pool.serial:
             self._submit()
 
@@ -202,7 +201,7 @@ class LookAhead(Generic[T]):
     def _wait_for(self, reading: _Reading[T]) -> None:
         while not reading.pieces:
             try:
-                # Never without an end: a signal that comes just before a wait is seen after it.
+                # Always with a timeout: a signal just before the wait is handled only after it.
                 self._put(self._done.get(timeout=IDLE_AFTER))
             except queue.Empty:
                 self._on_idle()
@@ -221,13 +220,14 @@ class LookAhead(Generic[T]):
             heapq.heappush(self._resting, done.reading)
 
     def _submit(self) -> None:
-        """Have more read, the earliest sources first, as far as there is room."""
+        """Submit more reading, the earliest sources first, as long as there is room."""
         self._collect()
         while True:
             first = self._resting[0] if self._resting else None
             if first is not None:
-                # What is being taken may always go on, since all others wait for it; what was begun
-                # may fill twice the room, for a source that stops half-way is read alone later.
+                # The source being taken may always continue, because all others wait for it.
+                # Started sources may fill twice the room, because one that stops half-way would
+                # later be read alone.
                 taken = self._taking and first is self._readings[0]
                 if len(self._ahead) >= 2 * self._held and not taken:
                     return
@@ -242,9 +242,9 @@ class LookAhead(Generic[T]):
             self._pool.submit(first.place, lambda reading=first: self._read(reading))  # type: ignore[misc]
 
     def _read(self, reading: _Reading[T]) -> None:
-        """Read a piece, and the next ones as long as there is room and nobody comes first.
+        """Read a piece, and the next ones as long as there is room and no earlier task waits.
 
-        The main thread is at work meanwhile: to wait for its word would cost time at each piece.
+        The main thread is busy meanwhile: waiting for it would cost time for each piece.
         """
         goes_on = True
         while goes_on:

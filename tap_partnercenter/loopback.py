@@ -1,4 +1,4 @@
-"""Where the browser comes back to after a sign-in: a server on this machine, for one answer."""
+"""The redirect URI of a sign-in: a server on this machine that accepts a single response."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-#: Seconds for which a browser may be silent on a connection, and wait for the last page.
-_PATIENCE = 10.0
+#: Seconds that a browser may be silent on a connection, and may take to load the last page.
+_TIMEOUT = 10.0
 _LONGEST_FORM = 65_536
 
 _STYLE = """\
@@ -34,14 +34,14 @@ code { background: #eef1f4; padding: .1rem .35rem; border-radius: .25rem }
 
 
 class Page(NamedTuple):
-    """What the browser shows in the end."""
+    """What the browser shows at the end."""
 
     title: str
     paragraphs: Sequence[str]
     failed: bool = False
 
     def html(self) -> str:
-        """Return the page; backquotes set commands apart."""
+        """Return the page as HTML; backquotes mark commands."""
         paragraphs = "".join(f"<p>{_marked(text)}</p>" for text in self.paragraphs)
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -52,11 +52,11 @@ class Page(NamedTuple):
 
 
 class Listener:
-    """Waits on a port of this machine, which no other machine reaches, for one sign-in to end.
+    """Waits on a loopback port for one sign-in to finish.
 
     Attributes:
-        redirect_uri: The address to be registered for the app.
-        strangers: How many answers came that belong to another sign-in.
+        redirect_uri: The URI to register for the app.
+        strangers: Number of responses that belong to another sign-in.
     """
 
     def __init__(self, port: int) -> None:
@@ -72,7 +72,7 @@ class Listener:
         self._lock = threading.Lock()
         self._page: Page | None = None
         self._ready, self._shown = threading.Event(), threading.Event()
-        #: Where the page is; to load it again does not send the form again.
+        #: Path of the page; reloading it does not resend the form.
         self._page_path = f"/{secrets.token_urlsafe(16)}"
         self._server = _Server(("127.0.0.1", port), _handler_for(self))
         self.port = int(self._server.server_address[1])
@@ -96,7 +96,7 @@ class Listener:
         self._server.server_close()
 
     def wait(self, seconds: float) -> dict[str, str] | None:
-        """Return what the browser brought, None if it brought nothing in time."""
+        """Return what the browser sent, None if nothing arrived in time."""
         try:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -106,7 +106,7 @@ class Listener:
         """Show how the sign-in ended, and wait until the browser has it."""
         self._page = page
         self._ready.set()
-        self._shown.wait(_PATIENCE)
+        self._shown.wait(_TIMEOUT)
 
     def answer(self, path: str, host: str, form: str | None) -> tuple[HTTPStatus, str, Page | None]:
         """Answer one request of a browser.
@@ -114,10 +114,10 @@ class Listener:
         Returns:
             The status, where to go on, and what to show.
         """
-        # Another name that leads to this machine is a page elsewhere that tries its luck.
+        # Another host name means a request from a foreign page (DNS rebinding).
         if host not in {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}:
             return HTTPStatus.FORBIDDEN, "", None
-        if path == self._page_path and self._ready.wait(_PATIENCE * 6):
+        if path == self._page_path and self._ready.wait(_TIMEOUT * 6):
             return HTTPStatus.OK, "", self._page
         fields = {name: values[0] for name, values in parse_qs(form or "").items()}
         if path != "/" or not {"code", "error"} & fields.keys():
@@ -126,8 +126,8 @@ class Listener:
             ours = secrets.compare_digest(fields.get("state", "").encode(), self.state.encode())
             if self._used or not ours:
                 self.strangers += 1
-                text = "This answer belongs to another sign-in, and was not used."
-                more = "Go back to the terminal, and use the address that it shows."
+                text = "This response belongs to another sign-in and was not used."
+                more = "Go back to the terminal and use the URL shown there."
                 return HTTPStatus.BAD_REQUEST, "", Page("Not signed in", [text, more], failed=True)
             self._used = True
         self._answers.put(fields)
@@ -147,7 +147,7 @@ class _Server(ThreadingHTTPServer):
 
 def _handler_for(listener: Listener) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = _PATIENCE
+        timeout = _TIMEOUT
 
         def do_GET(self) -> None:
             self._answer(None)

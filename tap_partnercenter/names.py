@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """Ask for the name that may be meant, as an appendix to the one that is not known."""
+    """Return a suggestion to append to an unknown name."""
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

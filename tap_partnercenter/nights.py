@@ -1,9 +1,9 @@
-"""Nights that cost what changed: whose children a run reads where `full_refresh_days` is above 1.
+"""Which customers' children a run reads if `full_refresh_days` is above 1.
 
-Each customer's turn comes once in that many days, by a hash of its id. Between turns the audit
-records say who changed. What is kept is the day up to which all turns were taken: turns of nights
-that failed or never ran are made up for by the next run. And a digest of each of the last days of
-the audit log, so that those days are read again, but acted on again only if something was added.
+Each customer is due once in that many days, by a hash of its id. In between, audit records name the
+customers that changed. The state keeps the day up to which all due customers were read, so the next
+run makes up for nights that failed or never ran, and a digest of each of the last days of the audit
+log: those days are read again, but acted on only if something was added.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 _DAY = dt.timedelta(days=1)
 _KEY = "nights"
-#: Seconds after which what a record tells of is to be read: orders and subscriptions follow theirs
+#: Seconds after which a recorded change can be read: orders and subscriptions follow their records
 #: within 15 minutes ("Get all of a customer's orders").
 _SETTLED_AFTER = 3600
 
 
 def turn(customer_id: str, days: int) -> int:
-    """Tell on which days a customer's turn comes: those whose number since year 1 leaves this rest.
+    """Return the days on which a customer is due: those whose ordinal leaves this remainder.
 
     It is the remainder of the second four bytes of the MD5 of the id in lower case: shards divide
     by the first four, so that each of them has its part of every turn.
@@ -42,14 +42,14 @@ def turn(customer_id: str, days: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """Whose children are read.
+    """Which customers' children are read.
 
     Attributes:
-        days: Days from one turn of a customer to the next.
-        today: The day up to which all turns are taken when the pass is complete.
-        since: The last day for which that was so before; None: everything is read.
-        changed: Customers that the audit records name, in lower case.
-        seen: Days of the audit log as the night saw them, each with the digest of its records.
+        days: Days between two full refreshes of a customer.
+        today: The day up to which due customers are read when the pass is complete.
+        since: The same day of the previous complete pass; None: everything is read.
+        changed: Customers named by audit records, in lower case.
+        seen: Days of the audit log that were read, each with the digest of its records.
     """
 
     days: int
@@ -60,20 +60,20 @@ class Night:
 
     @property
     def partial(self) -> bool:
-        """Whether some customers are left to another night."""
+        """Whether some customers are left for another night."""
         return self.since is not None
 
     @property
     def scope(self) -> list[Any]:
         """What an interrupted pass must share to be continued.
 
-        Whoever reads everything may go on after midnight. Where turns are taken, customers before
-        the checkpoint would miss that of the new day.
+        A pass that reads everything may continue after midnight. Otherwise, customers before the
+        checkpoint that are due on the new day would be missed.
         """
         return [self.days, self.since and [self.since, self.today]]
 
     def reason(self, customer_id: str) -> str | None:
-        """Say why a customer's children are read, None if they are not."""
+        """Return why a customer's children are read, None if they are not."""
         if self.since is None:
             return "all"
         ordinal = self.today.toordinal()
@@ -93,8 +93,8 @@ class Nights:
         Args:
             bookmarks: Those of all streams, in the state.
             stream: Its name.
-            days: From one turn of a customer to the next; 1 for everything in each run.
-            scope: Digest of what a night covers. After one of another scope everything is read.
+            days: Days between two full refreshes of a customer; 1 to read everything in each run.
+            scope: Digest of what a run covers. If it differs from the last one, everything is read.
         """
         self._bookmarks = bookmarks
         self._stream = stream
@@ -102,7 +102,7 @@ class Nights:
         self._scope = scope
 
     def plan(self, now: float, audit: ChangeStream, logger: Logger) -> Night:
-        """Decide whose children are read, and say so.
+        """Decide which customers' children are read, and log it.
 
         Args:
             now: Seconds since the epoch.
@@ -116,27 +116,31 @@ class Nights:
         since = self._since()
         first = since and since - audit.overlap * _DAY
         if since is None or first is None:
-            why = "no complete run with the same full_refresh_days, streams, maps, shards, tenant"
+            why = (
+                "there is no complete run with the same full_refresh_days, streams, maps, shards "
+                "and tenant"
+            )
         elif since > today:
-            why = f"the last complete run is of {since}, which is yet to come"
+            why = f"the last complete run is dated {since}, which is in the future"
         elif (today - since).days >= self._days:
-            why = f"the last complete run is of {since}, and each turn has come since"
+            why = f"the last complete run was on {since}, and every customer has been due since"
         elif first < today - audit.reach * _DAY:
-            why = f"the last complete run is of {since}, and audit records do not reach back to it"
+            why = f"the last complete run was on {since}, and audit records do not go back that far"
         else:
             night = Night(self._days, today, since)
             try:
                 night = self._asked(audit, first, night, settled=_day(now - _SETTLED_AFTER))
             except (ConnectionFailed, Refused, UnusableContinuation) as error:
                 logger.warning(
-                    "%s: children of all customers are read, since audit records cannot be: %s",
+                    "%s: children of all customers are read, because audit records cannot be read: "
+                    "%s",
                     self._stream,
                     error,
                 )
                 return everything
             logger.info(
-                "%s: children are read of the customers whose turn came since %s, a part of %d in "
-                "%d, and of %d that audit records since %s name",
+                "%s: children are read for the customers due since %s (%d of %d parts) and for %d "
+                "named by audit records since %s",
                 self._stream,
                 since,
                 (today - since).days,
@@ -154,8 +158,8 @@ class Nights:
         Args:
             night: What was read.
             begun: When the pass began, perhaps in an earlier run: seconds since the epoch.
-            resumed: Whether it was. Then the first customers were read before the audit log was
-                seen as it is noted in the night.
+            resumed: Whether the pass was resumed. Then the first customers were read before the
+                audit log was read as stored in the night.
         """
         bookmark = self._bookmarks.setdefault(self._stream, {})
         bookmark.pop(_KEY, None)
@@ -169,7 +173,7 @@ class Nights:
         try:
             return dt.date.fromisoformat(stored["complete"]) if stored else None
         except (KeyError, TypeError, ValueError):
-            # State is edited by hand and written by other versions; what is unreadable is ignored.
+            # State may be edited by hand or written by other versions: ignore what cannot be read.
             return None
 
     @property
@@ -183,9 +187,9 @@ class Nights:
     ) -> Night:
         """Ask the audit log who changed.
 
-        A record counts, whatever it says of the customer. One that comes late, or is replaced,
-        makes another digest of its day, and all whom that day names are read. Those of the last
-        day are read again in any case: what was recorded may not have been there to be read.
+        Any record that names a customer counts. A late or replaced record changes the digest of its
+        day, and all customers named on that day are read. Those of the last day are read again in
+        any case: the recorded change may not have been visible yet.
 
         Raises:
             PartnerCenterError: If a day cannot be read.
@@ -200,7 +204,7 @@ class Nights:
             audit.run.report.progress()
             total, named = 0, set()
             for record in audit.request_records({"day": day.isoformat()}):
-                # A sum does not depend on the order, in which the service is not constant.
+                # A sum does not depend on the order, which varies between responses.
                 total += int(digest(record), 16)
                 if record.get("customerId"):
                     named.add(str(record["customerId"]).lower())

@@ -1,4 +1,4 @@
-"""What the tap makes of each answer: one table, from response to outcome.
+"""What the tap does about each response: one table, from response to outcome.
 
 Facts are from "Partner Center REST error codes", "API throttling guidance for partners calling
 Partner Center APIs" and "Microsoft Entra authentication and authorization error codes".
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Place(Enum):
-    """Where in the reading of a stream a request stands."""
+    """Where a request belongs in the reading of a stream."""
 
     FIRST = "first page"
     NEXT = "continuation"
@@ -28,29 +28,29 @@ class Place(Enum):
 
 
 class Outcome(Enum):
-    """What the tap does about an answer."""
+    """What the tap does about a response."""
 
     RETRY = "ask again after a growing pause"
     WAIT = "ask again when the server allows it"
     REFRESH = "ask again with a new token, once"
     SKIP = "leave this customer out"
-    RESTART = "read the stream from its start"
+    RESTART = "read the stream from the start"
     END = "the data ends here, if the page before is short; if not, read it again, once"
     FAIL = "end the run"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table: which answers, what to do, and what to tell the operator.
+    """One row of the table: which responses, what to do, and what to tell the operator.
 
     Attributes:
         outcome: What the tap does.
-        statuses: HTTP statuses; empty for all that no row above has taken.
+        statuses: HTTP statuses; empty for all that no earlier row matches.
         codes: Values of the body's `code`, as text; empty for any.
         places: Where the row applies; empty for everywhere.
-        meaning: What the answer means.
+        meaning: What the response means.
         remedy: What the operator can do, as a sentence.
-        sign: Whether a refusal that passes is worth a warning.
+        sign: Whether a temporary refusal is worth a warning.
     """
 
     outcome: Outcome
@@ -58,11 +58,11 @@ class Rule:
     codes: AbstractSet[str] = frozenset()
     places: AbstractSet[Place] = frozenset()
     meaning: str = "the service refused the request"
-    remedy: str = "Give Microsoft support the ids below."
+    remedy: str = "Contact Microsoft support with these ids."
     sign: bool = False
 
     def matches(self, status: int, code: str | None, place: Place) -> bool:
-        """Tell whether an answer belongs to this row."""
+        """Return whether a response matches this row."""
         return (
             (not self.statuses or status in self.statuses)
             and (not self.codes or code in self.codes)
@@ -75,13 +75,13 @@ _DIRECTORY = frozenset({Place.DIRECTORY})
 _ADMIN_AGENT = (
     "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
 )
-#: For every refusal of what needs a user, as long as there is none: codes have changed over time.
+#: For every refusal of a request that needs a user if there is none: codes changed over time.
 APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
 #: The code that a partner meets whose enrolment does not have a stream.
 NOT_ENROLLED = "1002"
 _CONSENT = "Consent again with MFA and set the new refresh_token."
 
-#: The first row that matches an answer other than 200 decides.
+#: The first row that matches a response other than 200 decides.
 RULES: tuple[Rule, ...] = (
     # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
     # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
@@ -91,7 +91,8 @@ RULES: tuple[Rule, ...] = (
         {400},
         {"2000"},
         {Place.NEXT},
-        "the service refuses a continuation, and the page before it does not look like the last",
+        "the service rejected a continuation, and the page before it does not look like the last "
+        "one",
         "Set a smaller page_size: less time then passes between two pages.",
     ),
     Rule(
@@ -99,7 +100,8 @@ RULES: tuple[Rule, ...] = (
         {400},
         {"2000"},
         {Place.CUSTOMER_NEXT},
-        "the service refuses a continuation, and the page before it does not look like the last",
+        "the service rejected a continuation, and the page before it does not look like the last "
+        "one",
         "Try again later, or deselect the stream.",
     ),
     Rule(
@@ -107,14 +109,14 @@ RULES: tuple[Rule, ...] = (
         {400, 404, 410, 412},
         places={Place.RESUMED},
         meaning="the stored continuation has expired",
-        remedy="Nothing to do: the stream is read from its start.",
+        remedy="Nothing to do: the stream is read from the start.",
     ),
     Rule(
         Outcome.SKIP,
         {400},
         {"3000"},
         _CUSTOMER,
-        "the service knows no relationship of this customer",
+        "the service finds no relationship with this customer",
         "Look the customer up in Partner Center.",
     ),
     # 401
@@ -131,7 +133,7 @@ RULES: tuple[Rule, ...] = (
         Outcome.REFRESH,
         {401},
         {"900421"},
-        meaning="the token holds no proof of MFA",
+        meaning="the token carries no proof of MFA",
         remedy=_CONSENT,
         # The service enforces MFA for a growing share of the requests first.
         sign=True,
@@ -180,14 +182,14 @@ RULES: tuple[Rule, ...] = (
         {403},
         {"900309", "90000"},
         meaning="conditional access of the tenant blocks the sign-in",
-        remedy="Let the app pass in the conditional access policies of Microsoft Entra.",
+        remedy="Exclude the app from the conditional access policies in Microsoft Entra.",
     ),
     Rule(
         Outcome.SKIP,
         {403},
         {"20002"},
         _CUSTOMER,
-        "the partner has no commerce relationship with this customer any more",
+        "the partner no longer has a commerce relationship with this customer",
         "Look the customer up in Partner Center.",
     ),
     Rule(
@@ -209,7 +211,7 @@ RULES: tuple[Rule, ...] = (
         Outcome.SKIP,
         {403, 404},
         places=_CUSTOMER,
-        meaning="the service does not show the records of this customer",
+        meaning="the service does not return the records of this customer",
         remedy="Look the customer up in Partner Center.",
     ),
     Rule(
@@ -222,7 +224,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Outcome.FAIL,
         {404},
-        meaning="the service does not know the address",
+        meaning="the service does not recognize the address",
         remedy="Check api_url; if it is right, try again later.",
     ),
     # Slow down
@@ -230,13 +232,13 @@ RULES: tuple[Rule, ...] = (
         Outcome.WAIT,
         {429},
         meaning="the service is throttling this tenant",
-        remedy="Lower max_concurrent_requests or max_requests_per_minute, or run at another hour.",
+        remedy="Lower max_concurrent_requests or max_requests_per_minute, or run at another time.",
     ),
     # Passing faults
     Rule(
         Outcome.RETRY,
         codes={"900192"},
-        meaning="the service had an internal fault",
+        meaning="the service had an internal error",
         remedy="Try again later.",
     ),
     Rule(
@@ -255,7 +257,7 @@ RULES: tuple[Rule, ...] = (
         Outcome.RETRY,
         {*range(200, 300)},
         meaning="the service did not send what was asked for",
-        remedy="Try again later; check that no proxy answers in its place.",
+        remedy="Try again later; check that no proxy responds in its place.",
     ),
     # Following a redirect would carry the token to another address.
     Rule(
@@ -269,13 +271,13 @@ RULES: tuple[Rule, ...] = (
         {400},
         {"2000"},
         _CUSTOMER | {Place.RESELLERS},
-        "the service calls the request malformed",
+        "the service rejected the request as malformed",
     ),
     Rule(
         Outcome.FAIL,
         {400},
         {"2000"},
-        meaning="the service calls the request malformed",
+        meaning="the service rejected the request as malformed",
         remedy="Check page_size and reseller_ids.",
     ),
     Rule(Outcome.FAIL),
@@ -283,7 +285,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def rule_for(status: int, code: str | None, place: Place) -> Rule:
-    """Return the row for an answer.
+    """Return the row for a response.
 
     Args:
         status: HTTP status.
@@ -293,5 +295,5 @@ def rule_for(status: int, code: str | None, place: Place) -> Rule:
     return next(rule for rule in RULES if rule.matches(status, code, place))
 
 
-#: The row for a 200 whose body is no collection.
+#: The row for a 200 whose body is not a collection.
 NO_COLLECTION = rule_for(HTTPStatus.OK, None, Place.FIRST)

@@ -1,8 +1,8 @@
-"""Writing messages: many lines at once, and whole lines only, whatever ends the run.
+"""Writes messages: many lines at once, and whole lines only, however the run ends.
 
-A pipe takes up to `PIPE_BUF` bytes as a whole or not at all (POSIX, `write`). So lines go into a
-pipe in pieces of that size, each when there is room for it: a signal that comes while the target
-does not read finds the tap waiting between two lines.
+A pipe accepts up to `PIPE_BUF` bytes completely or not at all (POSIX, `write`). So lines are
+written in pieces of that size, each when there is room for it: a signal that arrives while the
+target does not read finds the tap waiting between two lines.
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ GRACE, LOOK = 1000, 50
 
 
 class OutputError(PartnerCenterError):
-    """Standard output does not take what is written."""
+    """Standard output cannot be written."""
 
 
 class _NoRoomError(Exception):
-    """The target does not read, and the run is to end."""
+    """The target does not read, and the run must end."""
 
 
 def check_output() -> None:
-    """Refuse to go on without a standard output.
+    """Check that there is a standard output.
 
     Raises:
         OutputError: If it is closed.
     """
     if sys.stdout is None:
-        message = "standard output is closed (`>&-`): pipe it into a target, or into a file."
+        message = "standard output is closed (`>&-`): pipe it to a target or a file."
         raise OutputError(message)
 
 
 @contextmanager
 def printing() -> Iterator[None]:
-    """Print something that is no message.
+    """Print something other than messages.
 
     Raises:
         OutputError: If it cannot be written.
@@ -76,22 +76,22 @@ def printing() -> Iterator[None]:
 
 
 def discard_output() -> None:
-    """Keep what Python flushes at its end from failing again."""
+    """Keep Python's flush at exit from failing again."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(error: OSError) -> OutputError:
     return OutputError(
-        f"standard output cannot be written: {error.strerror or type(error).__name__}. See to the "
-        "file, disk or device that it leads to, then run again with the last state."
+        f"cannot write to standard output: {error.strerror or type(error).__name__}. Check the "
+        "file, disk or device behind it, then run again with the last state."
     )
 
 
 class BlockWriter(MsgSpecWriter):
     """Collects messages and writes them when there are enough, and after each STATE.
 
-    To be used from the main thread only: the SDK encodes into one buffer.
+    For the main thread only: the SDK encodes into a shared buffer.
     """
 
     def __init__(self) -> None:
@@ -105,13 +105,13 @@ class BlockWriter(MsgSpecWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        """Take a message."""
+        """Collect a message."""
         self._block += self.format_message(message)
         if len(self._block) >= BLOCK or isinstance(message, StateMessage):
             self.flush()
 
     def write_record(self, stream: str, record: dict[str, Any], version: int | None) -> None:
-        """Take a record without making a message object of it first."""
+        """Collect a record without creating a message object first."""
         message: dict[str, Any] = {"type": "RECORD", "stream": stream, "record": record}
         if version is not None:
             message["version"] = version
@@ -122,10 +122,10 @@ class BlockWriter(MsgSpecWriter):
             self.flush()
 
     def flush(self) -> None:
-        """Write what was collected; after a signal, only as much as the target takes at once.
+        """Write what was collected; after a signal, only as much as the target accepts immediately.
 
         Raises:
-            BrokenPipeError: If nobody reads any more.
+            BrokenPipeError: If the target no longer reads.
             OutputError: If it cannot be written.
         """
         # A signal may have cut the last message short.
@@ -136,7 +136,7 @@ class BlockWriter(MsgSpecWriter):
         except _NoRoomError:
             pass
         finally:
-            # What was not written now never will be: nothing may follow a gap.
+            # What was not written now is dropped: nothing may follow a gap.
             self._block.clear()
             self._writing = False
         self._raise_interruption()
@@ -158,7 +158,7 @@ class BlockWriter(MsgSpecWriter):
             raise interruption
 
     def _write(self, lines: bytes) -> None:
-        # Past Python's own buffer, of which nobody knows how much has been written.
+        # Bypass Python's own buffer, which does not reveal how much of it was written.
         buffer = sys.stdout.buffer
         output = cast("RawIOBase", getattr(buffer, "raw", buffer))
         room = _room(output)
@@ -178,19 +178,19 @@ class BlockWriter(MsgSpecWriter):
             raise _refused(error) from error
 
     def _wait(self, room: select.poll, *, between_lines: bool) -> None:
-        """Wait until a piece can be written; a signal ends that at once between two lines.
+        """Wait until a piece can be written; between two lines, a signal ends the wait immediately.
 
         Raises:
-            _NoRoomError: If the run is to end and the target takes no more.
+            _NoRoomError: If the run must end and the target accepts no more.
         """
         if not between_lines:
-            patience = GRACE
+            grace = GRACE
             while not room.poll(LOOK):
-                patience -= LOOK if self._ending else 0
-                if patience < 0:
+                grace -= LOOK if self._ending else 0
+                if grace < 0:
                     raise _NoRoomError
             return
-        # From here on a signal raises; one that came just before is seen in `_ending`.
+        # From here on a signal raises; one that arrived just before has set `_ending`.
         self._waiting = True
         try:
             if not room.poll(0 if self._ending else None):
@@ -200,11 +200,11 @@ class BlockWriter(MsgSpecWriter):
 
 
 def _room(output: RawIOBase) -> select.poll | None:
-    """Return what waits for room where writing may have to wait for a reader."""
+    """Return a poll object if writing may have to wait for a reader."""
     try:
         mode = os.fstat(output.fileno()).st_mode
     except OSError:
-        # Not a file of the system: a test's.
+        # Not a real file, but a test's.
         return None
     if not hasattr(select, "poll") or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return None
@@ -217,7 +217,7 @@ def _take_back(output: RawIOBase, size: int) -> None:
     """Remove half a line from the end of a file."""
     with suppress(OSError, ValueError):
         end = output.tell()
-        # Not where something else has been written behind it.
+        # Not if something else was appended since.
         if os.fstat(output.fileno()).st_size == end:
             output.seek(end - size)
             output.truncate()

@@ -135,7 +135,7 @@ class Pace:
         return Ticket(self._epoch, now)
 
     def accepted(self, ticket: Ticket) -> None:
-        """Take note of an answer that was no refusal, or of none at all."""
+        """Record a response that was not a refusal, or that there was none."""
         self._under_way -= 1
         current = ticket.epoch == self._epoch
         self._borne.accepted(ticket, current=current)
@@ -144,7 +144,7 @@ class Pace:
             self._refusals = 0
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> float:
-        """Take note of a refusal, and of the seconds of pause that it named, if any.
+        """Record a refusal, and the pause in seconds that it named, if any.
 
         Returns:
             Seconds until the gate opens.
@@ -284,8 +284,8 @@ class Gate:
         """Start open.
 
         Args:
-            clock: Tells the time, and waits.
-            report: Is told of waits.
+            clock: Reads the time, and waits.
+            report: Records waits.
             max_seconds: Longest pause to wait for.
             max_per_minute: A ceiling, None for none.
         """
@@ -346,5 +346,5 @@ class Passage:
     pause: float | None = None
 
     def refuse(self, retry_after: float | None) -> None:
-        """Take note of a refusal, and of the seconds it named, if any."""
+        """Record a refusal, and the pause in seconds that it named, if any."""
         self.refused, self.pause = True, retry_after

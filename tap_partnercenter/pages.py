@@ -25,7 +25,7 @@ class Page(NamedTuple):
         broken: The path of each field whose characters had to be repaired.
         again: Whether this is the first page for a second time: what came before it comes again.
             The pass goes on with its version, which thus holds the rows of both readings.
-        refusal: Why the service does not show this customer's records, None where it does.
+        refusal: Why the service does not return this customer's records, None where it does.
         blank: Whether the answer held nothing at all, not even an empty collection.
         promised: Whether it is all of a collection, without records, and counts some nevertheless.
     """
@@ -72,7 +72,7 @@ class Pages:
         """Read the next page. Runs in any thread.
 
         Raises:
-            PartnerCenterError: If it cannot be had.
+            PartnerCenterError: If it cannot be read.
         """
         try:
             return self._read()

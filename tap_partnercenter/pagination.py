@@ -89,7 +89,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         self._largest = start.largest if start else 0
 
     def behind_short_page(self, asked: int | None) -> bool:
-        """Tell whether the last page that had records looks like the end of the data.
+        """Return whether the last page that had records looks like the end of the data.
 
         Args:
             asked: Records that were asked for, None where the service decides.
@@ -118,7 +118,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
             if continuation.digest in self._seen:
                 message = (
                     f"the service sent the continuation {continuation.digest} a second time: "
-                    "its pages run in a circle"
+                    "its pages form a loop"
                 )
                 raise UnusableContinuation(message)
             self._seen.add(continuation.digest)
@@ -220,24 +220,24 @@ def absolute_url(uri: object, api_url: str) -> str:
         UnusableContinuation: If it is no such uri, or leads to another origin.
     """
     if not isinstance(uri, str) or not uri.isascii() or not uri.isprintable() or " " in uri:
-        message = "the service named a next page without a usable address"
+        message = "the service named a next page with an unusable address"
         raise UnusableContinuation(message)
     try:
         parts = urlsplit(uri)
         origin = _origin(uri) if parts.scheme or parts.netloc else _origin(api_url)
     except ValueError as error:
-        message = "the service named a next page without a usable address"
+        message = "the service named a next page with an unusable address"
         raise UnusableContinuation(message) from error
     if origin != _origin(api_url) or "@" in parts.netloc:
         message = (
-            "the service named a next page at another origin than api_url, "
-            "to which the tap sends no token"
+            "the service named a next page at an origin other than api_url; the tap does not send "
+            "its token there"
         )
         raise UnusableContinuation(message)
     path = parts.path
     segments = path.split("/")
     if not path.startswith("/") or _ODD_PATH.search(path):
-        message = "the service named a next page whose path does not begin at the API's root"
+        message = "the service named a next page outside the API's root"
         raise UnusableContinuation(message)
     if segments[1].lower() != "v1":
         path = f"/v1{path}"

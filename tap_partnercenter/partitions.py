@@ -51,7 +51,7 @@ class ResellerTable(FullTable):
         # The first pages of a resumed pass were read by an earlier run.
         for reseller_id in [] if self.resumed else missing[:_WARNED_OF]:
             self.logger.warning(
-                "%s: the service names no reseller %s, as reseller_ids does%s",
+                "%s: reseller_ids lists %s%s, which the service did not return",
                 self.name,
                 reseller_id,
                 meant(reseller_id, self._named),
@@ -86,11 +86,12 @@ class PerReseller(FullTable):
         if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
             # The filter matches beginnings: anything but a whole id would match other resellers.
             message = (
-                f"{self.name}: the service named a reseller whose id is no GUID. Set reseller_ids."
+                f"{self.name}: the service returned a reseller whose id is not a GUID. Set "
+                "reseller_ids."
             )
             raise PartnerCenterError(message)
         if not ids:
-            self.logger.info("%s: there is no indirect reseller to read", self.name)
+            self.logger.info("%s: there are no indirect resellers to read", self.name)
         return ids
 
     @override

@@ -87,7 +87,7 @@ class PassStream(PartnerCenterStream):
                 "%s: %s, %d in the last complete pass: more than max_vanished_percent (%d) "
                 "are gone, so deletes are disabled for this run. A sudden drop usually means lost "
                 "permissions. If the rows are really gone, run once with a higher "
-                "max_vanished_percent (100: no guard)",
+                "max_vanished_percent (100 disables the check)",
                 self.name,
                 counted(self.held, "row"),
                 before,

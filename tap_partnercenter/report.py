@@ -28,13 +28,13 @@ MOST_CUSTOMERS_NAMED = 100
 class Oddity(Enum):
     """What the service may send in a field that the tap cannot pass on, and what became of it."""
 
-    UNKNOWN = "The service sent fields that the schemas do not have; they were left out"
+    UNKNOWN = "The service sent fields that are not in the schemas; they were dropped"
     BROKEN = (
-        "The service sent broken characters (lone surrogates, NUL, or bytes that are no UTF-8); "
+        "The service sent broken characters (lone surrogates, NUL, or invalid UTF-8); "
         "each became U+FFFD"
     )
     PROMISED = (
-        "The service sent collections without records whose totalCount says that there are some. "
+        "The service sent collections without records whose totalCount says there are some. "
         "If records are missing, ask Microsoft"
     )
     NO_BOOLEAN = "The service sent values that are neither true nor false; they became null"
@@ -110,17 +110,17 @@ class Report:
         with self._lock:
             self._requests += 1
 
-    def retried(self, reason: str | None, patience: float) -> None:
+    def retried(self, reason: str | None, max_seconds: float) -> None:
         """Count another attempt at a request, and say why: the first time, then now and again.
 
         Args:
-            reason: What failed; None for what is told elsewhere.
-            patience: Seconds for which a request is repeated.
+            reason: What failed; None if it is logged elsewhere.
+            max_seconds: Seconds after which the request is given up.
         """
         with self._lock:
             self._retries += 1
         if reason is not None and self._is_due("retry"):
-            self.live_logger.info("Retrying for up to %.0f s: %s", patience, reason)
+            self.live_logger.info("Retrying for up to %.0f s: %s", max_seconds, reason)
 
     def sign(self, reason: str, remedy: str) -> None:
         """Count a refusal that passes, and warn of the first of its kind."""
@@ -128,7 +128,7 @@ class Report:
             self._signs[reason] += 1
             first = self._signs[reason] == 1
         if first:
-            message = "%s. A new token may pass for now. %s"
+            message = "%s. A new token may work for now. %s"
             self.live_logger.warning(message, reason, remedy)
 
     def wait(self, seconds: float) -> None:
@@ -156,7 +156,7 @@ class Report:
     def throttled(self, seconds: float) -> None:
         """Log, from time to time, that the service asks us to wait."""
         if self._is_due("throttling"):
-            message = "The service throttles (HTTP 429): no request for %.0f s"
+            message = "Throttled by the service (HTTP 429): no requests for %.0f s"
             self.live_logger.info(message, seconds)
 
     def reading(self, stream: str, share: str) -> None:
@@ -187,7 +187,7 @@ class Report:
             self.live_logger.info("%s: %s", self._at, self._totals())
 
     def _is_due(self, kind: str) -> bool:
-        """Tell whether a kind of line was not said for a while, and take it as said."""
+        """Return whether a kind of line was not said for a while, and take it as said."""
         now = self._clock.monotonic()
         with self._lock:
             due = now - self._said[kind] >= INTERVAL
@@ -210,7 +210,7 @@ class Report:
     def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
         """Count an odd field. Its name is the service's: it may be anything."""
         found = self._odd[oddity]
-        name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(odd name)"
+        name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(invalid name)"
         if name in found or len(found) < MOST_NAMED:
             found[name] += 1
         else:
@@ -234,7 +234,7 @@ class Report:
         for stream, skipped in self._skipped.items():
             named = self._skipped_named[stream]
             self._logger.warning(
-                "%s: %s skipped, their records are missing: %s%s",
+                "%s: %s skipped; their records are missing: %s%s",
                 stream,
                 counted(skipped, "customer"),
                 ", ".join(named),
@@ -242,9 +242,9 @@ class Report:
             )
         for stream, customers in self._blank.items():
             self._logger.warning(
-                "%s: all %d customers were answered with nothing at all, not even an empty list. "
-                "That is right only if none of them has any; otherwise ask a proxy, or Microsoft, "
-                "what became of the answers",
+                "%s: the service sent an empty response, not even an empty list, for all %d "
+                "customers. That is correct only if none of them has any; otherwise check any "
+                "proxy, or ask Microsoft",
                 stream,
                 customers,
             )

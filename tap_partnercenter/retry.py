@@ -1,4 +1,4 @@
-"""Patience with one request: how soon it is asked again, and for how long."""
+"""RetryPolicy with one request: how soon it is asked again, and for how long."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """The patience of one run: makes calls that are tried again, bounded in time.
+class RetryPolicy:
+    """The retry policy of one run: repeats calls, within a limit of time.
 
     Attributes:
         max_seconds: For each request, retries and waits together.
@@ -46,13 +46,13 @@ class Patience:
     max_seconds: float
 
     def with_retries(self, call: Callable[P, T], logger: Logger) -> Callable[P, T]:
-        """Return the call, repeated while it raises :class:`TryAgain` and patience lasts.
+        """Return the call, repeated while it raises :class:`TryAgain` and time is left.
 
-        The caller meets the last :class:`TryAgain` when patience is over.
+        The last :class:`TryAgain` is raised when it is not.
         """
 
         @functools.wraps(call)
-        def patient(*args: P.args, **kwargs: P.kwargs) -> T:
+        def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
             retries = _Retries(self, logger)
             # `backoff` sleeps in a way that no signal and no test can cut short, so it is told to
             # wait for nothing, and the pause is made in `on_backoff`.
@@ -67,16 +67,16 @@ class Patience:
             )(call)
             return decorated(*args, **kwargs)
 
-        return patient
+        return repeated
 
 
 class _Retries:
     """The retries of one request."""
 
-    def __init__(self, patience: Patience, logger: Logger) -> None:
-        self._patience = patience
-        self._clock = patience.clock
-        self._deadline = patience.clock.monotonic() + patience.max_seconds
+    def __init__(self, policy: RetryPolicy, logger: Logger) -> None:
+        self._policy = policy
+        self._clock = policy.clock
+        self._deadline = policy.clock.monotonic() + policy.max_seconds
         self._logger = logger
         self._tries = 0
         self._refusals = 0
@@ -107,8 +107,8 @@ class _Retries:
         error = cast("TryAgain", details["exception"])
         # Throttling has lines of its own, and a token that is over is no failure.
         passing = error.rule.outcome is Outcome.RETRY
-        report = self._patience.report
-        report.retried(error.reason if passing else None, self._patience.max_seconds)
+        report = self._policy.report
+        report.retried(error.reason if passing else None, self._policy.max_seconds)
         self._logger.debug(
             "Attempt %d failed: %s. Next in %.1f seconds.",
             details["tries"],

@@ -13,7 +13,7 @@ from tap_partnercenter.client import Client
 from tap_partnercenter.lookahead import Pool
 from tap_partnercenter.pacing import Gate
 from tap_partnercenter.report import Report
-from tap_partnercenter.retry import Patience
+from tap_partnercenter.retry import RetryPolicy
 from tap_partnercenter.settings import TAP_VERSION
 from tap_partnercenter.transport import Transport
 
@@ -83,7 +83,7 @@ class Run:
             answer_timeout=settings.request_timeout,
         )
         self.pool = Pool(settings.max_concurrent_requests)
-        self.patience = Patience(
+        self.retry_policy = RetryPolicy(
             clock=clock,
             report=self.report,
             max_seconds=settings.max_retry_seconds,
@@ -91,7 +91,7 @@ class Run:
         self.authenticator = TokenAuthenticator(
             settings,
             transport=self.transport,
-            patience=self.patience,
+            retry_policy=self.retry_policy,
             clock=clock,
             logger=self.report.live_logger,
         )
@@ -102,7 +102,7 @@ class Run:
             clock=clock,
             gate=self.gate,
             logger=self.report.live_logger,
-            patience=self.patience,
+            retry_policy=self.retry_policy,
             report=self.report,
             transport=self.transport,
         )

@@ -120,7 +120,7 @@ class PlainTap(Tap):
 
 @contextmanager
 def _told_by_name(stream: str) -> Iterator[None]:
-    """Tell stream and setting when an expression stumbles over a record."""
+    """Add stream and setting to the error when an expression fails on a record."""
     try:
         yield
     except MapExpressionError as error:
@@ -130,7 +130,7 @@ def _told_by_name(stream: str) -> Iterator[None]:
         # The SDK catches what is wrong with an expression, not what goes wrong within it.
         message = (
             f"{stream}: stream_maps: an expression failed on a record ({type(error).__name__}). "
-            "A member may be missing or null: ask for it with get() or test it first."
+            "A field may be missing or null: read it with get(), or test for it first."
         )
         raise MapExpressionError(message) from error
 
@@ -213,7 +213,7 @@ class PlainStream(RESTStream[Any]):
         self._stream_version = version
 
     def activate_version(self, version: int) -> None:
-        """Tell the target that all rows of a version are there, so that others may go."""
+        """Tell the target that all rows of a version were sent, so that it may delete others."""
         self.ensure_schema_sent()
         # Public is only the setting that sends the message too early.
         self._write_activate_version_message(version)
@@ -238,10 +238,10 @@ class PlainStream(RESTStream[Any]):
         return self.stream_maps[0].stream_alias
 
     def passes_map(self, record: dict[str, Any]) -> bool:
-        """Tell whether the stream map lets a record through.
+        """Return whether the stream map lets a record through.
 
         Raises:
-            MapExpressionError: If its filter stumbles over the record.
+            MapExpressionError: If its filter fails on the record.
         """
         with self._mapping:
             return self.stream_maps[0].get_filter_result(record)

@@ -22,8 +22,8 @@ TAP_VERSION = version("tap-partnercenter")
 # The service returns at most 500 customers a page ("Customer resources").
 LARGEST_PAGE = 500
 
-#: Seconds of patience of a connection test: somebody waits for it.
-TEST_PATIENCE = 15
+#: Limit of the time-outs of a connection test, in seconds: somebody is waiting.
+LONGEST_TEST = 15
 
 
 CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
@@ -34,15 +34,18 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default="global",
         allowed_values=list(CLOUDS),
         title="Cloud",
-        description="Microsoft cloud of the partner tenant: sets the three addresses.",
+        description=(
+            "Microsoft cloud of the partner tenant; determines the API, the authority and the "
+            "token audience."
+        ),
     ),
     th.Property(
         "api_url",
         text("origin"),
         title="API URL",
         description=(
-            "Origin of the API, without /v1, in place of the cloud's: for a proxy or the emulator. "
-            "http only on this machine."
+            "Origin of the API, without /v1, instead of the cloud's: for a proxy or the emulator. "
+            "http is allowed for localhost only."
         ),
     ),
     th.Property(
@@ -50,7 +53,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         text("origin"),
         title="Authority URL",
         description=(
-            "Origin of the authority in place of the cloud's. Tokens come from "
+            "Origin of the authority instead of the cloud's. Tokens are requested from "
             "{auth_url}/{tenant_id}/oauth2/v2.0/token."
         ),
     ),
@@ -66,7 +69,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Reseller IDs",
         description=(
             "Tenant ids (GUIDs) of the indirect resellers to read in reseller_customers, in this "
-            "order. Missing or empty: all resellers that the API names."
+            "order. If empty, all resellers that the API lists."
         ),
     ),
     th.Property(
@@ -74,20 +77,23 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=LARGEST_PAGE),
         default=LARGEST_PAGE,
         title="Page size",
-        description="Customers to ask for in one page.",
+        description="Largest number of records to request per page.",
     ),
     th.Property(
         "max_concurrent_requests",
         th.IntegerType(minimum=1, maximum=64),
         default=8,
         title="Concurrent requests",
-        description="Requests under way at once. The messages are the same for every value.",
+        description="Requests in flight at once. The output is the same for every value.",
     ),
     th.Property(
         "max_requests_per_minute",
         th.IntegerType(minimum=1, maximum=1_000_000),
         title="Requests per minute",
-        description="Ceiling on the request rate, besides what the tap learns from the service.",
+        description=(
+            "Upper limit on the request rate, in addition to the quota that the tap learns from "
+            "the service."
+        ),
     ),
     th.Property(
         "max_skipped_customers",
@@ -95,8 +101,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=100,
         title="Skipped customers",
         description=(
-            "Customers whose records the service may refuse before the run fails, for each stream. "
-            "0: the first refusal fails it."
+            "Number of customers, for each stream, whose records the service may refuse before the "
+            "run fails. 0: the first refusal fails it."
         ),
     ),
     th.Property(
@@ -104,7 +110,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=1, maximum=3600),
         default=60,
         title="Request timeout",
-        description="Seconds that an answer may take, from the request to its last byte.",
+        description="Seconds that a response may take, from the request to the last byte.",
     ),
     th.Property(
         "max_retry_seconds",
@@ -112,7 +118,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=900,
         title="Retry time",
         description=(
-            "Seconds after which the tap gives up on one request, retries and waits included."
+            "Seconds after which the tap gives up on a request, including retries and waits."
         ),
     ),
     th.Property(
@@ -122,7 +128,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Resource values of audit records",
         description=(
             "Emit resourceOldValue and resourceNewValue of audit_records, without credentials. "
-            "They hold personal data."
+            "They contain personal data."
         ),
     ),
     th.Property(
@@ -131,8 +137,9 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=1,
         title="Days to a full refresh",
         description=(
-            "Days within which the children of each customer are read at least once: a run reads "
-            "those whose turn it is, and those whom audit records name. 1: each run reads all."
+            "Days within which the child streams of each customer are read at least once: a run "
+            "reads the customers that are due, and those named by audit records. 1: every run "
+            "reads all."
         ),
     ),
     th.Property(
@@ -141,8 +148,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=1,
         title="Shards",
         description=(
-            "Processes that share the work: each takes the customers, with their children, "
-            "and the resellers whose id falls to it."
+            "Number of processes that share the work: each reads the customers, with their "
+            "children, and the resellers whose id hashes to its shard."
         ),
     ),
     th.Property(
@@ -150,7 +157,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         th.IntegerType(minimum=0),
         default=0,
         title="Shard",
-        description="Which of the shard_count shards this process is, from 0.",
+        description="Which of the shard_count shards this process is, starting at 0.",
     ),
     th.Property(
         "user_agent",
@@ -166,7 +173,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         title="Delete vanished rows",
         description=(
             "Send ACTIVATE_VERSION at the end of each complete stream, so that the target removes "
-            "(or marks) rows that the API no longer has."
+            "(or marks) rows that the API no longer returns."
         ),
     ),
     th.Property(
@@ -175,8 +182,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=10,
         title="Vanished rows",
         description=(
-            "Share of a stream's rows that may vanish from one complete pass to the next. Beyond "
-            "it no ACTIVATE_VERSION is sent, and a warning says so. 100: no guard."
+            "Percentage of a stream's rows that may vanish from one complete pass to the next. "
+            "Above it, no ACTIVATE_VERSION is sent, and a warning says so. 100 disables the check."
         ),
     ),
 ).to_dict()
@@ -232,8 +239,8 @@ class Settings:
         """Return the settings of a connection test."""
         return replace(
             self,
-            request_timeout=min(self.request_timeout, TEST_PATIENCE),
-            max_retry_seconds=min(self.max_retry_seconds, TEST_PATIENCE),
+            request_timeout=min(self.request_timeout, LONGEST_TEST),
+            max_retry_seconds=min(self.max_retry_seconds, LONGEST_TEST),
         )
 
 
@@ -277,9 +284,9 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield f"shard_index must be less than shard_count, which is {count}, not {index}."
     if count > 1 and given["emit_activate_version_messages"]:
         yield (
-            "emit_activate_version_messages must be false where shard_count is more than 1: each "
-            "shard would have the target drop the rows of the others. docs/warehouse.md shows how "
-            "to see the rows of the latest load alone."
+            "emit_activate_version_messages must be false if shard_count is greater than 1: each "
+            "shard would make the target delete the rows of the others. docs/warehouse.md shows "
+            "how to query the current rows instead."
         )
 
 

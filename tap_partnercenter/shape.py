@@ -49,14 +49,14 @@ def _origin(text: str) -> str | None:
             parts.hostname.encode("idna")
             requests.Request("GET", text).prepare()
     except ValueError:
-        return "is no URL"
+        return "is not a URL"
     if parts.username or parts.password:
         return "must not contain a user name or password"
     if parts.path.strip("/") or parts.query or parts.fragment:
         return "must be an origin without a path, such as https://example.com"
     secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     if not (secure and parts.hostname):
-        return "must begin with https:// (http:// only for localhost)"
+        return "must start with https:// (http:// only for localhost)"
     return None
 
 
@@ -84,16 +84,16 @@ def _unless(fits: Callable[[str], object], reason: str) -> Callable[[str], str |
     return lambda text: None if fits(text) else reason
 
 
-_NOT_SHOWN = "holds a character that cannot be shown, such as a line break"
+_NOT_SHOWN = "contains a non-printable character, such as a line break"
 #: Say what is wrong with a text, None if nothing is: empty text is a setting that is not set.
 _FORMATS: dict[str, Callable[[str], str | None]] = {
     "guid": _unless(GUID.fullmatch, "must be a GUID"),
     "header": _unless(
         re.compile(r"([!-~]([ -~]*[!-~])?)?").fullmatch,
-        "must be printable ASCII text that begins and ends with no blank",
+        "must be printable ASCII without leading or trailing spaces",
     ),
     "keys": _unless(
-        _are_keys, "must be 32 bytes in URL-safe Base64, or several of them with commas between"
+        _are_keys, "must be 32 bytes in URL-safe Base64, or several such keys separated by commas"
     ),
     "origin": _origin,
     # A path may hold what cannot be shown, but for the character that ends it.
@@ -127,11 +127,11 @@ _Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
 
 
 class Unusable(ConfigValidationError):
-    """What the tap was given is not usable. `errors` holds one line for each reason."""
+    """The configuration or catalog is not valid. `errors` holds one line for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
         """Keep the lines."""
-        super().__init__("What the tap was given is not usable", errors=errors)
+        super().__init__("The configuration or catalog is not valid", errors=errors)
 
 
 def refuse(lines: Iterable[str]) -> None:
@@ -151,7 +151,7 @@ class Mistake(NamedTuple):
     reason: str
 
     def line(self, separator: str) -> str:
-        """Tell it, with the names of the path apart."""
+        """Format it as one line, with the names of the path separated."""
         steps = (f"[{s}]" if isinstance(s, int) else f"{separator}{s}" for s in self.path)
         return f"{''.join(steps).removeprefix(separator) or 'it'} {self.reason}"
 

@@ -19,7 +19,7 @@ class Shard:
     index: int
 
     def takes(self, identity: str) -> bool:
-        """Tell whether an id belongs to this part: each id does to just one, on any machine.
+        """Return whether an id belongs to this part: each id does to just one, on any machine.
 
         It is the remainder of the first four bytes of the MD5 of the id in lower case, which most
         databases can compute as well.

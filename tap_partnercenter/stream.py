@@ -262,8 +262,8 @@ class PartnerCenterStream(PlainStream):
         if page.again and not self._begun_again:
             self._begun_again = True
             self.logger.info(
-                "%s: the service refused a continuation behind a page that does not look like the "
-                "last: read again from the first page",
+                "%s: the service refused a continuation after a page that does not look like the "
+                "last one: reading again from the first page",
                 self.name,
             )
 

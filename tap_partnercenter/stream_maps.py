@@ -110,14 +110,14 @@ def checked_mapper(
         TypeError,
         ValueError,
     ) as error:
-        message = f"stream_maps: an option makes no sense ({type(error).__name__})"
+        message = f"stream_maps: an option is not valid ({type(error).__name__})"
         raise StreamMapConfigError(message) from error
     written: dict[str, str] = {}
     for name, made in mapper.stream_maps.items():
         for stream_map in made:
             alias = stream_map.stream_alias
             if not isinstance(alias, str) or not alias:
-                message = f"stream_maps: {name}: __alias__ gives no name"
+                message = f"stream_maps: {name}: __alias__ is not a name"
                 raise StreamMapConfigError(message)
             if isinstance(stream_map, RemoveRecordTransform) or not _is_sent(streams.get(name)):
                 continue
@@ -222,14 +222,14 @@ def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) ->
     try:
         names = _names(change)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return f"{field} is no expression"
+        return f"{field} is not a valid expression"
     return _mistaken_name(field, names, fields) if fields is not None else None
 
 
 def _mistaken_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
     """Say which of the names in an expression stands for nothing."""
     if "self" in names and field not in fields:
-        return f"self stands for nothing, since {_unknown(field, fields)}"
+        return f"self is undefined, because {_unknown(field, fields)}"
     unknown = sorted(names - fields - _FUNCTIONS - _NAMES - {"self"})
     return f"{field}: {_unknown(unknown[0], fields)}" if unknown else None
 

@@ -52,7 +52,7 @@ class TapPartnerCenter(CommandLine):
     ]
     message_writer_class = BlockWriter
     message_writer: BlockWriter
-    #: How the tap tells the time and waits; a test puts a clock of its own here.
+    #: How the tap reads the time and waits; tests replace it.
     clock_class: type[Clock] = Clock
 
     def __init__(
@@ -143,8 +143,8 @@ class TapPartnerCenter(CommandLine):
             self.logger.warning("There is no setting %s: it has no effect.", name)
         if not any(stream.selected for stream in self.streams.values()):
             self.logger.warning(
-                "No stream is selected, so nothing is read. Select streams in the catalog, with "
-                "Meltano in `select`.",
+                "No stream is selected, so nothing is read. Select streams in the catalog or, with "
+                "Meltano, under `select`.",
             )
         run = self.run
         shard = run.settings.shard
@@ -162,7 +162,7 @@ class TapPartnerCenter(CommandLine):
         if refused := [s.name for s in streams if s.selected and s.lacks_user]:
             self.logger.warning(
                 "Without refresh_token (App+User credentials) the service refuses %s. Set it, or "
-                "deselect what it is missing for.",
+                "deselect these streams.",
                 ", ".join(refused),
             )
 

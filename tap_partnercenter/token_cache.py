@@ -87,7 +87,7 @@ class TokenCache:
         return sorted(found, key=lambda token: token.since, reverse=True)
 
     def knows_configured(self) -> bool:
-        """Tell whether the configured token was redeemed before."""
+        """Return whether the configured token was redeemed before."""
         return self._own in self._read()
 
     def succeed(self, before: str, after: str) -> None:
@@ -229,8 +229,8 @@ class RefreshTokens:
                     )
                 elif self._configured in refused:
                     self._logger.warning(
-                        "The configured refresh token is not accepted (%s). That of a login is: "
-                        "remove the setting refresh_token.",
+                        "The configured refresh token is not accepted (%s). The one from "
+                        "tap-partnercenter-login is: remove the setting refresh_token.",
                         refused[self._configured].answer,
                     )
                 self._keep(token, answer.get("refresh_token") or token)
@@ -270,8 +270,8 @@ class RefreshTokens:
             # The token in hand is good: a full disk is no reason to lose the night's run.
             self._unsaved = True
             self._logger.warning(
-                "The new refresh token could not be kept in token_cache_path: %s. Check the "
-                "path before the token in use grows 90 days old.",
+                "The new refresh token could not be stored in token_cache_path: %s. Fix the path "
+                "before the token in use is 90 days old.",
                 error,
             )
         else:
@@ -284,8 +284,8 @@ class RefreshTokens:
         if issued is None or self._clock.now() < issued + LIFE - WARNING:
             return
         self._logger.warning(
-            "The stored refresh token ends on %s. Sign in again with tap-partnercenter-login "
-            "before, or let token_cache_path be written.",
+            "The stored refresh token expires on %s. Sign in again with tap-partnercenter-login "
+            "before then, or make token_cache_path writable.",
             f"{datetime.fromtimestamp(issued + LIFE, UTC):%Y-%m-%d}",
         )
 
@@ -314,6 +314,6 @@ def account_of(settings: Settings) -> str:
 
 
 def origin_of(settings: Settings, refresh_token: str | None) -> str:
-    """Tell which configured refresh token a stored one descends from, without repeating it."""
+    """Identify the configured token that a stored one descends from, without revealing it."""
     text = f"{settings.tenant_id} {settings.client_id} {refresh_token}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -85,15 +85,15 @@ class Lock:
 
     def _acquire(self, acquire: Callable[[], bool]) -> bool:
         began = self._clock.monotonic()
-        told = False
+        logged = False
         while True:
             try:
                 if acquire():
                     return True
             except NotLockable as error:
                 self._logger.warning(
-                    "token_cache_path cannot be locked (%s): of two processes that sign in at "
-                    "the same moment, one may lose its new refresh token.",
+                    "token_cache_path cannot be locked (%s): if two processes sign in at the same "
+                    "moment, one may lose its new refresh token.",
                     error,
                 )
                 return False
@@ -101,15 +101,15 @@ class Lock:
             if waited >= self._longest_wait:
                 if self._longest_wait:
                     self._logger.warning(
-                        "Another process has held the lock of token_cache_path for %.0f s, and is "
-                        "not waited for any longer. Look whether it hangs.",
+                        "Another process has held the lock of token_cache_path for %.0f s, so the "
+                        "tap continues without it. Check whether that process hangs.",
                         waited,
                     )
                 # The next sign-in of this run need not wait for it again.
                 self._longest_wait = 0.0
                 return False
-            if waited >= _LONG_WAIT and not told:
-                told = True
+            if waited >= _LONG_WAIT and not logged:
+                logged = True
                 self._logger.info("Waiting for another process that signs in (token_cache_path)")
             self._clock.wait(_POLL)
 
@@ -127,7 +127,7 @@ class EncryptedStore(TokenStore):
             from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415
         except ImportError:
             message = (
-                "token_cache_key needs a library that is not installed: install "
+                "token_cache_key needs a library that is missing: install "
                 "tap-partnercenter[database]."
             )
             raise PartnerCenterError(message) from None

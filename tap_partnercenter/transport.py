@@ -117,7 +117,7 @@ class Transport:
 
 @contextmanager
 def _explained(route: Route) -> Iterator[None]:
-    """Tell a failure to get an answer in words for the operator.
+    """Translate a failure to get a response into words for the operator.
 
     Raises:
         TryAgain: If another attempt may help.
@@ -132,7 +132,7 @@ def _explained(route: Route) -> Iterator[None]:
             message = f"No connection to {route}: {cause.words}. {remedy} Not retried."
             raise PartnerCenterError(message) from None
         rule = Rule(Outcome.RETRY, meaning="no answer", remedy=remedy)
-        reason = f"no answer from {route} ({cause.words})"
+        reason = f"no response from {route} ({cause.words})"
         raise TryAgain(rule, reason) from None
     except OSError as error:
         # A bundle of certificates that is not there: no attempt will find it.
@@ -198,16 +198,16 @@ def decode(body: bytes) -> Mapping[str, Any]:
     try:
         document = _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        message = "a body that is no JSON"
+        message = "a body that is not JSON"
         raise UnreadableBody(message) from error
     if not isinstance(document, dict):
-        message = "JSON that is no object"
+        message = "JSON that is not an object"
         raise UnreadableBody(message)
     return document
 
 
 def says_nothing(body: bytes) -> bool:
-    """Tell whether a body is empty, `null` or `{}`."""
+    """Return whether a body is empty, `null` or `{}`."""
     if len(body) > _LONGEST_NOTHING:
         return False
     return b"".join(body.removeprefix(_BYTE_ORDER_MARK).split()) in {b"", b"null", b"{}"}

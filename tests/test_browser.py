@@ -155,7 +155,7 @@ def test_a_wrong_state_in_a_browser(
     with signing_in(start(), tmp_path) as command:
         browser.get(command.address.replace("&state=", "&state=another"))
         text = press(browser, "accept", "Not signed in")
-        assert "belongs to another sign-in, and was not used" in text
+        assert "belongs to another sign-in and was not used" in text
         browser.get(command.address)
         press(browser, "accept", "Signed in to Partner Center")
         assert command.end()[0] == 0
@@ -169,4 +169,4 @@ def test_a_closed_window_of_a_browser(
         browser.quit()
         code, said = command.end()
         assert code == 1
-        assert "no answer from the browser within 3 s" in said
+        assert "no response from the browser within 3 s" in said

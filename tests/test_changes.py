@@ -103,7 +103,7 @@ def test_a_gap_that_the_service_no_longer_fills_is_reported(world: World) -> Non
     result = world.run(state)
     assert result.exit_code == 0
     (warning,) = result.levels("WARNING")
-    assert "from 2026-11-21 to 2026-12-01 was not read" in warning
+    assert "from 2026-11-21 to 2026-12-01 were not read" in warning
 
 
 @pytest.mark.parametrize("value", ["", "soon", 7, None, "2026-13-41T00:00:00Z", {"a": 1}])

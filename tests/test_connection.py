@@ -120,11 +120,11 @@ def test_a_connection_test_tells_how_long_the_refresh_token_lives(
 def test_a_token_that_cannot_be_read_is_no_failure(start: Start) -> None:
     """What it says is the API's business, and for the operator to know where it can be told."""
     said = {
-        "opaque": "granted; what it says cannot be read.",
-        "a.b.c": "granted; what it says cannot be read.",
-        "a.W10.c": "granted; what it says cannot be read.",
+        "opaque": "granted, but its claims cannot be read.",
+        "a.b.c": "granted, but its claims cannot be read.",
+        "a.W10.c": "granted, but its claims cannot be read.",
         "a.eyJleHAiOiAxZTk5OTl9.c": "no roles",
-        "a.eyJleHAiOiAxMDAwMDAwMDAwMDAwMDAwMDAwfQ.c": "granted; what it says cannot be read.",
+        "a.eyJleHAiOiAxMDAwMDAwMDAwMDAwMDAwMDAwfQ.c": "granted, but its claims cannot be read.",
     }
     for token, text in said.items():
         answer = {"access_token": token, "expires_in": 3599, "refresh_token": "0.next"}

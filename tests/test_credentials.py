@@ -252,12 +252,12 @@ def test_a_store_that_cannot_be_written_is_a_warning(
     assert_complete(result, emulator)
     (line,) = result.levels("WARNING")
     assert line.startswith(
-        "The new refresh token could not be kept in token_cache_path: InsufficientPrivilege."
+        "The new refresh token could not be stored in token_cache_path: InsufficientPrivilege."
     )
     result = run_tap(config=config, clock=LaterClock)
     assert_complete(result, emulator)
     _, line = result.levels("WARNING")
-    assert line.startswith("The stored refresh token ends on 20")
+    assert line.startswith("The stored refresh token expires on 20")
     assert "tap-partnercenter-login" in line
     # Where it can be written, the sign-in itself moves the end.
     config["token_cache_path"] = table

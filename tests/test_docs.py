@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 from pathlib import Path
@@ -202,3 +203,21 @@ def test_the_operators_page_quotes_what_the_tap_says() -> None:
     assert len(sentences) >= 10
     for sentence in sentences:
         assert any(sentence in said for said in code), sentence
+
+
+def test_the_map_lists_every_module_and_imports_point_down() -> None:
+    """docs/architecture.md has a row for each, below the rows of those that import it."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [
+        re.findall(r"`(\w+)\.py`", row) for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    ]
+    place = {name: number for number, row in enumerate(rows) for name in row}
+    modules = {path.stem: path for path in (ROOT / "tap_partnercenter").glob("*.py")}
+    assert sorted(itertools.chain(*rows)) == sorted(modules)
+    for name, path in modules.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(
+                "tap_partnercenter."
+            ):
+                imported = str(node.module).removeprefix("tap_partnercenter.")
+                assert name == "__main__" or place[name] <= place[imported], (name, imported)

@@ -361,7 +361,7 @@ def test_a_target_that_died_ends_the_tap_with_one_line(
         exit_code, _, stderr = tap.end()
     assert exit_code == 1
     assert stderr.splitlines()[-1].endswith(
-        "The target stopped reading: look for the reason in its own log.",
+        "The target stopped reading: see its own log for the reason.",
     )
     assert len([line for line in stderr.splitlines() if "| ERROR" in line]) == 1
     assert "Traceback" not in stderr

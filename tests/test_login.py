@@ -152,7 +152,7 @@ def test_a_login_ends_with_a_tap_that_runs(
         f"The app {credentials.client_id} of the tenant {credentials.tenant_id} asks",
         "Signed in as ada.admin@emulated-partner.onmicrosoft.com of the tenant ",
         f"{credentials.tenant_id}, with MFA.",
-        "The refresh token ends on 20",
+        "The refresh token expires on 20",
         "customers               reachable, 7 rows on the first page",
         f"meltano config set tap-partnercenter token_cache_path {tmp_path / 'tokens'}",
         "meltano config set --store=dotenv tap-partnercenter client_secret …",
@@ -173,8 +173,8 @@ def test_a_login_without_mfa_says_so(
     browser.choice["mfa"] = None
     result = sign_in(start())
     assert result.exit_code == 1
-    assert "Warning: without MFA. Partner Center refuses such tokens" in result.output
-    assert "code 900421: the token holds no proof of MFA" in result.output
+    assert "Warning: signed in without MFA. Partner Center refuses such tokens" in result.output
+    assert "code 900421: the token carries no proof of MFA" in result.output
     assert "Signed in, but without MFA" in browser.pages[0].text
 
 
@@ -214,8 +214,8 @@ def test_an_answer_to_another_sign_in_is_not_used(
     result = sign_in(emulator, "--timeout", "1")
     assert result.exit_code == 1
     assert browser.pages[0].status_code == 400
-    assert "belongs to another sign-in, and was not used" in browser.pages[0].text
-    assert "within 1 s. An answer to another sign-in came." in result.stderr
+    assert "belongs to another sign-in and was not used" in browser.pages[0].text
+    assert "within 1 s. A response to another sign-in arrived." in result.stderr
     assert emulator.stats().by_place == {"authorize": {"200": 2}}
     assert not (tmp_path / "tokens").exists()
 
@@ -252,7 +252,7 @@ def test_a_closed_window_ends_with_the_time(
     browser.back = lambda _: False
     result = sign_in(start(), "--timeout", "1")
     assert result.exit_code == 1
-    assert "no answer from the browser within 1 s. Start again; where the" in result.stderr
+    assert "no response from the browser within 1 s. Start again; if the" in result.stderr
 
 
 def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Result]) -> None:
@@ -260,9 +260,7 @@ def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Resul
         port = str(taken.getsockname()[1])
         result = sign_in(start(), "--port", port)
         assert result.exit_code == 1
-        assert f"Port {port} of this machine cannot be used (Address already in use)" in (
-            result.stderr
-        )
+        assert f"Port {port} cannot be used (Address already in use)" in (result.stderr)
     assert "cannot be used (there is no such port)" in sign_in(start(), "--port", "99999").stderr
 
 
@@ -271,10 +269,10 @@ def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Resul
     [
         ({"status": 400, "code": 7000215}, "AADSTS7000215. The client secret is wrong"),
         ({"status": 400, "json": {"error": "new", "error_codes": []}}, "refused. Check tenant_id"),
-        ({"status": 503}, "the token endpoint answered HTTP 503. Try again later."),
-        ({"body": b"<html>"}, "the answer is not one to this sign-in."),
-        ({"json": {"access_token": "x"}}, "the answer holds no refresh_token."),
-        ({"reset": True}, "no answer from 127.0.0.1:"),
+        ({"status": 503}, "the token endpoint returned HTTP 503. Try again later."),
+        ({"body": b"<html>"}, "the response does not belong to this sign-in."),
+        ({"json": {"access_token": "x"}}, "the response contains no refresh_token."),
+        ({"reset": True}, "no response from 127.0.0.1:"),
     ],
 )
 def test_a_code_that_is_not_redeemed_says_why(
@@ -360,7 +358,9 @@ def test_a_certificate_signs_the_login(
     settings = {"client_secret": None, "client_certificate_path": str(tmp_path / "app.pem")}
     result = sign_in(emulator, **settings)
     assert result.exit_code == 0, result.output
-    assert "credentials             App+User, with a certificate that ends on 20" in result.output
+    assert (
+        "credentials             App+User, with a certificate that expires on 20" in result.output
+    )
     assert browser.pages
 
 
@@ -377,7 +377,7 @@ def test_settings_come_from_flags_variables_the_file_and_answers(
     command = ["--tenant-id", config["tenant_id"], "--port", "0", "--no-browser", "--timeout", "1"]
     answers = f"{config['client_id']}\n{config['client_secret']}\n"
     result = CliRunner().invoke(login.main, command, input=answers)
-    assert "Open this address in a browser of this machine:" in result.output
+    assert "Open this URL in a browser on this machine:" in result.output
     assert config["client_secret"] not in result.output
     assert config["tenant_id"] in result.output
     assert (tmp_path / ".tap-partnercenter").stat().st_mode & 0o777 == 0o700
@@ -391,8 +391,8 @@ def test_settings_come_from_flags_variables_the_file_and_answers(
     ("content", "told"),
     [
         (None, "No such file or directory."),
-        ("[]", "it holds no JSON object."),
-        ("{", "it holds no JSON object."),
+        ("[]", "it does not contain a JSON object."),
+        ("{", "it does not contain a JSON object."),
         ('{"tenant_id": "x", "client_id": "x", "client_secret": "x"}', "tenant_id must be a GUID"),
     ],
 )
@@ -413,7 +413,7 @@ def test_a_store_that_cannot_be_written_is_told_after_the_sign_in(
 ) -> None:
     result = sign_in(start(), token_cache_path=str(tmp_path / "missing" / "tokens"))
     assert result.exit_code == 1
-    assert "The token could not be kept in token_cache_path: No such file" in result.stderr
+    assert "The token could not be stored in token_cache_path: No such file" in result.stderr
     assert "Not signed in" in browser.pages[0].text
 
 
@@ -473,7 +473,7 @@ def test_a_token_that_nobody_can_read_is_kept_all_the_same(
     result = sign_in(start(Fault(place="token", times=1, json=answer)))
     assert result.exit_code == 1
     assert "Signed in.\n" in result.output
-    assert "token                   none. sign-in: the token endpoint answered HTTP 400" in (
+    assert "token                   none. sign-in: the token endpoint returned HTTP 400" in (
         result.output
     )
     assert "Signed in to Partner Center" in browser.pages[0].text

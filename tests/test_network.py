@@ -99,7 +99,7 @@ def test_an_unknown_certificate_is_refused(secure: tuple[Emulator, str], sync: S
     assert result.exit_code == 1
     host = address.removeprefix("https://")
     assert result.error.startswith(f"No connection to {host}: certificate not trusted: ")
-    assert "Set REQUESTS_CA_BUNDLE" in result.error
+    assert "set REQUESTS_CA_BUNDLE" in result.error
     assert result.waits == []
     assert emulator.requests == []
 
@@ -107,8 +107,8 @@ def test_an_unknown_certificate_is_refused(secure: tuple[Emulator, str], sync: S
 #: Words and remedy for each.
 UNUSABLE_PROXIES = {
     "socks5://proxy:1080": ("a SOCKS proxy needs a library", "requests[socks]"),
-    "http://:3128": ("the proxy's address is not usable", "HTTP_PROXY"),
-    "http://u:se-cret@proxy:port": ("the address is not usable", "any proxy"),
+    "http://:3128": ("the proxy address is invalid", "HTTP_PROXY"),
+    "http://u:se-cret@proxy:port": ("the address is invalid", "any proxy"),
     "gopher://u:se-cret@proxy": ("a proxy of this kind is not supported", "ALL_PROXY"),
 }
 
@@ -140,10 +140,10 @@ def test_an_address_without_tls_is_told_at_once(start: Start, sync: Sync) -> Non
     emulator = start()
     address = emulator.url.replace("http://", "https://")
     result = sync(emulator, api_url=address)
-    assert "the other side speaks no TLS. Check api_url" in result.error
+    assert "the server does not speak TLS. Check api_url" in result.error
     assert result.waits == []
     result = sync(emulator, auth_url=address)
-    assert "the other side speaks no TLS. Check auth_url" in result.error
+    assert "the server does not speak TLS. Check auth_url" in result.error
 
 
 def test_a_file_without_certificates_is_told_at_once(
@@ -158,7 +158,7 @@ def test_a_file_without_certificates_is_told_at_once(
     bundle.write_text("no certificate")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     result = sync(emulator, api_url=address, auth_url=address)
-    assert "the file of certificates holds none. Set REQUESTS_CA_BUNDLE" in result.error
+    assert "the CA file contains no certificates. If a proxy" in result.error
     assert result.waits == []
 
 
@@ -166,8 +166,8 @@ def test_a_file_without_certificates_is_told_at_once(
 @pytest.mark.parametrize(
     ("address", "cause"),
     [
-        ("http://localhost:9", "no answer from localhost:9 (connection refused)"),
-        ("https://nobody.invalid", "no answer from nobody.invalid (name not resolved)"),
+        ("http://localhost:9", "no response from localhost:9 (connection refused)"),
+        ("https://nobody.invalid", "no response from nobody.invalid (host name not resolved)"),
     ],
 )
 def test_a_service_that_cannot_be_reached_is_told_at_the_first_attempt(
@@ -195,7 +195,7 @@ def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> No
     config = {**start().tap_config(), setting: "http://localhost:9"}
     result = run_tap("--test", config=config)
     assert result.exit_code == 1
-    assert "no answer from localhost:9 (connection refused)" in result.error
+    assert "no response from localhost:9 (connection refused)" in result.error
     assert f"Check the network and {setting}." in result.error
     assert sum(result.waits) <= 15
 
@@ -223,7 +223,7 @@ def test_a_proxy_that_refuses_is_told(
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:se-cret@127.0.0.1:{port}")
         result = sync(emulator, auth_url="https://localhost:9")
     words = f"localhost:9 through the proxy 127.0.0.1:{port}"
-    assert f"{words}: the proxy answered" in result.error.replace(" (the", ": the")
+    assert f"{words}: the proxy returned" in result.error.replace(" (the", ": the")
     assert f"HTTP {status}" in result.error
     assert "Check HTTPS_PROXY" in result.error
     assert "se-cret" not in result.stderr

@@ -375,7 +375,7 @@ def test_nights_that_never_ran_are_made_up_for(world: World) -> None:
     world.now += 7 * DAY
     result = world.run(full_refresh_days=7)
     assert {*read(result).values()} == {"all"}
-    assert any("each turn has come since" in line for line in result.log)
+    assert any("every customer has been due since" in line for line in result.log)
 
 
 @pytest.mark.parametrize(
@@ -384,8 +384,8 @@ def test_nights_that_never_ran_are_made_up_for(world: World) -> None:
         (1, {"full_refresh_days": 8}, (), "no complete run with the same"),
         (1, {"shard_count": 1, "stream_maps": {"orders": None}}, (), "no complete run"),
         (1, {}, ("customers", "subscriptions", "customer_refreshes"), "no complete run"),
-        (-2, {}, (), "which is yet to come"),
-        (88, {}, (), "audit records do not reach back to it"),
+        (-2, {}, (), "which is in the future"),
+        (88, {}, (), "audit records do not go back that far"),
     ],
 )
 def test_everything_is_read_where_a_part_would_not_do(
@@ -408,7 +408,7 @@ def test_everything_is_read_where_the_audit_log_cannot_be(world: World) -> None:
     result = world.run(full_refresh_days=7)
     assert {*read(result).values()} == {"all"}
     (warning,) = result.levels("WARNING")
-    assert "children of all customers are read, since audit records cannot be: " in warning
+    assert "children of all customers are read, because audit records cannot be read: " in warning
 
 
 @pytest.mark.parametrize("stored", [7, None, {}, {"scope": 1}, {"complete": "soon"}])

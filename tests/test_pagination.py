@@ -167,7 +167,7 @@ def test_a_token_that_expires_behind_a_full_page_loses_nobody(
     assert result.exit_code == 0, result.stderr
     ids = held(emulator)["customers"]
     assert result.keys("customers", "id") == [*ids[: 4 * (pages + 1)], *ids]
-    told = [line for line in result.log if "read again from the first page" in line]
+    told = [line for line in result.log if "reading again from the first page" in line]
     assert len(told) == 1
     assert told[0].startswith("customers: ")
     warehouse = Warehouse()
@@ -232,7 +232,7 @@ def test_an_only_page_is_not_the_whole_list_because_its_token_is_refused(
     refused = Fault(place="continuation", status=400, code=2000)
     emulator = start(refused, customers=16, link_form="token_only", page_limit=4)
     result = sync(emulator, catalog=CUSTOMERS)
-    assert "Refused again after a new start." in result.error
+    assert "Refused again after restarting the stream." in result.error
 
 
 def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) -> None:
@@ -244,9 +244,9 @@ def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) ->
     )
     result = sync(emulator, page_size=4, emit_activate_version_messages=True)
     assert result.exit_code == 1
-    assert "customers: HTTP 400, code 2000: the service refuses a continuation" in result.error
+    assert "customers: HTTP 400, code 2000: the service rejected a continuation" in result.error
     assert "Set a smaller page_size" in result.error
-    assert "Refused again after a new start." in result.error
+    assert "Refused again after restarting the stream." in result.error
     assert result.counts["ACTIVATE_VERSION"] == 0
     assert emulator.stats().by_place["customers"] == {"200": 2}
 
@@ -373,7 +373,7 @@ def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: S
     )
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert result.exit_code == 1
-    assert "its pages run in a circle" in result.error
+    assert "its pages form a loop" in result.error
     assert len(emulator.requests) < 10
 
 
@@ -386,7 +386,7 @@ def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync
     emulator.reset_stats()
     result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
     assert result.exit_code == 1
-    assert "its pages run in a circle" in result.error
+    assert "its pages form a loop" in result.error
     assert emulator.stats().by_place["continuation"] == {"200": 1}
 
 
@@ -440,7 +440,7 @@ def test_a_refused_link_is_told_in_one_line(start: Start, sync: Sync) -> None:
     emulator = start(Fault(place="customers", link_to="https://example.org/v1/customers"))
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert result.exit_code == 1
-    assert "customers: the service named a next page at another origin" in result.error
+    assert "customers: the service named a next page at an origin other" in result.error
     assert "example.org" not in result.stderr
 
 

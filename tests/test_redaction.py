@@ -290,7 +290,7 @@ def test_wrong_settings_are_named_and_not_repeated(name: str) -> None:
             assert PASSWORD not in result.stderr
             assert REFRESH_TOKEN not in result.stderr
             assert CLIENT_SECRET not in result.stderr
-            assert "Unforeseen" not in result.stderr
+            assert "Unexpected" not in result.stderr
 
 
 @pytest.mark.parametrize("value", [["a", PASSWORD], {"a": PASSWORD}, 12345678901, True])

@@ -38,20 +38,23 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
 
 BAD_INPUT: tuple[dict[str, Any], str, str] = (
     {"status": 400, "code": 2000},
-    "code 2000: the service calls the request malformed",
+    "code 2000: the service rejected the request as malformed",
     "",
 )
 
 INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
-    "20002": ({"status": 403, "code": 20002}, "HTTP 403, code 20002: the partner has no commerce"),
+    "20002": (
+        {"status": 403, "code": 20002},
+        "HTTP 403, code 20002: the partner no longer has a commerce",
+    ),
     "20002 as text": ({"status": 403, "code": "20002"}, "HTTP 403, code 20002: the partner"),
     "1002": ({"status": 403, "code": 1002}, "HTTP 403, code 1002: authorization failed"),
-    "1000": ({"status": 404, "code": 1000}, "HTTP 404, code 1000: the service does not show"),
-    "60003": ({"status": 404, "code": 60003}, "HTTP 404, code 60003: the service does not show"),
-    "3000": ({"status": 400, "code": 3000}, "HTTP 400, code 3000: the service knows no relation"),
-    "gateway": ({"status": 404, "shape": "B"}, "HTTP 404: the service does not show"),
-    "no body": ({"status": 403, "shape": "D"}, "HTTP 403: the service does not show"),
-    "html": ({"status": 404, "shape": "html"}, "HTTP 404: the service does not show"),
+    "1000": ({"status": 404, "code": 1000}, "HTTP 404, code 1000: the service does not return"),
+    "60003": ({"status": 404, "code": 60003}, "HTTP 404, code 60003: the service does not return"),
+    "3000": ({"status": 400, "code": 3000}, "HTTP 400, code 3000: the service finds no relation"),
+    "gateway": ({"status": 404, "shape": "B"}, "HTTP 404: the service does not return"),
+    "no body": ({"status": 403, "shape": "D"}, "HTTP 403: the service does not return"),
+    "html": ({"status": 404, "shape": "html"}, "HTTP 404: the service does not return"),
 }
 
 
@@ -110,7 +113,7 @@ def test_a_checkpoint_that_has_expired_means_from_the_start(
     assert_complete(result, emulator)
     resumed = "customers: resumed where an earlier run was interrupted. "
     assert any(line.startswith(resumed) for line in result.log)
-    (line,) = [line for line in result.log if "the stream is read from its start" in line]
+    (line,) = [line for line in result.log if "the stream is read from the start" in line]
     assert line.startswith("customers: HTTP 400, code 2000: the stored continuation has expired; ")
 
 
@@ -293,7 +296,7 @@ def test_streams_that_need_a_user_are_named_before_the_first_request(
     names = ", ".join(told)
     warning = (
         f"Without refresh_token (App+User credentials) the service refuses {names}. Set it, or "
-        "deselect what it is missing for."
+        "deselect these streams."
     )
     assert result.levels("WARNING") == ([warning] if told else [])
     assert sync(emulator, catalog=catalog).levels("WARNING") == []
@@ -393,7 +396,7 @@ def test_a_lost_customer_is_skipped_and_named(
     assert result.keys("customers", "id") == held(emulator)["customers"]
     (line,) = result.levels("WARNING")
     assert line.startswith(
-        f"customer_relationships: 1 customer skipped, their records are missing: {lost} ({reason}",
+        f"customer_relationships: 1 customer skipped; their records are missing: {lost} ({reason}",
     )
     assert " 1 customer skipped, " in result.log[-2]
     assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
@@ -569,7 +572,7 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
     emulator = broken(Fault(place="token", redirect=f"{other.url}/steal", status=307))
     result = sync(emulator)
     assert result.exit_code == 1
-    assert "sign-in: the token endpoint answered HTTP 307" in result.error
+    assert "sign-in: the token endpoint returned HTTP 307" in result.error
     assert other.stats().requests == 0
 
 

@@ -45,7 +45,7 @@ def test_a_run_without_any_answer_says_that_it_lives(
     assert result.exit_code == 0
     told = [line for line in result.log if line.startswith("customers: 0 records, ")]
     assert 5 <= len(told) <= 7
-    reason = "the token endpoint answered HTTP 503 temporarily_unavailable AADSTS90033"
+    reason = "the token endpoint returned HTTP 503 temporarily_unavailable AADSTS90033"
     assert f"Retrying for up to 900 s: {reason}" in result.log
     assert "200 s waited" in result.log[-1]
 
@@ -55,8 +55,8 @@ def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:
     refusal = Fault(place="relationships", status=429, headers={"Retry-After": "7"}, times=3)
     result = sync(start(refusal, customers=3), max_concurrent_requests=1)
     assert result.exit_code == 0
-    told = [line for line in result.log if "throttles" in line]
-    assert told[0] == "The service throttles (HTTP 429): no request for 7 s"
+    told = [line for line in result.log if "Throttled" in line]
+    assert told[0] == "Throttled by the service (HTTP 429): no requests for 7 s"
     # What is refused again and again waits a random time longer.
     assert len(told) <= 1 + sum(result.waits) // 30
 
@@ -86,7 +86,7 @@ def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
     refused = sync(emulator, catalog=catalog, emit_activate_version_messages=True)
     assert refused.exit_code == 0, refused.stderr
     told = "\n".join(refused.log)
-    assert "1 customer skipped, their records are missing: " in told
+    assert "1 customer skipped; their records are missing: " in told
     assert "1 customer skipped, so deletes are disabled" in told
     assert "1 request refused at first: HTTP 401" in told
     assert "reseller_customers (1 of 1 partition): " in told

@@ -116,7 +116,7 @@ def test_an_answer_that_drips_is_given_up_and_asked_again(
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
     assert "1 retry, " in result.log[-1]
-    assert any("(time-out)" in line for line in result.log)
+    assert any("(timed out)" in line for line in result.log)
     assert [request.place for request in reused(emulator)] == [place] * (place != "token")
 
 
@@ -136,12 +136,12 @@ def test_an_outage_ends_the_run_after_bounded_retries(
     if place == "token":
         assert result.exit_code == 1
         assert result.error == (
-            "sign-in: the token endpoint answered HTTP 503, after all retries. Try again later."
+            "sign-in: the token endpoint returned HTTP 503, after all retries. Try again later."
         )
     else:
         assert {request.status for request in tried} == {503}
         assert_told(result, emulator, API[place], status=503)
-        assert "Retried for up to 900 s (max_retry_seconds)." in result.error
+        assert "Gave up after retrying for up to 900 s (max_retry_seconds)." in result.error
     # No pause is begun that the patience would not outlast.
     assert 800 < sum(result.waits) <= 900
     assert_resumable(result, emulator, sync)
@@ -175,7 +175,7 @@ def test_an_unreachable_service_is_told_without_ids_of_an_answer(
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert result.exit_code == 1
     host = emulator.url.removeprefix("http://")
-    assert result.error.startswith(f"{API[place]}: no answer from {host} (connection reset)")
+    assert result.error.startswith(f"{API[place]}: no response from {host} (connection reset)")
     assert "Check the network and api_url." in result.error
     told = result.error.partition("MS-RequestId ")[2][:36]
     statuses = [r.status for r in emulator.requests if r.request_id == told]

@@ -56,7 +56,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
         ({"shard_index": 1}, "shard_index must be less than shard_count, which is 1, not 1."),
         (
             {"shard_count": 2, "emit_activate_version_messages": True},
-            "emit_activate_version_messages must be false where shard_count is more than 1: ",
+            "emit_activate_version_messages must be false if shard_count is greater than 1: ",
         ),
         ({"shard_count": 0, "shard_index": 3}, "shard_count must be a whole number of 1 or more"),
         ({"token_cache_path": "postgresql://host/name"}, "token_cache_key is missing. Key that"),
@@ -83,13 +83,13 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("client_secret", ["12345678"], "must be text"),
         ("refresh_token", {"a": "12345678"}, "must be text"),
         ("cloud", "germany", "must be one of global, us_government, china"),
-        ("api_url", "http://example.com", "must begin with https://"),
+        ("api_url", "http://example.com", "must start with https://"),
         ("api_url", "https://api.partnercenter.microsoft.com/v1", "must be an origin without"),
         ("api_url", "https://user:12345678@example.com", "must not contain a user name"),
-        ("api_url", "https://example.com:port", "is no URL"),
+        ("api_url", "https://example.com:port", "is not a URL"),
         ("auth_url", "https://example.com?tenant=1", "must be an origin without a path"),
         ("auth_url", "login.microsoftonline.com", "must be an origin without a path"),
-        ("auth_url", "https://", "must begin with https://"),
+        ("auth_url", "https://", "must start with https://"),
         ("reseller_ids", "9b1de2aa-7777-4888-9999-aaaabbbbcccc", "must be a list of GUIDs"),
         (
             "reseller_ids",
@@ -107,10 +107,10 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("max_requests_per_minute", 10**400, "must be a whole number from 1 to 1000000"),
         ("request_timeout", 10**10, "must be a whole number from 1 to 3600"),
         ("max_retry_seconds", 10**400, "must be a whole number from 0 to 604800"),
-        ("client_id", "2f3a9c10\n", "holds a character that cannot be shown"),
-        ("client_secret", "12345678\r\n", "holds a character that cannot be shown"),
-        ("refresh_token", "12345678\0", "holds a character that cannot be shown"),
-        ("token_cache_path", "12345678\0", "holds a character that cannot be shown"),
+        ("client_id", "2f3a9c10\n", "contains a non-printable character"),
+        ("client_secret", "12345678\r\n", "contains a non-printable character"),
+        ("refresh_token", "12345678\0", "contains a non-printable character"),
+        ("token_cache_path", "12345678\0", "contains a non-printable character"),
         ("token_cache_path", "mysql://root:12345678@host/name", "must be a path, or an address"),
         (
             "token_cache_path",
@@ -127,13 +127,13 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("token_cache_path", "postgresql://host", "must be a path, or an address such as"),
         ("token_cache_key", "12345678", "must be 32 bytes in URL-safe Base64, or several"),
         ("token_cache_key", "é12345678", "must be 32 bytes in URL-safe Base64, or several"),
-        ("client_certificate_path", "12345678\0", "holds a character that cannot be shown"),
-        ("auth_url", "https://login.example.com ", "is no URL"),
-        ("auth_url", "https://login example.com", "is no URL"),
-        ("api_url", "https://api..example.com", "is no URL"),
-        ("user_agent", " ", "must be printable ASCII text that begins and ends with no blank"),
+        ("client_certificate_path", "12345678\0", "contains a non-printable character"),
+        ("auth_url", "https://login.example.com ", "is not a URL"),
+        ("auth_url", "https://login example.com", "is not a URL"),
+        ("api_url", "https://api..example.com", "is not a URL"),
+        ("user_agent", " ", "must be printable ASCII without leading or trailing spaces"),
         ("max_skipped_customers", -1, "must be a whole number of 0 or more"),
-        ("user_agent", "tap\r\nHost: example.org", "must be printable ASCII text"),
+        ("user_agent", "tap\r\nHost: example.org", "must be printable ASCII"),
         ("emit_activate_version_messages", "yes", "must be true or false"),
         ("flattening_max_depth", "12345678", "must be a whole number"),
         ("stream_map_config", ["12345678"], "must be an object"),
@@ -212,8 +212,8 @@ def test_a_reseller_that_the_service_does_not_name_is_warned_of(
     result = sync(emulator, catalog=catalog_of(*streams), reseller_ids=[right.upper(), wrong])
     assert result.exit_code == 0
     told = (
-        f"indirect_resellers: the service names no reseller {wrong}, as reseller_ids does "
-        f"(did you mean {right}?)"
+        f"indirect_resellers: reseller_ids lists {wrong} (did you mean {right}?), which the "
+        "service did not return"
     )
     assert result.levels("WARNING") == ([told] if selected else [])
 
@@ -333,8 +333,8 @@ def test_a_stream_map_that_does_not_fit_a_record(
     result = sync(emulator, stream_maps={"customers": changes})
     assert result.exit_code == 1
     assert result.error == (
-        f"customers: stream_maps: an expression failed on a record ({failure}). A member may be "
-        "missing or null: ask for it with get() or test it first."
+        f"customers: stream_maps: an expression failed on a record ({failure}). A field may be "
+        "missing or null: read it with get(), or test for it first."
     )
 
 
@@ -379,7 +379,7 @@ def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> No
     path.write_text(content, encoding="utf-8")
     result = run_tap(option, str(path), config=GOOD)
     assert result.exit_code == 2
-    assert f"{path}: it holds no JSON object" in result.stderr.splitlines()[-1]
+    assert f"{path}: it does not contain a JSON object" in result.stderr.splitlines()[-1]
 
 
 def test_about_and_discover_need_no_configuration() -> None:
@@ -483,8 +483,8 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
             {"customers": 0},
             [],
             {
-                "customers": "reachable, and has no rows.",
-                "customer_relationships": "not tried, since there are no customers.",
+                "customers": "reachable, but it has no rows.",
+                "customer_relationships": "not tried: there are no customers.",
             },
         ),
         (
@@ -492,7 +492,7 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
             [Fault(place="relationships", status=404)],
             {
                 "customer_relationships": (
-                    "reachable, and refused the one customer that was tried."
+                    "reachable, but it refused the one customer that was tried."
                 ),
             },
         ),

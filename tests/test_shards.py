@@ -93,7 +93,7 @@ def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
     counts = sorted(len(part.records("reseller_customers")) for part in parts)
     assert counts == [0, len(held(emulator)["reseller_customers"])]
     (idle,) = [part for part in parts if not part.records("reseller_customers")]
-    assert "reseller_customers: there is no indirect reseller to read" in idle.log
+    assert "reseller_customers: there are no indirect resellers to read" in idle.log
 
 
 def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(

@@ -70,7 +70,7 @@ def test_a_token_that_is_over_is_replaced_in_the_middle(
 REJECTED: dict[str, tuple[dict[str, Any], str, str]] = {
     "audience": ({"code": 900420}, "code 900420: the token was issued for the retired", "Consent"),
     "audience as text": ({"code": "900420"}, "code 900420: the token was", "Consent again for"),
-    "MFA": ({"code": "900421"}, "code 900421: the token holds no proof of MFA", "with MFA"),
+    "MFA": ({"code": "900421"}, "code 900421: the token carries no proof of MFA", "with MFA"),
     "MFA without JSON": (
         {"shape": "D", "headers": {"WWW-Authenticate": 'Bearer error="invalid_token"'}},
         "HTTP 401: the service does not accept the token",
@@ -107,7 +107,7 @@ def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], s
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
     first, summary = result.levels("WARNING")
-    assert first.startswith("HTTP 401, code 900421: the token holds no proof of MFA. ")
+    assert first.startswith("HTTP 401, code 900421: the token carries no proof of MFA. ")
     assert "Consent again with MFA and set the new refresh_token." in first
     refused = [request for request in emulator.requests if request.status == 401]
     assert len(refused) > 1
@@ -175,7 +175,7 @@ def test_a_refused_sign_in_says_what_to_do(
     # Another machine, or another time, may not meet these.
     assert result.exit_code == (1 if number in {53003, 700024} else FINAL)
     assert result.error.startswith(
-        f"sign-in: the token endpoint answered HTTP {status} {error} AADSTS{number}. ",
+        f"sign-in: the token endpoint returned HTTP {status} {error} AADSTS{number}. ",
     )
     assert remedy in result.error
     assert f"https://login.microsoftonline.com/error?code={number}" in result.error
@@ -188,7 +188,7 @@ def test_a_refused_sign_in_says_what_to_do(
     ("error", "remedy"),
     [
         ("invalid_grant", "The refresh token is not accepted"),
-        ("interaction_required", "needs a person"),
+        ("interaction_required", "needs a user"),
         ("invalid_client", "credentials are not accepted"),
         ("unauthorized_client", "may not sign in this way"),
         ("invalid_request", "Check tenant_id, client_id and refresh_token"),
@@ -220,7 +220,7 @@ def test_a_sign_in_refused_without_json_has_one_line(
     emulator = broken(Fault(place="token", status=403, shape="html"))
     result = sync(emulator)
     assert result.error == (
-        "sign-in: the token endpoint answered HTTP 403. Check tenant_id, client_id, client_secret "
+        "sign-in: the token endpoint returned HTTP 403. Check tenant_id, client_id, client_secret "
         "and auth_url. Not retried."
     )
 
@@ -458,7 +458,7 @@ def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, c
     result = sync(emulator, token_cache_path=str(cache / "missing" / "file"))
     assert_complete(result, emulator)
     (line,) = result.levels("WARNING")
-    assert line.startswith("The new refresh token could not be kept in token_cache_path: No such")
+    assert line.startswith("The new refresh token could not be stored in token_cache_path: No such")
 
 
 def test_a_cache_is_replaced_in_one_step(
@@ -600,7 +600,7 @@ def test_a_file_system_without_locks_costs_no_run(
         result = sync(emulator, token_cache_path=str(cache))
         assert_complete(result, emulator)
         (line,) = result.levels("WARNING")
-        assert line.startswith("token_cache_path cannot be locked (No locks available): of two")
+        assert line.startswith("token_cache_path cannot be locked (No locks available): if two")
 
 
 @pytest.mark.slow

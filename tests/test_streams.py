@@ -141,7 +141,7 @@ def test_a_refused_customer_is_left_out_and_named(name: str, start: Start, sync:
     )
     assert result.exit_code == 0, result.stderr
     (warning,) = result.levels("WARNING")
-    assert warning.startswith(f"{name}: 1 customer skipped, their records are missing: {lost}")
+    assert warning.startswith(f"{name}: 1 customer skipped; their records are missing: {lost}")
     for child in CHILDREN:
         owner = "id" if child == "customer_details" else "customer_id"
         owners = {record[owner] for record in held(emulator, child)}

@@ -134,7 +134,7 @@ def test_without_resellers_the_stream_is_empty(
     assert result.exit_code == 0
     assert len(result.records("customers")) == 5
     assert result.records("reseller_customers") == []
-    assert "reseller_customers: there is no indirect reseller to read" in result.log
+    assert "reseller_customers: there are no indirect resellers to read" in result.log
 
 
 def test_without_customers_all_tables_exist(

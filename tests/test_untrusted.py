@@ -69,7 +69,7 @@ def first_page(document: object) -> Fault:
 def assert_refused(result: Result, why: str, stream: str = "customers") -> None:
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
-    assert "Unforeseen" not in result.error
+    assert "Unexpected" not in result.error
     assert result.error.startswith(f"{stream}: ")
     assert why in result.error
 
@@ -282,7 +282,7 @@ def test_a_circle_of_pages_is_an_error(
     emulator = start(Fault(place=place, skip=1, cycle=length), customers=30, resellers=1)
     result = sync(emulator, page_size=3)
     stream = "customers" if place == "continuation" else "reseller_customers"
-    assert_refused(result, "a second time: its pages run in a circle", stream)
+    assert_refused(result, "a second time: its pages form a loop", stream)
     assert len(emulator.requests) < 100
 
 
@@ -406,7 +406,7 @@ def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) 
     emulator = start(Fault(place=place, deep_json=1_000_000))
     result = sync(emulator, max_retry_seconds=0)
     assert result.exit_code == 1
-    assert "Unforeseen" not in result.error
+    assert "Unexpected" not in result.error
     assert "Traceback" not in result.stderr
 
 
@@ -500,8 +500,8 @@ def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
     result = sync(emulator, page_size=4, state=before.state, **settings)
     assert result.exit_code == 0, result.stderr
     (warning,) = result.levels("WARNING")
-    assert warning.startswith("customer_relationships: all 10 customers were answered with nothing")
-    reason = "customer_relationships: the service answered with nothing for every customer"
+    assert warning.startswith("customer_relationships: the service sent an empty response")
+    reason = "customer_relationships: the service sent an empty response for every customer"
     assert f"{reason}, so deletes are disabled for this run" in result.log
     activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
     assert activated == ["customers", "indirect_resellers", "reseller_customers"]
@@ -558,7 +558,7 @@ def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
     )
     result = sync(emulator, max_retry_seconds=60)
     assert_refused(result, "HTTP 20", "customer_relationships")
-    assert "Retried for up to 60 s (max_retry_seconds)." in result.error
+    assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
 
 
 @pytest.mark.parametrize(
@@ -575,7 +575,7 @@ def test_nothing_in_place_of_a_list_is_an_error(
     result = sync(start(Fault(place=place, **NOTHING[answer])), page_size=3, max_retry_seconds=60)
     assert result.exit_code == 1
     assert "HTTP 20" in result.error
-    assert "Retried for up to 60 s (max_retry_seconds)." in result.error
+    assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
 
 
 #: What a text holds on the wire, and what of it is emitted.
@@ -621,7 +621,7 @@ def test_an_odd_character_costs_no_more_than_itself(
     assert emulator.stats().by_place["customers"] == {"200": 1}
     (line,) = result.levels("WARNING")
     assert line == (
-        "The service sent broken characters (lone surrogates, NUL, or bytes that are no UTF-8); "
+        "The service sent broken characters (lone surrogates, NUL, or invalid UTF-8); "
         "each became U+FFFD: customers.companyProfile.companyName (1), customers.tags (1)"
     )
     assert "Caf" not in result.stderr
@@ -717,7 +717,7 @@ def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
         result = sync(emulator, catalog=catalog_of("customers"), max_retry_seconds=0)
         assert result.exit_code in {0, 1}
         assert "Traceback" not in result.stderr
-        assert "Unforeseen" not in result.stderr
+        assert "Unexpected" not in result.stderr
 
 
 # Records
@@ -752,8 +752,8 @@ def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync
     assert paths[1] == "/v1/customers/good/relationships"
     (line,) = result.levels("WARNING")
     assert line == (
-        "customer_relationships: 1 customer skipped, their records are missing: "
-        "(odd id) (its id cannot stand in an address)"
+        "customer_relationships: 1 customer skipped; their records are missing: "
+        "(invalid id) (its id cannot be used in a URL)"
     )
 
 
@@ -795,7 +795,7 @@ def test_items_of_another_kind_are_refused(
     emulator = start(Fault(place=place, **action))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
-    assert "JSON that is no collection of records" in result.error
+    assert "JSON that is not a collection of records" in result.error
 
 
 def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) -> None:
@@ -905,7 +905,7 @@ def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> 
     assert all(not fields.keys() & record.keys() for record in result.records("customers"))
     (line,) = result.levels("WARNING")
     assert "customers.loyaltyTier (5)" in line
-    assert "customers.(odd name) (20)" in line
+    assert "customers.(invalid name) (20)" in line
     assert "gold" not in result.stderr
 
 
@@ -1030,7 +1030,7 @@ def test_a_reseller_id_of_the_api_must_be_a_guid(
     """The filter matches beginnings: a short id would read other resellers' customers."""
     emulator = start(Fault(place="resellers", json=page({"id": identifier, "name": "Contoso"})))
     result = sync(emulator, catalog=catalog_of("reseller_customers"))
-    assert_refused(result, "a reseller whose id is no GUID", "reseller_customers")
+    assert_refused(result, "a reseller whose id is not a GUID", "reseller_customers")
     assert "reseller_ids" in result.error
     assert "Contoso" not in result.stderr
     assert "partition" not in emulator.stats().by_place
@@ -1098,7 +1098,7 @@ def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, s
     result = sync(emulator)
     assert result.exit_code == 0, result.stderr
     (warning,) = result.levels("WARNING")
-    assert "without records whose totalCount says that there are some" in warning
+    assert "without records whose totalCount says there are some" in warning
     assert f"{STREAMS[place]}.totalCount (1)" in warning
 
 
@@ -1199,7 +1199,7 @@ def test_a_state_that_leads_to_another_collection_is_not_followed(
     found = result.keys("reseller_customers", "reseller_id", "id")
     assert found == held(emulator)["reseller_customers"]
     (warning,) = result.levels("WARNING")
-    assert "reseller_customers: the state leads to another collection (/v1/rela" in warning
+    assert "reseller_customers: the state points to another collection (/v1/rela" in warning
 
 
 @pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])

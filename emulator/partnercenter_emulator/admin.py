@@ -118,7 +118,7 @@ def _foreign(headers: dict[bytes, bytes], names: Collection[str]) -> str | None:
         return f"the host {host} is not allowed: see --allowed-host and allowed_hosts"
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and origin.lower() != f"http://{host}".lower():
-        return f"pages of {origin} may not use the admin API"
+        return f"pages from {origin} may not use the admin API"
     return None
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CREDENTIALS_PREFIX = "PARTNERCENTER_EMULATOR_"
 EPILOG = f"""\
-The secrets are new at each start. To choose them, set any of the environment variables
+The secrets are generated at each start. To choose them, set any of the environment variables
 {CREDENTIALS_PREFIX}TENANT_ID, _CLIENT_ID, _CLIENT_SECRET and _REFRESH_TOKEN.
 """
 EXIT_USAGE = 2
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser()
     given = parser.parse_args(own)
     if bool(command) != (given.action == "exec"):
-        parser.error("exec needs `-- command`, and only exec takes one")
+        parser.error("exec requires `-- command`, and only exec accepts one")
     try:
         emulator = _emulator(given)
         emulator.start()
@@ -92,17 +92,20 @@ def _add_server_flags(parser: argparse.ArgumentParser, port: int) -> None:
         "--port", type=int, default=port, help="port, 0 for a free one (%(default)s)"
     )
     server.add_argument(
-        "--allow-remote", action="store_true", help="permit a host that other machines reach"
+        "--allow-remote", action="store_true", help="allow a host that other machines can reach"
     )
     server.add_argument(
         "--allowed-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="name that the admin API may be called by, besides localhost; may be repeated",
+        help=(
+            "host name that may be used for the admin API, in addition to localhost; may be "
+            "repeated"
+        ),
     )
     server.add_argument(
-        "--faults", type=Path, metavar="FILE", help="rules in force from the start, a JSON list"
+        "--faults", type=Path, metavar="FILE", help="JSON list of fault rules to start with"
     )
 
 

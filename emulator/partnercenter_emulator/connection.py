@@ -68,7 +68,7 @@ def write(scope: dict[str, Any], data: bytes) -> None:
 
 
 def is_gone(scope: dict[str, Any]) -> bool:
-    """Tell whether the client has left."""
+    """Return whether the client has left."""
     transport = _transport(scope)
     return transport is not None and transport.is_closing()
 

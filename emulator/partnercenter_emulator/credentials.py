@@ -169,5 +169,5 @@ class TokenStore:
         self._revoked.add(text)
 
     def is_revoked(self, text: str) -> bool:
-        """Tell whether a refresh token was revoked."""
+        """Return whether a refresh token was revoked."""
         return text in self._revoked

@@ -53,7 +53,7 @@ class Population(Protocol):
         """Return a customer as the request by id shows it, its reseller left out."""
 
     def has_domain(self, domain: str) -> bool:
-        """Tell whether a customer owns this domain (in lower case)."""
+        """Return whether a customer owns this domain (in lower case)."""
 
     def relationships(self, position: int, resellers: Resellers) -> list[Record]:
         """Return a customer's relationship records, given who serves it."""

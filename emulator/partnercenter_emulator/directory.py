@@ -140,7 +140,7 @@ class Directory:
         return [relationship(self.resellers[number]) for number in numbers]
 
     def has_domain(self, domain: str) -> bool:
-        """Tell whether a customer owns this domain, in any case."""
+        """Return whether a customer owns this domain, in any case."""
         domain = domain.lower()
         return domain in self._created_domains or self._population.has_domain(domain)
 

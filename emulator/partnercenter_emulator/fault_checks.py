@@ -53,22 +53,22 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
         return f"place: there is no {fault.place!r}, only {', '.join(PLACES)}"
     for name in given:
         if name != "json" and getattr(fault, name) in ("", {}):
-            return f"{name} is empty, which would do nothing"
+            return f"{name} is empty, which has no effect"
         concerned = CONCERNED.get(name)
         if concerned is not None and fault.place not in {"any", *concerned}:
-            return f"{name} does nothing at {fault.place}, only at {', '.join(sorted(concerned))}"
+            return f"{name} has no effect at {fault.place}, only at {', '.join(sorted(concerned))}"
     instead = [name for name in INSTEAD if name in given]
     document = [name for name in OF_THE_DOCUMENT if name in given]
     if len(instead) > 1 or (instead and document):
         return f"only one of {', '.join(instead + document)} could happen"
     alone = [name for name in ("reset", "expire_token") if name in given] or document
     if fault.status is not None and alone:
-        return f"status and {alone[0]} exclude each other"
+        return f"status and {alone[0]} cannot be combined"
     details = [name for name in ERROR_DETAILS if name in given]
     if details and (fault.status is None or instead):
-        return f"{details[0]} needs status, and no other answer"
+        return f"{details[0]} requires status, and no other kind of response"
     if fault.status in BODILESS and (details or not {"redirect", "empty_body"}.issuperset(instead)):
-        return f"an answer with status {fault.status} has no body"
+        return f"a response with status {fault.status} has no body"
     if fault.truncate and (
         {"reset", "empty_body", "huge_body"}.intersection(instead)
         or fault.status in BODILESS
@@ -82,11 +82,13 @@ def _bad_header(fault: Fault) -> str | None:
     """Say which header could not be sent (RFC 9110, 5.1 and 5.5)."""
     for name, value in (fault.headers or {}).items():
         if not _FIELD_NAME.fullmatch(name):
-            return f"headers: {name!r} is no name of a header"
+            return f"headers: {name!r} is not a header name"
         if name.lower() in _FRAMING:
-            return f"headers: {name} is the server's, from the body that it sends"
+            return f"headers: {name} is set by the server from the body"
         if not _FIELD_VALUE.fullmatch(value):
-            return f"headers: the value of {name} has a character that no header may have"
+            return (
+                f"headers: the value of {name} contains a character that is not allowed in a header"
+            )
     if fault.redirect is not None and not _FIELD_VALUE.fullmatch(fault.redirect):
-        return "redirect has a character that no header may have"
+        return "redirect contains a character that is not allowed in a header"
     return None

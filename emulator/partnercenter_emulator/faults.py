@@ -56,17 +56,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     reseller_id: Annotated[
         str | None, Meta(description="Only lists filtered by this reseller.")
     ] = None
-    skip: Annotated[Count, Meta(description="Let so many matching requests pass first.")] = 0
-    times: Annotated[Times | None, Meta(description="Apply so often at most; null forever.")] = None
-    every: Annotated[Times, Meta(description="Of the rest, only each n-th.")] = 1
+    skip: Annotated[Count, Meta(description="Let this many matching requests pass first.")] = 0
+    times: Annotated[
+        Times | None, Meta(description="Apply at most this many times; null for no limit.")
+    ] = None
+    every: Annotated[Times, Meta(description="Of the rest, only every n-th.")] = 1
     share: Annotated[
         float,
-        Meta(gt=0, le=1, description="Only this share of the addresses, always the same ones."),
+        Meta(gt=0, le=1, description="Only this share of the URLs, always the same ones."),
     ] = 1.0
 
     status: Annotated[
         Annotated[int, Meta(ge=200, le=599)] | None,
-        Meta(description="Answer with an error of this status, or the status of `body`/`json`."),
+        Meta(description="Return an error with this status; also the status of `body`/`json`."),
     ] = None
     code: Annotated[
         int | str | None, Meta(description="The error's code; at `token` an AADSTS number.")
@@ -76,37 +78,37 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ] = None
     description: Annotated[str | None, Meta(description="The error's text.")] = None
     headers: Annotated[
-        dict[str, str] | None, Meta(description="More headers, for example `Retry-After`.")
+        dict[str, str] | None, Meta(description="Additional headers, for example `Retry-After`.")
     ] = None
-    hang: Annotated[float, Meta(ge=0, description="Wait so many seconds before going on.")] = 0
+    hang: Annotated[float, Meta(ge=0, description="Wait this many seconds first.")] = 0
     reset: Annotated[bool, Meta(description="Cut the connection instead of answering.")] = False
     truncate: Annotated[
         bool, Meta(description="Send half of the promised body, then cut the connection.")
     ] = False
     drip: Annotated[
         Part | None,
-        Meta(description="Send this part of the answer a byte at a time."),
+        Meta(description="Send this share of the response one byte at a time."),
     ] = None
     expire_token: Annotated[
-        bool, Meta(description="Revoke the access token that was used, and answer 401.")
+        bool, Meta(description="Revoke the access token that was used, and return 401.")
     ] = False
     body: Annotated[
-        bytes | None, Meta(description="Serve these bytes; base64 where the rule is JSON.")
+        bytes | None, Meta(description="Send these bytes; base64 if the rule is JSON.")
     ] = None
-    json: Annotated[Any, Meta(description="Serve this document.")] = UNSET
-    not_json: Annotated[bool, Meta(description="Answer 200 with what is no JSON.")] = False
-    empty_body: Annotated[bool, Meta(description="Answer 200 with no body at all.")] = False
+    json: Annotated[Any, Meta(description="Send this document.")] = UNSET
+    not_json: Annotated[bool, Meta(description="Return 200 with a body that is not JSON.")] = False
+    empty_body: Annotated[bool, Meta(description="Return 200 without a body.")] = False
     redirect: Annotated[
-        str | None, Meta(description="Answer 302 (or `status`) with this address.")
+        str | None, Meta(description="Return 302 (or `status`) with this location.")
     ] = None
-    huge_body: Annotated[Count, Meta(description="Answer with a JSON string of so many bytes.")] = 0
-    deep_json: Annotated[Count, Meta(description="Answer with so many nested arrays.")] = 0
+    huge_body: Annotated[Count, Meta(description="Return a JSON string of this many bytes.")] = 0
+    deep_json: Annotated[Count, Meta(description="Return this many nested arrays.")] = 0
     link_to: Annotated[
-        str | None, Meta(description="Let the page's next link lead to this address.")
+        str | None, Meta(description="Make the page's next link point to this URL.")
     ] = None
     cycle: Annotated[
         Literal[0, 1, 2],
-        Meta(description="Let the next link lead to the same page (1) or to the one before (2)."),
+        Meta(description="Make the next link point to the same page (1) or the previous one (2)."),
     ] = 0
     duplicate_first_item: Annotated[
         bool, Meta(description="Repeat the first item at the end of the page.")
@@ -128,7 +130,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(problem)
 
     def changes_document(self) -> bool:
-        """Tell whether this fault alters the body that the API would send."""
+        """Return whether this fault alters the body that the API would send."""
         return bool(
             self.link_to
             or self.duplicate_first_item

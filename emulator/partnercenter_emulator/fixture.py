@@ -87,7 +87,7 @@ class FixturePopulation:
         return dict(self._customers[position])
 
     def has_domain(self, domain: str) -> bool:
-        """Tell whether a customer owns this domain (in lower case)."""
+        """Return whether a customer owns this domain (in lower case)."""
         return domain in self._domains
 
     def relationships(self, position: int, resellers: Resellers) -> list[Record]:

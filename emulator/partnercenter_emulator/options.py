@@ -28,43 +28,45 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     admin API and the README's table read it too. Durations are seconds.
     """
 
-    seed: Annotated[Count, Meta(description="Same seed and sizes, same data.")] = 1
-    customers: Annotated[
-        int, Meta(ge=0, le=2**32 - 1, description="How many customers the partner has.")
-    ] = 3000
-    resellers: Annotated[Count, Meta(description="How many indirect resellers it has.")] = 12
-    invoices: Annotated[Count, Meta(description="How many invoices it has; three a month.")] = 30
+    seed: Annotated[Count, Meta(description="The same seed and sizes give the same data.")] = 1
+    customers: Annotated[int, Meta(ge=0, le=2**32 - 1, description="Number of customers.")] = 3000
+    resellers: Annotated[Count, Meta(description="Number of indirect resellers.")] = 12
+    invoices: Annotated[Count, Meta(description="Number of invoices; three per month.")] = 30
     audit_per_day: Annotated[
-        Count, Meta(description="How many audit records each day has that is over.")
+        Count, Meta(description="Number of audit records for each past day.")
     ] = 5
 
     page_limit: Annotated[
         int,
-        Meta(ge=1, le=500, description="Largest page of a list; also the page without `size`."),
+        Meta(ge=1, le=500, description="Largest page of a list, and the page size without `size`."),
     ] = 500
     collection_page_limit: Annotated[
         Count,
         Meta(
             le=500,
-            description="Largest page of the collections that are documented to come whole; 0 to "
-            "send them so.",
+            description=(
+                "Largest page of collections that are documented as unpaged; 0 to send them "
+                "unpaged."
+            ),
         ),
     ] = 0
     link_form: Annotated[
         LinkForm,
         Meta(
-            description="How a page names the next one: with `token_apart` the link has no "
-            "headers, and the body has the token; `rotate` takes turns with all but that."
+            description=(
+                "How a page names the next one. With `token_apart`, the link has no headers and "
+                "the token is in the body; `rotate` cycles through all the others."
+            )
         ),
     ] = "relative"
     extra_link_headers: Annotated[
-        bool, Meta(description="Links ask for a second header, and insist on getting it.")
+        bool,
+        Meta(description="Links require a second header, and requests without it are refused."),
     ] = False
-    ending: Annotated[Ending, Meta(description="What the last page of a list looks like.")] = (
-        "plain"
-    )
+    ending: Annotated[Ending, Meta(description="Form of the last page of a list.")] = "plain"
     empty_page_every: Annotated[
-        Count, Meta(description="Each n-th page is empty and links on; 0 for never, not 1.")
+        Count,
+        Meta(description="Every n-th page is empty and links to the next; 0 for never, not 1."),
     ] = 0
     total_count: Annotated[
         Literal["page", "all", "wrong"], Meta(description="What `totalCount` counts.")
@@ -72,41 +74,47 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     continuation_by: Annotated[
         Literal["key", "position"],
         Meta(
-            description="Continuations name the next customer, or how many come before: then those "
-            "behind one who leaves move up."
+            description=(
+                "Whether continuations name the next customer or a position. With `position`, "
+                "later customers move up when one leaves."
+            )
         ),
     ] = "key"
     continuation_lifetime: Annotated[
-        Seconds, Meta(description="A continuation is refused after this long; 0 for never.")
+        Seconds, Meta(description="Lifetime of a continuation; 0 for unlimited.")
     ] = 0
 
     invoice_paging: Annotated[
         InvoicePaging,
         Meta(
-            description="What `size` and `offset` do for invoices: each offset may get the first "
-            "page, or each request all invoices, with or without an endless next link."
+            description=(
+                "Whether invoices honour `size` and `offset`: every offset may return the first "
+                "page, or every request all invoices, with or without an endless next link."
+            )
         ),
     ] = "honoured"
     audit_order: Annotated[
         Literal["ascending", "descending"], Meta(description="Order of the audit records.")
     ] = "descending"
     audit_delay: Annotated[
-        Seconds, Meta(description="Time until the audit log shows what has happened.")
+        Seconds, Meta(description="Delay until the audit log shows a change.")
     ] = 0
 
     bom: Annotated[
         Literal["none", "success", "error", "all"],
-        Meta(description="Which answers of the API begin with a byte order mark."),
+        Meta(description="Which API responses start with a byte order mark."),
     ] = "success"
-    gzip: Annotated[bool, Meta(description="Compress for clients that accept it.")] = False
+    gzip: Annotated[bool, Meta(description="Compress responses for clients that accept it.")] = (
+        False
+    )
     latency: Annotated[Seconds, Meta(description="Time each API request takes.")] = 0
     token_latency: Annotated[Seconds, Meta(description="Time each token request takes.")] = 0
 
-    token_lifetime: Annotated[int, Meta(ge=1, description="Life of an access token.")] = 3599
+    token_lifetime: Annotated[int, Meta(ge=1, description="Lifetime of an access token.")] = 3599
     early_expiry: Annotated[
-        Seconds, Meta(description="Access tokens die this long before their stated end.")
+        Seconds, Meta(description="Access tokens expire this long before their stated expiry.")
     ] = 0
-    refresh_token_lifetime: Annotated[Seconds, Meta(description="Life of a refresh token.")] = (
+    refresh_token_lifetime: Annotated[Seconds, Meta(description="Lifetime of a refresh token.")] = (
         7_776_000
     )
     revoke_old_refresh_tokens: Annotated[
@@ -117,11 +125,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(description="Refuse App+User tokens as lacking MFA, in the old or the new form."),
     ] = "none"
     device_interval: Annotated[
-        int, Meta(ge=1, description="Time between two questions for a device code's answer.")
+        int, Meta(ge=1, description="Polling interval of the device code flow.")
     ] = 5
     app_only_code: Annotated[
         Count,
-        Meta(description="Code of the 403 to app-only tokens where a user is needed; 0 for none."),
+        Meta(description="Code of the 403 for app-only tokens if a user is required; 0 for none."),
     ] = 900329
 
     requests_per_minute: Annotated[
@@ -133,11 +141,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Meta(description="How the quota is counted."),
     ] = "fixed_window"
     burst: Annotated[
-        Count, Meta(description="Size of the token bucket; 0 for a whole window's worth.")
+        Count, Meta(description="Size of the token bucket; 0 for a whole window's quota.")
     ] = 0
     quota_scope: Annotated[
         Literal["tenant", "customer"],
-        Meta(description="One quota for all, or one for each customer in the path."),
+        Meta(description="One quota for everything, or one for each customer in the path."),
     ] = "tenant"
     retry_after: Annotated[
         Literal["seconds", "date", "none"], Meta(description="Form of `Retry-After` with a 429.")
@@ -146,7 +154,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         True
     )
 
-    request_log: Annotated[Count, Meta(description="How many requests are remembered.")] = 10_000
+    request_log: Annotated[Count, Meta(description="Number of requests to keep in the log.")] = (
+        10_000
+    )
     admin: Annotated[bool, Meta(description="Serve the admin API below `/_emulator`.")] = True
 
     def __post_init__(self) -> None:

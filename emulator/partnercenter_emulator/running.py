@@ -74,7 +74,7 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _reaches_command(number: int) -> bool:
-    """Tell whether a signal reaches the command without us: keys in its terminal or console do.
+    """Return whether a signal reaches the command without us: keys in its terminal or console do.
 
     On Windows nothing else sends these, and `Popen.send_signal` refuses to.
     """

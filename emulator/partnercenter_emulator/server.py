@@ -29,7 +29,7 @@ KEEP_ALIVE = 75
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address to listen on is reachable from this machine only."""
+    """Return whether an address to listen on is reachable from this machine only."""
     if host == "localhost":
         return True
     try:

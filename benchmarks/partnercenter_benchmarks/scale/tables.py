@@ -174,7 +174,7 @@ def _shards(figures: ScaleFigures) -> str:
             *(f"{_used(each)}, {each.refused_share:.2%}" for each in counted),
         ]
         rows.append(row)
-    head = ["shards", "each held to", "requests", "of them for lists", "longest patience, s"]
+    head = ["shards", "each limited to", "requests", "of them for lists", "longest retry, s"]
     head += ["time", *(f"used, refused: {text}" for text in COUNTINGS.values())]
     return table(head, rows)
 
