@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 #: Longest pause before the next attempt, in seconds.
 LONGEST_PAUSE = 60.0
+#: New tokens for a request of those of which the service refuses only a share.
+_MOST_TOKENS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,18 @@ class _Retries:
         self._logger = logger
         self._tries = 0
         self._refusals = 0
-        self._refreshed = False
+        self._tokens = 0
         self._next_pause = 0.0
 
     def are_over(self, error: Exception) -> bool:
         """Decide after a failed attempt whether there is another, and how soon."""
         error = cast("TryAgain", error)
         if error.rule.outcome is Outcome.REFRESH:
-            # A new token is worth one attempt; a second refusal is not about its age.
-            over, self._refreshed = self._refreshed, True
-            self._next_pause = 0.0
-            return over
+            # A new token is worth one attempt; a second refusal is not about its age. Where only a
+            # share of the requests is refused, more attempts get through.
+            self._next_pause = _jittered(self._tokens) if self._tokens else 0.0
+            self._tokens += 1
+            return self._tokens > (_MOST_TOKENS if error.rule.sign else 1)
         named = error.retry_after or 0.0
         if error.rule.outcome is Outcome.WAIT:
             # The gate keeps everybody waiting, this request too: a pause of its own it only makes
