@@ -91,7 +91,7 @@ class _Retries:
         if error.rule.outcome is Outcome.REFRESH:
             # A new token is worth one attempt; a second refusal is not about its age. Where only a
             # share of the requests is refused, more attempts get through.
-            self._next_pause = _jittered(self._tokens) if self._tokens else 0.0
+            self._next_pause = 0.0
             self._tokens += 1
             return self._tokens > (_MOST_TOKENS if error.rule.sign else 1)
         named = error.retry_after or 0.0
