@@ -1,18 +1,18 @@
-"""Keeping to the service's quota without knowing it.
+"""Staying within a quota that is not known.
 
-The vendor publishes one figure (500 requests a minute and tenant for the resource Customer, "API
-throttling guidance for partners calling Partner Center APIs"), counts refused requests too, and
-answers 429 with `Retry-After`. So all requests of a run pass one gate:
+The vendor publishes one figure (500 requests per minute and tenant for the resource Customer, "API
+throttling guidance for partners calling Partner Center APIs"), also counts refused requests, and
+answers 429 with `Retry-After`. So all requests of a run pass through one gate:
 
-- A 429 shuts it for everybody until the time the server named; then one request goes first, and
-  with each accepted one more may be under way. One that is refused again waits a random time.
-- What was accepted from one refusal to the next, pauses included, is the rate that the service
-  bears. The rate returns to it within seconds, stays there, and then probes upwards, slowly at
+- A 429 closes it for every thread until the time the server gave. Then one request goes first, and
+  each accepted one allows one more in flight. If it is refused again, a random delay is added.
+- The requests accepted between two refusals, pauses included, give the rate that the service
+  allows. The rate recovers to it within seconds, stays there, then probes upwards, slowly at
   first and ever faster: a curve like that of CUBIC (RFC 9438).
-- The probe adds, the same for a small rate as for a large one, and a refusal multiplies: so
-  processes that share a quota come nearer to equal parts (Chiu and Jain, 1989). It is bold at
-  first, so that they do within a short run, and more timid with each refusal.
-- Only a rate that is used grows (RFC 7661): held back by latency or the target, it learns nothing.
+- Probing adds the same amount to a small rate as to a large one, and a refusal multiplies, so
+  processes that share a quota converge to equal parts (Chiu and Jain, 1989). Probing is bold at
+  first, so that they converge within a short run, and more cautious after each refusal.
+- A rate grows only while it is used (RFC 7661). If latency or the target is the limit, it stays.
 
 `tests/test_pacing.py` simulates it against several ways of counting.
 """
@@ -32,51 +32,51 @@ if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.report import Report
 
-#: Seconds to leave a service alone that names none, doubled at each refusal, and at most.
+#: Seconds to pause if the service names no time, doubled at each refusal, and their maximum.
 UNNAMED_PAUSE, LONGEST_UNNAMED_PAUSE = 5.0, 120.0
-#: Caught up after a delay of our own: seconds of the rate, and requests, as buckets may be small.
+#: Limits for catching up after our own delays: seconds of the rate, and requests (small quotas).
 CREDIT, _CAUGHT_UP = 0.2, 3
 
-#: Seconds of a window: the vendor speaks of minutes.
+#: Length of a window in seconds: the vendor counts per minute.
 _MINUTE = 60.0
-#: Share of the rate borne that is returned to.
+#: Share of the measured rate to return to.
 _CAUTION = 0.99
-#: Part of that rate to start with after a refusal, and least part of the former rate to return to.
+#: Share of that rate to start with after a refusal, and minimum share of the former rate to keep.
 _FALL = 0.85
-#: Seconds in which the rate comes half the way back.
+#: Seconds in which the rate recovers half of the difference.
 _HALF_WAY = 5.0
-#: Requests a second that each second of probing adds at first …
+#: Requests per second that each second of probing adds at first …
 _PROBE = 0.002
-#: … seconds in which that doubles: a rate that was lost, or doubled, is found in a minute …
+#: … seconds in which that doubles, so that a lost or doubled rate is found within a minute …
 _DOUBLING = 8.0
-#: … seconds of probing that are left out after the first refusal: six doublings …
+#: … seconds of probing skipped after the first refusal: six doublings …
 _HEAD_START = 48.0
-#: … fewer of them after each further refusal …
+#: … reduced by this after each further refusal …
 _TIMIDER = 5.0
-#: … until the rate stays for so many seconds before it probes.
+#: … until the rate stays constant for this many seconds before it probes.
 _LONGEST_STAY = 40.0
-#: Part of the rate that a second of probing adds at most: a small rate would overshoot.
+#: Maximum share of the rate added per second of probing, so that a small rate does not overshoot.
 _STEEPEST = 0.15
-#: Requests a second that are always tried: from less the way back would be long.
+#: Minimum requests per second: recovering from a lower rate would take too long.
 _LEAST_RATE = 0.1
-#: Seconds of the rate left unused that are remembered.
+#: Maximum seconds of unused rate to remember.
 _LONGEST_IDLE = 10.0
-#: Requests under way at the very start, and accepted ones for which there may be one more.
+#: Requests in flight at the start, and accepted requests that allow one more.
 _FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 2
-#: Seconds after which a request that waits for another's answer looks again.
+#: Seconds between checks while a request waits for another one's response.
 _LOOK_AGAIN = 0.01
 
 
 @dataclass(slots=True)
 class Ticket:
-    """A request under way: when it was sent, and how many times the gate had been shut by then."""
+    """A request in flight: when it was sent, and how often the gate had closed by then."""
 
     epoch: int
     sent_at: float
 
 
 class Pace:
-    """Decides when the next request may go. Knows no clock and no thread: times are passed in."""
+    """Decides when the next request may be sent. Has no clock or threads: times are passed in."""
 
     def __init__(
         self,
@@ -88,8 +88,8 @@ class Pace:
 
         Args:
             now: Seconds on any clock.
-            ceiling: Requests a second that are never exceeded, None for none.
-            chance: By which processes that share a quota get out of step.
+            ceiling: Maximum requests per second, None for no maximum.
+            chance: Randomness that keeps processes sharing a quota out of step.
         """
         self._ceiling = ceiling
         self._chance = chance or random.Random()  # noqa: S311
@@ -100,17 +100,17 @@ class Pace:
         self._accepted = 0
         self._under_way = 0
         self._refusals = 0
-        # The curve after a refusal: where it stays, and the seconds of probing at its beginning and
-        # now, which are negative for as long as it stays.
+        # The curve after a refusal: its target, and the seconds of probing at its start and now,
+        # which are negative while the rate stays constant.
         self._target = 0.0
         self._start = self._age = _HEAD_START
-        # Whether somebody waits for a slot, and seconds of slots that nobody wanted.
+        # Whether a request waits for a slot, and seconds of slots that were not used.
         self._awaited = False
         self._idle = 0.0
 
     @property
     def rate(self) -> float | None:
-        """Requests a second that are let through; None while there is no limit."""
+        """Requests per second that are allowed; None while there is no limit."""
         return min((rate for rate in (self._rate, self._ceiling) if rate is not None), default=None)
 
     def ask(self, now: float) -> Ticket | float:
@@ -122,7 +122,7 @@ class Pace:
         if now < self._opens_at:
             return self._opens_at - now
         if self._under_way >= self._most_under_way():
-            # Slots that pass meanwhile are not caught up.
+            # Slots that pass in the meantime are lost.
             self._next_slot = max(self._next_slot, now)
             return _LOOK_AGAIN
         rate = self.rate
@@ -135,7 +135,7 @@ class Pace:
         return Ticket(self._epoch, now)
 
     def accepted(self, ticket: Ticket) -> None:
-        """Record a response that was not a refusal, or that there was none."""
+        """Record a response that was not a refusal, or a request without a response."""
         self._under_way -= 1
         current = ticket.epoch == self._epoch
         self._borne.accepted(ticket, current=current)
@@ -144,7 +144,7 @@ class Pace:
             self._refusals = 0
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> float:
-        """Record a refusal, and the pause in seconds that it named, if any.
+        """Record a refusal, and the pause in seconds that it asked for, if any.
 
         Returns:
             Seconds until the gate opens.
@@ -155,12 +155,12 @@ class Pace:
         if retry_after is None:
             retry_after = min(UNNAMED_PAUSE * doubled, LONGEST_UNNAMED_PAUSE)
         elif self._epoch and not self._accepted and current:
-            # Refused as soon as it came back: others who share the quota came back at the same
-            # moment. Where refusals count too, all of them would be refused forever.
+            # Refused at the first attempt: others who share the quota resumed at the same moment.
+            # Where refusals count too, all of them would be refused forever.
             apart = doubled / min(self._rate or 1.0, 1.0)
             retry_after += self._chance.uniform(0, min(apart, _MINUTE))
         self._opens_at = max(self._opens_at, now + retry_after)
-        # What was under way at a refusal is refused as well, and only prolongs the pause.
+        # Requests in flight at a refusal are refused as well, and only extend the pause.
         if current:
             if self._accepted:
                 self._learn(now)
@@ -173,20 +173,20 @@ class Pace:
             self._borne.began = self._opens_at
         self._next_slot = self._opens_at
         if self._rate is not None and self._epoch > 1:
-            # Others who share the quota come back at the same moment.
+            # Others who share the quota resume at the same moment.
             self._next_slot += self._chance.uniform(0, 1 / self._rate)
         self._awaited = False
         return self._opens_at - now
 
     def _learn(self, now: float) -> None:
-        """Lay the curve that leads back to the rate that the service bore."""
+        """Set the curve that leads back to the rate that the service allowed."""
         lasted, borne = self._borne.measure(self._opens_at)
         if self._rate is None:
             self._target = self._rate = max(borne * _CAUTION, _LEAST_RATE)
             return
-        # Little may have been borne by chance, in a short time or where others share the quota.
+        # The measured rate may be low by chance, after a short time or with a shared quota.
         least = max(self._rate * _FALL * (1 - (self._opens_at - now) / lasted), _LEAST_RATE)
-        # A second refusal on the way back does not lower where it leads to.
+        # A second refusal during the recovery does not lower the target.
         most = max(self._rate, self._target)
         self._target = max(min(borne * _CAUTION, most), least)
         self._rate = self._target * _FALL
@@ -206,7 +206,7 @@ class Pace:
                 self._rate = self._grown(self._rate, length)
 
     def _grown(self, rate: float, passed: float) -> float:
-        """Go along the curve: back to the target, stay there, then probe upwards."""
+        """Follow the curve: recover to the target, stay there, then probe upwards."""
         self._age += passed
         if rate < self._target:
             rate += (self._target - rate) * (1 - math.exp2(-passed / _HALF_WAY))
@@ -222,10 +222,10 @@ class Pace:
 
 
 class _Borne:
-    """Measures the rate that the service tolerates, at each refusal: the larger of two.
+    """Measures the rate that the service allows, at each refusal. The larger of two counts.
 
-    That since the refusal before fits any way of counting, unless another process was favoured.
-    That of the last minute fits where a window was met in its middle, or the rate was much lower.
+    The rate since the previous refusal fits any way of counting, unless another process was
+    favoured. The rate of the last minute fits if a window was entered midway or the rate was lower.
     """
 
     def __init__(self, now: float) -> None:
@@ -233,11 +233,11 @@ class _Borne:
         self.began = now
         self._accepted = 0
         self._throttled_since = float("-inf")
-        #: Accepted requests of each second of the last minute, and perhaps of some before.
+        #: Accepted requests in each second of the last minute, possibly also earlier seconds.
         self._seconds: dict[int, int] = {}
 
     def accepted(self, ticket: Ticket, *, current: bool) -> None:
-        """Count a request, and whether it was sent since the refusal before."""
+        """Count a request, and whether it was sent since the previous refusal."""
         second = int(ticket.sent_at)
         self._seconds[second] = self._seconds.get(second, 0) + 1
         if len(self._seconds) > _MINUTE:
@@ -245,9 +245,9 @@ class _Borne:
         self._accepted += current
 
     def measure(self, end: float) -> tuple[float, float]:
-        """Return the seconds from one pause's end to the other's, and the rate borne."""
+        """Return the seconds from the end of one pause to the end of the next, and the rate."""
         lasted = max(end - self.began, 1e-3)
-        # What passed before anything was throttled says nothing of the quota.
+        # The time before the first refusal says nothing about the quota.
         start = max(end - _MINUTE, self._throttled_since)
         minute = sum(number for second, number in self._seconds.items() if second >= start)
         borne = max(self._accepted / lasted, minute / max(end - start, 1e-3))
@@ -265,13 +265,13 @@ class PauseTooLong(Exception):
     """
 
     def __init__(self, seconds: float) -> None:
-        """Keep the time."""
+        """Store the time."""
         super().__init__(seconds)
         self.seconds = seconds
 
 
 class Gate:
-    """The one gate of a run: holds threads back until their request may go."""
+    """The one gate of a run: blocks threads until their request may be sent."""
 
     def __init__(
         self,
@@ -287,25 +287,25 @@ class Gate:
             clock: Reads the time, and waits.
             report: Records waits.
             max_seconds: Longest pause to wait for.
-            max_per_minute: A ceiling, None for none.
+            max_per_minute: Maximum requests per minute, None for no maximum.
         """
         self._clock = clock
         self._max_seconds = max_seconds
         self._report = report
-        # With what may be caught up, no minute has more requests than the ceiling allows.
+        # Even with requests that catch up, no minute has more requests than allowed.
         ceiling = max_per_minute / (_MINUTE + CREDIT) if max_per_minute else None
         self._pace = Pace(clock.monotonic(), ceiling)
         self._lock = threading.Lock()
-        # One thread waits at the gate, the others behind it: they need not all wake for each slot.
+        # One thread waits at the gate, the others for that one: not all need to wake at each slot.
         self._turnstile = threading.Lock()
 
     @contextmanager
     def passage(self) -> Iterator[Passage]:
-        """Wait until the next request may be sent, and stand by while it is.
+        """Wait until the next request may be sent, and record how it ends.
 
         Raises:
-            Cancelled: If the run ends meanwhile.
-            PauseTooLong: If the service asks for a longer wait than that.
+            Cancelled: If the run ends in the meantime.
+            PauseTooLong: If the service asks for a longer wait than `max_seconds`.
         """
         passage = Passage(self._enter())
         try:
@@ -336,9 +336,9 @@ class Passage:
     """A request on its way through the gate.
 
     Attributes:
-        ticket: With which it was let through.
-        refused: Whether the service answered that there were too many.
-        pause: Seconds that it asks us to wait; behind the gate, seconds until it opens.
+        ticket: Permission to send it.
+        refused: Whether the service answered that there were too many requests.
+        pause: Seconds that the service asks us to wait; afterwards, seconds until the gate opens.
     """
 
     ticket: Ticket
@@ -346,5 +346,5 @@ class Passage:
     pause: float | None = None
 
     def refuse(self, retry_after: float | None) -> None:
-        """Record a refusal, and the pause in seconds that it named, if any."""
+        """Record a refusal, and the pause in seconds that it asked for, if any."""
         self.refused, self.pause = True, retry_after

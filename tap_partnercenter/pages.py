@@ -1,4 +1,4 @@
-"""Reading a collection page by page, up to an end that can be believed."""
+"""Reads a collection page by page, up to an end that is certain."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Page(NamedTuple):
     """A page that was read.
 
     Attributes:
-        records: As the service sent them, those of this shard, perhaps none.
+        records: This shard's records, as the service sent them; may be empty.
         following: Where the next page is, None after the last.
         context: Partition or customer of the records: fields to add to each of them.
         broken: The path of each field whose characters had to be repaired.
-        again: Whether this is the first page for a second time: what came before it comes again.
-            The pass goes on with its version, which thus holds the rows of both readings.
-        refusal: Why the service does not return this customer's records, None where it does.
-        blank: Whether the answer held nothing at all, not even an empty collection.
-        promised: Whether it is all of a collection, without records, and counts some nevertheless.
+        again: Whether this is the first page for a second time, so that earlier records repeat.
+            The pass keeps its version, which thus contains the rows of both readings.
+        refusal: Why the service does not return this customer's records, None if it does.
+        blank: Whether the response contained nothing at all, not even an empty collection.
+        promised: Whether it is a whole collection without records whose count is not zero.
     """
 
     records: list[dict[str, Any]]
@@ -43,8 +43,8 @@ class Page(NamedTuple):
 class Pages:
     """Reads a collection page by page, following its continuations.
 
-    Where the service refuses one with 400 and code 2000, the data ends, or a token has expired. It
-    is the end behind a short page. Otherwise the collection is read from its start again, once.
+    If the service refuses one with 400 and code 2000, the data ends or a token has expired. After a
+    short page it is the end. Otherwise the collection is read again from its start, once.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Pages:
         )
 
     def _at_end(self) -> bool:
-        """Judge a refused continuation by the page before it."""
+        """Decide by the previous page whether a refused continuation is the end."""
         paginator = self._paginator
         refused = paginator.current_value
         if refused is None or not refused.has_token:
@@ -116,9 +116,9 @@ class Pages:
         return paginator.behind_short_page(asked)
 
     def _is_whole(self, rows: int) -> bool:
-        """Read the only page once more, in halves, since there is none to compare it with.
+        """Read the only page again, in halves, as there is no other to compare it with.
 
-        If the service had capped it, or if its token had expired, the halves would hold more.
+        If the service had capped it, or if its token had expired, the halves would contain more.
         """
         paginator = self._paginate(None)
         found = 0

@@ -1,4 +1,4 @@
-"""Following continuations: the next request is the service's, never rebuilt.
+"""Follows continuations. The next request is the one the service names, never rebuilt.
 
 The forms are those of "Get a list of customers" and of the .NET SDK's enumerators: a link with
 headers, or a bare token in the body.
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
 
-#: Dots that lead elsewhere, and what a server may take for a slash; encoded ones too.
+#: Dots that lead elsewhere, and what a server may treat as a slash, encoded or not.
 _ODD_PATH = re.compile(r"/(\.|%2e){1,2}(/|$)|\\|%5c|%2f", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
-#: Headers that belong to the connection or to our sign-in; no answer may set them.
+#: Headers of the connection or of our sign-in; no response may set them.
 _OWN_HEADERS = frozenset(
     {"authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"},
 )
@@ -43,7 +43,7 @@ class Continuation:
     Attributes:
         url: Absolute, below the configured base.
         headers: Pairs to send with it.
-        largest: Records of the largest page of the partition so far.
+        largest: Number of records on the partition's largest page so far.
     """
 
     url: str
@@ -52,53 +52,53 @@ class Continuation:
 
     @property
     def has_token(self) -> bool:
-        """Whether the service named a token: only such a continuation may lead to nothing."""
+        """Whether the service named a token: only such a continuation may lead nowhere."""
         return any(name.lower() == TOKEN_HEADER.lower() for name, _ in self.headers)
 
     @property
     def digest(self) -> str:
-        """A short name for messages: tokens are long and say nothing."""
+        """A short name for messages: tokens are long and meaningless."""
         text = "\n".join([self.url, *(f"{name}: {value}" for name, value in self.headers)])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class UnusableContinuation(PartnerCenterError):
-    """The service named a next page in a way that must not, or cannot, be followed."""
+    """The service named a next page that must not, or cannot, be followed."""
 
 
 class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
-    """Follows `links.next`: its uri as it is, with all of its headers."""
+    """Follows `links.next`: its uri unchanged, with all of its headers."""
 
     def __init__(self, api_url: str, start: Continuation | None = None) -> None:
         """Begin at the first page, or where an earlier run stopped.
 
         Args:
-            api_url: Origin below which all pages lie.
+            api_url: Origin of all pages.
             start: Continuation to begin with.
         """
         super().__init__(start)
         self._api_url = api_url
-        # A page refers to itself or to an earlier one: following it would never end.
+        # A page that links to itself or to an earlier one would never end.
         self._seen = {start.digest} if start else set[str]()
         #: Records of the last page.
         self.rows = 0
-        #: Records of the last page that had any, 0 for none: pages are empty in the middle, too …
+        #: Records of the last non-empty page, 0 for none: pages in the middle can be empty …
         self.filled = 0
         #: … and of the largest page before that one, 0 for none.
         self.largest_before = 0
         self._largest = start.largest if start else 0
 
     def behind_short_page(self, asked: int | None) -> bool:
-        """Return whether the last page that had records looks like the end of the data.
+        """Return whether the last non-empty page looks like the end of the data.
 
         Args:
-            asked: Records that were asked for, None where the service decides.
+            asked: Number of records requested, None if the service decides.
         """
-        # A service may cap its pages lower than what was asked for: another page must show it.
+        # A service may cap pages below the requested size, which only another page can show.
         return self.filled < min(asked or self.largest_before, self.largest_before)
 
     def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the records of the last page that no page before it held."""
+        """Return the records of the last page that were on no earlier page."""
         return records
 
     @override
@@ -106,7 +106,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         """Return the request for the next page, or None after the last.
 
         Raises:
-            UnusableContinuation: If it leads to another origin, in a circle, or cannot be read.
+            UnusableContinuation: If it leads to another origin, loops, or cannot be read.
         """
         answer = cast("Answer", response)
         self.rows = len(answer.items)
@@ -126,7 +126,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         return continuation
 
     def read(self, answer: Answer) -> Continuation | None:
-        """Read the continuation of a page, without judging whether it was seen before."""
+        """Read the continuation of a page, without checking whether it was seen before."""
         link = _next_link(answer.document)
         if link is None:
             return None
@@ -140,8 +140,8 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
 class SeekPaginator(LinkPaginator):
     """Follows links and, where a page has none, the `continuationToken` of its body.
 
-    Microsoft's bulk migration tool pages so. Whether a filter must be sent again with a bare token
-    is documented nowhere, so the query of the page before is repeated.
+    Microsoft's bulk migration tool pages like this. Whether a filter must be sent again with a bare
+    token is not documented, so the previous page's query is repeated.
     """
 
     @override
@@ -159,11 +159,11 @@ class SeekPaginator(LinkPaginator):
 
 
 class OffsetPaginator(LinkPaginator):
-    """Follows links that count rows and, behind a full page without one, counts on by itself.
+    """Follows links that count rows; after a full page without one, computes the next offset.
 
     A service may ignore the offset, as Partner Center does for some kinds of invoices, and send the
-    same rows forever. A page without a new row is therefore not followed: then everything is asked
-    for at once, which the service answers in one page ("Get a collection of invoices").
+    same rows forever. So a page without a new row is not followed. Instead, everything is requested
+    at once, which the service returns as one page ("Get a collection of invoices").
     """
 
     def __init__(self, api_url: str, start: Continuation | None = None) -> None:
@@ -192,7 +192,7 @@ class OffsetPaginator(LinkPaginator):
         return super().get_next(response) or self._behind(answer)
 
     def _behind(self, answer: Answer) -> Continuation | None:
-        """Return the page behind a full one that names none."""
+        """Return the page after a full one that names no next page."""
         query = dict(parse_qsl(urlsplit(str(answer.request.url)).query))
         size, offset = int(query.get("size", 0)), int(query.get("offset", 0))
         if not size or len(answer.items) < size:
@@ -201,23 +201,23 @@ class OffsetPaginator(LinkPaginator):
 
 
 def _with_query(answer: Answer, drop: Container[str] = (), **members: str) -> str:
-    """Return the address of an answer with other members in its query."""
+    """Return the URL of a response with other parameters in its query."""
     parts = urlsplit(str(answer.request.url))
     query = {k: v for k, v in parse_qsl(parts.query) if k not in drop} | members
     return urlunsplit(parts._replace(query=urlencode(query)))
 
 
 def absolute_url(uri: object, api_url: str) -> str:
-    """Bring every form of `links.next.uri` to one absolute URL below the base.
+    """Convert any form of `links.next.uri` to one absolute URL below the base.
 
-    Seen are `/customers…`, `/v1/customers…` and a second `?` in place of `&`.
+    Observed forms are `/customers…`, `/v1/customers…` and a second `?` instead of `&`.
 
     Args:
         uri: As the service sent it.
         api_url: Origin of the API, without `/v1`.
 
     Raises:
-        UnusableContinuation: If it is no such uri, or leads to another origin.
+        UnusableContinuation: If it is not such a uri, or leads to another origin.
     """
     if not isinstance(uri, str) or not uri.isascii() or not uri.isprintable() or " " in uri:
         message = "the service named a next page with an unusable address"
@@ -250,7 +250,7 @@ def checked_header(name: object, value: object) -> tuple[str, str]:
     """Return a header of a continuation.
 
     Raises:
-        UnusableContinuation: If it is none, or one that only the tap may set.
+        UnusableContinuation: If it is not a header, or one that only the tap may set.
     """
     if (
         not isinstance(name, str)
@@ -262,7 +262,7 @@ def checked_header(name: object, value: object) -> tuple[str, str]:
     ):
         message = "the service named a next page with a header that the tap must not send"
         raise UnusableContinuation(message)
-    # Blanks around it are no part of a value (RFC 9110, section 5.5), and none may be sent.
+    # Spaces around it are not part of a value (RFC 9110, section 5.5), and must not be sent.
     return name, value.strip()
 
 

@@ -1,4 +1,4 @@
-"""A table with one partition for each indirect reseller: which ones there are, and their filter."""
+"""Tables with one partition per indirect reseller: which partitions exist, and their filter."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from tap_partnercenter.pages import Page
     from tap_partnercenter.sdk import PlainTap
 
-#: Entries of reseller_ids that are warned of.
+#: Number of unknown reseller_ids to name in warnings.
 _WARNED_OF = 5
 
 
 class ResellerTable(FullTable):
-    """A table of resellers, which says what reseller_ids names and the service does not."""
+    """A table of resellers, which reports any reseller_ids that the service does not return."""
 
     place = Place.RESELLERS
 
     def __init__(self, tap: PlainTap) -> None:
         """Make the stream of a tap."""
         super().__init__(tap)
-        #: The ids that the service named in this run.
+        #: The ids that the service returned in this run.
         self._named: set[str] = set()
 
     @override
@@ -60,7 +60,7 @@ class ResellerTable(FullTable):
 
 
 class PerReseller(FullTable):
-    """Customers, filtered by the indirect reseller that serves them: a partition for each."""
+    """Customers, filtered by the indirect reseller that serves them: one partition for each."""
 
     #: The stream that lists the resellers.
     resellers: type[ResellerTable]
@@ -77,14 +77,14 @@ class PerReseller(FullTable):
 
     @cached_property
     def _reseller_ids(self) -> tuple[str, ...]:
-        """The configured ids, or those of all resellers the API names: this shard's of them."""
+        """The configured ids, or those of all resellers of the API, limited to this shard."""
         settings = self.run.settings
         ids = tuple(filter(settings.shard.takes, settings.reseller_ids))
         if not settings.reseller_ids:
             resellers = self.sibling(self.resellers).request_records(None)
             ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
         if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
-            # The filter matches beginnings: anything but a whole id would match other resellers.
+            # The filter matches prefixes: a partial id would match other resellers.
             message = (
                 f"{self.name}: the service returned a reseller whose id is not a GUID. Set "
                 "reseller_ids."
@@ -96,7 +96,7 @@ class PerReseller(FullTable):
 
     @override
     def prepare(self) -> None:
-        # To find out which partitions there are is a request of its own, and fails in its own turn.
+        # Listing the partitions is a request of its own, which reports its own failure.
         if self.run.settings.reseller_ids and self.partitions:
             super().prepare()
 
@@ -106,19 +106,19 @@ class PerReseller(FullTable):
 
     @override
     def gap(self) -> str | None:
-        # Rows of other resellers are there still: they were not asked for, or not named.
+        # There may be rows of other resellers, which were not requested or not listed.
         if self.run.settings.reseller_ids or not self._reseller_ids:
             return "not all resellers were read"
         return super().gap()
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        # Without partitions the SDK asks once for all; here that would mean all customers.
+        # Without partitions the SDK reads once without a filter: here that means all customers.
         return super().get_records(context) if context else iter(())
 
     @override
     def get_url_params(self, context: Context | None, next_page_token: object) -> dict[str, Any]:
-        # Compact, so that no blank needs encoding, of which there are two ways.
+        # Compact, because a space can be encoded in two ways.
         field = {
             "Field": "IndirectReseller",
             "Value": (context or {})["reseller_id"],

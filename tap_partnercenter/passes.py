@@ -1,4 +1,4 @@
-"""Tables that are read in full, in passes: when a pass may delete what it did not hold."""
+"""Tables that are read in full, in passes: when a pass may delete the rows it did not contain."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class PassStream(PartnerCenterStream):
-    """A stream whose table a pass fills: a root stream, or a child of one.
+    """A stream whose table is filled by a pass: a root stream, or a child of one.
 
-    At the end of a pass without a gap the target may drop the rows that the pass did not hold.
+    After a pass without a gap, the target may delete the rows that the pass did not contain.
     """
 
-    #: Customers that the pass had to leave out. A pass with gaps must not delete rows.
+    #: Customers that the pass had to skip. A pass with gaps must not delete rows.
     skipped = 0
     #: Whether an earlier run read the first pages of the pass.
     resumed = False
     #: Rows that the pass has read, before any stream map.
     held = 0
-    #: Whether the pass held so few rows that the service is to be doubted.
+    #: Whether the pass contained suspiciously few rows.
     shrunk = False
 
     def begin_pass(self, version: int, *, resumed: bool, skipped: int) -> None:
-        """Begin a pass, or go on with one of which an earlier run skipped some customers."""
+        """Begin a pass, or continue one in which an earlier run skipped some customers."""
         self.resumed, self.skipped, self.held = resumed, skipped, 0
         if skipped:
             self.logger.warning(
@@ -46,39 +46,39 @@ class PassStream(PartnerCenterStream):
         self.held += len(page.records)
 
     def end_pass(self, version: int) -> None:
-        """Close a complete pass over the table: the target may drop what the pass did not hold."""
+        """Complete a pass over the table: the target may delete the rows it did not contain."""
         self.ensure_schema_sent()
         deletes = self.run.settings.delete_vanished
         if gap := self.gap():
-            # Of a resumed pass it was said when it was resumed.
+            # For a resumed pass this was logged when it was resumed.
             if deletes and not self.resumed:
                 self.logger.info("%s: %s, so deletes are disabled for this run", self.name, gap)
         elif not self._has_shrunk() and deletes:
             self.activate_version(version)
 
     def gap(self) -> str | None:
-        """Say why the pass may not have held all that the table should hold, None if it did."""
+        """Return why the pass may be missing rows of the table, None if it is complete."""
         if self.resumed:
-            # Its first pages are up to a day old, and where the service counts by position, rows
-            # that left meanwhile have moved others over to the pages that were read.
+            # Its first pages are up to a day old. If the service counts by position, rows deleted
+            # in the meantime have moved others to pages that were already read.
             return "the pass was resumed"
         if self.skipped:
             return f"{counted(self.skipped, 'customer')} skipped"
         return None
 
     def _has_shrunk(self) -> bool:
-        """Compare the rows with those of the last complete pass, whose number the bookmark has.
+        """Compare the number of rows with that of the last complete pass, from the bookmark.
 
-        A number that causes doubt is not kept: the next pass is compared with the same one.
+        A suspicious number is not stored: the next pass is compared with the same one.
         """
         settings = self.run.settings
         if settings.shard.count > 1:
-            return False  # a part of the rows, and never a version
+            return False  # a subset of the rows, and never a version
         bookmark = self.tap_state.setdefault("bookmarks", {}).setdefault(self.name, {})
         before, most = bookmark.get("rows"), settings.max_vanished_percent
         self.shrunk = (
             settings.delete_vanished
-            # State is edited by hand, too.
+            # State may have been edited by hand.
             and type(before) is int
             and (before - self.held) * 100 > most * before
         )

@@ -1,4 +1,4 @@
-"""Fitting records to their schema: what is declared stays, in its order; the rest is named."""
+"""Fits records to their schema. Declared fields are kept, in order; the others are reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tap_partnercenter.report import Oddity
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    #: Takes what is odd about a field, and its path.
+    #: Receives what is wrong with a field, and its path.
     OnOdd: TypeAlias = Callable[[Oddity, str], None]
     Conversion: TypeAlias = Callable[[Any, OnOdd], Any]
 
@@ -25,21 +25,21 @@ _CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number"
 _PACKAGE = Path(__file__).parent
 _PACKAGED = _PACKAGE / "schemas"
 
-#: `<stream>.json` for each stream. A wheel carries the files; in a checkout they stand at the top.
+#: `<stream>.json` for each stream. A wheel includes the files; a checkout has them at the top.
 SCHEMAS = StreamSchema(
     SchemaDirectory(_PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent / "schemas"),
 )
 
-#: Never emitted, whatever a catalog says: the answer to a creation holds a password in clear.
+#: Never emitted, whatever a catalog says: the response to a creation contains a plain password.
 SECRET_FIELDS = frozenset({"usercredentials"})
-#: Left out without a word: links mean something to the API only.
+#: Left out without a warning: links are only useful to the API.
 SILENT_FIELDS = SECRET_FIELDS | {"links"}
 
 
 class Shape:
-    """The declared fields of an object, nested ones too.
+    """The declared fields of an object, including nested ones.
 
-    It does to JSON what the SDK does in `conform_record_data_types`, at a third of the time.
+    It does what the SDK's `conform_record_data_types` does, in a third of the time.
     """
 
     def __init__(self, schema: Mapping[str, Any], path: str = "") -> None:
@@ -53,17 +53,17 @@ class Shape:
         }
 
     def fit(self, record: Mapping[str, Any], on_odd: OnOdd) -> dict[str, Any]:
-        """Return the declared fields of a record, in its own order.
+        """Return the declared fields of a record, in the record's order.
 
         Args:
             record: As the service sent it.
-            on_odd: Called for each field that cannot be passed on as it is.
+            on_odd: Called for each field that cannot be passed on unchanged.
         """
         fields = self._fields
         fitted: dict[str, Any] = {}
         for name, value in record.items():
             convert: Conversion | None = fields.get(name, _undeclared)
-            # Nearly all values are text where text is declared.
+            # Nearly all values are text in a text field.
             if value.__class__ is str and (convert is _text or convert is _key_text):
                 fitted[name] = value
             elif convert is None:
@@ -78,17 +78,17 @@ class Shape:
         return fitted
 
     def fit_if_object(self, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
-        """Fit a value where an object is declared; anything else is the target's to refuse."""
+        """Fit a value where an object is declared; leave other types for the target to reject."""
         return self.fit(value, on_odd) if value.__class__ is dict else _without_secrets(value)
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - JSON
-    """Name a value by its content: 32 hexadecimal digits, the same ones in each run."""
+    """Return a hash of a value: 32 hexadecimal digits, the same in each run."""
     return hashlib.sha256(_CANONICAL.encode(value)).hexdigest()[:32]
 
 
 def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
-    """Return what makes a value what the schema declares, None if nothing has to."""
+    """Return what converts a value to what the schema declares, None if nothing has to."""
     declared = schema.get("type", ())
     kinds = {declared} if isinstance(declared, str) else {*declared}
     if "properties" in schema:
@@ -103,7 +103,7 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
 
 
 def _array(convert: Conversion, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
-    """Fit the items of a list. One object alone is a list of one: sources disagree about some."""
+    """Fit the items of a list. A single object becomes a list of one: sources differ on some."""
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):
@@ -112,12 +112,12 @@ def _array(convert: Conversion, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN4
 
 
 def _key_text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
-    """Make text of a number where a key is declared; anything else is no key."""
+    """Convert a number to text in a key field; other types are not keys."""
     return str(value) if value.__class__ is int else _without_secrets(value)
 
 
 def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
-    """Make text of a number, as the vendor types some enumerations, and of a list or an object."""
+    """Convert a number (the vendor types some enumerations so), a list or an object to text."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, list | dict):
@@ -126,7 +126,7 @@ def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
 
 
 def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return what stands where no schema looks into it, without what must never be emitted."""
+    """Return a value not covered by any schema, without what must never be emitted."""
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
     if isinstance(value, dict):
@@ -139,10 +139,10 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 
 def _undeclared(_: Any, __: OnOdd) -> None:  # noqa: ANN401 - never called
-    """Stand for the conversion of a field that no schema declares."""
+    """Stand in for the conversion of a field that no schema declares."""
 
 
-#: What a boolean may be written as. A number with a point counts by its value.
+#: Accepted spellings of a boolean. A number with a decimal point counts by its value.
 _BOOLEANS: dict[object, bool] = {
     "true": True,
     "false": False,
@@ -154,7 +154,7 @@ _BOOLEANS: dict[object, bool] = {
 
 
 def _boolean(path: str, value: Any, on_odd: OnOdd) -> bool | None:  # noqa: ANN401 - JSON
-    """Read a boolean; what is neither true nor false becomes null."""
+    """Read a boolean; anything that is neither true nor false becomes null."""
     boolean = None
     if isinstance(value, str):
         boolean = _BOOLEANS.get(value.strip().lower())

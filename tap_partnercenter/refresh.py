@@ -1,7 +1,7 @@
 """What a run has read completely: rows that the tap itself writes, without a request.
 
-A target that only adds and updates rows keeps those that the API no longer has. With these rows a
-query finds them: whatever was extracted before its customer, or its list, was last read is gone.
+A target that only adds and updates rows keeps those that no longer exist in the API. These rows let
+a query find them: whatever was extracted before the last read of its customer or list is gone.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 def instant() -> str:
-    """Return the current time as RECORD messages have it in `time_extracted`, in UTC.
+    """Return the current time as in `time_extracted` of RECORD messages, in UTC.
 
-    A reading begins with one. What is extracted before it was not part of that reading.
+    A reading begins with this time. Whatever was extracted earlier was not part of that reading.
     """
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class RefreshStream(PartnerCenterStream):
-    """Rows that other streams hand over, each when its part of a table is written.
+    """Rows that other streams supply, each when its part of a table is written.
 
-    They are never deleted, and never have a version: a run that does not read a customer leaves
-    the row of the run that did.
+    They are never deleted and never have a version: a run that does not read a customer keeps the
+    row of the run that did.
     """
 
     path = ""
@@ -48,7 +48,7 @@ class RefreshStream(PartnerCenterStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        """Give out what was handed over: nothing, when it is the turn of the stream itself."""
+        """Return the rows that were supplied: none when the stream itself is synced."""
         rows, self._rows = self._rows, ()
         yield from rows
 
@@ -58,13 +58,13 @@ class RefreshStream(PartnerCenterStream):
 
     @override
     def prepare(self) -> None:
-        """Hand on to the stream behind, since there is nothing to read."""
+        """Let the next stream prepare instead, as there is nothing to read."""
         if self.follower is not None:
             self.follower.prepare()
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         if self.selected:
-            # A stream without rows has a table all the same.
+            # A stream without rows still gets a table.
             self.ensure_schema_sent()
         if self.selected and rows:
             self._rows = rows
@@ -97,16 +97,16 @@ class CustomerRefreshStream(RefreshStream):
 
 
 class ListRefreshStream(RefreshStream):
-    """A row for each list, or reseller's part of one: when it was read in one go."""
+    """A row for each list, or a reseller's part of one: when it was read without interruption."""
 
     def tell(
         self, stream: PartnerCenterStream, context: Mapping[str, str] | None, refreshed_at: str
     ) -> None:
-        """Write the row of a list, of this shard's part of it, or of a partition."""
+        """Write the row for a list, for this shard's part of it, or for a partition."""
         if not stream.selected:
             return  # its table was not written
         shard = self.run.settings.shard
-        # Shards divide the partitions, each of which one of them reads as a whole.
+        # Shards divide the partitions; each partition is read as a whole by one of them.
         count, index = (1, 0) if context else (shard.count, shard.index)
         part = [*(context or {}).values()] or ([f"{index} of {count}"] if count > 1 else [])
         row = {"id": " ".join([stream.name, *part]), "stream": stream.name, **(context or {})}

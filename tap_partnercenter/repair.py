@@ -1,9 +1,9 @@
-"""Bodies whose text holds what is no character: readable all the same, and told by field.
+"""Repairs bodies whose text contains invalid characters, and reports the fields.
 
 JSON allows half of a surrogate pair to be written as an escape (RFC 8259, section 8.2), and a
-service may cut UTF-8 in the middle. No text can hold either, so msgspec refuses the whole body: one
-such character in one name would keep its page, and all behind it, from ever being read. NUL is a
-character, but PostgreSQL and others take no text that holds it: it would fail every load.
+service may cut UTF-8 in the middle. Text can contain neither, so msgspec rejects the whole body:
+one such character in one name would make its page, and all later ones, unreadable. NUL is a valid
+character, but PostgreSQL and others reject text that contains it, so every load would fail.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from tap_partnercenter.records import SILENT_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: Stands for a character that is lost.
+#: Replaces a character that is lost.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _BROKEN = re.compile("[\ud800-\udfff]")
 _UNWANTED = re.compile("[\0\ud800-\udfff]")
-#: A body without it holds no NUL: as it is, NUL is no JSON.
+#: A body without this escape contains no NUL: an unescaped one is not valid JSON.
 NUL = rb"\u0000"
 _RECORDS = "items."
 
 
 def repaired(body: bytes) -> tuple[Any, list[str]]:
-    """Decode JSON with U+FFFD in place of lone surrogates, NUL and bytes that are no UTF-8.
+    """Decode JSON with U+FFFD in place of lone surrogates, NUL and bytes that are not UTF-8.
 
-    It takes several times as long as msgspec: only for what that refuses, or with :data:`NUL`.
+    It takes several times as long as msgspec: use it only if that fails, or with :data:`NUL`.
 
     Returns:
         The document, and the path within its record of each value of `items` that was changed.
 
     Raises:
-        ValueError: If it is no JSON all the same.
+        ValueError: If it is not JSON even so.
         RecursionError: If it is nested too deeply.
     """
-    # This decoder keeps lone surrogates, and bytes that are no UTF-8 can be made such.
+    # This decoder keeps lone surrogates, and bytes that are not UTF-8 can be turned into them.
     text = body.decode(errors="surrogateescape")
-    # Control characters within text are no JSON either, and nothing is lost by taking them.
+    # Control characters within text are not valid JSON either, but accepting them loses nothing.
     document = json.loads(text, parse_float=Decimal, parse_constant=_refuse, strict=False)
     changed: list[str] = []
     document = _fixed(document, "", changed.append)
@@ -60,7 +60,7 @@ def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # n
         return [_fixed(item, path, on_change) for item in value]
     if isinstance(value, dict):
         if _BROKEN.search("".join(value)):
-            # It may have been `items`, or what leads to the next page.
+            # It may have been `items`, or the link to the next page.
             message = "a member's name is broken"
             raise ValueError(message)
         inside = f"{path}." if path else ""
@@ -72,5 +72,5 @@ def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # n
 
 
 def _refuse(constant: str) -> NoReturn:
-    """Accept neither NaN nor Infinity, which are no JSON."""
+    """Reject NaN and Infinity, which are not JSON."""
     raise ValueError(constant)

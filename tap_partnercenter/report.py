@@ -1,4 +1,4 @@
-"""What one run says: a line at the start, one in half a minute, one for each stream, a summary."""
+"""Logs a run: a line at the start, one every half a minute, one for each stream, and a summary."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tap_partnercenter.names import counted
 if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
 
-#: Seconds between two lines of progress.
+#: Seconds between two progress lines.
 INTERVAL = 30.0
-#: Unknown fields that are named; beyond it they are only counted.
+#: Unknown fields to name; further ones are only counted.
 MOST_NAMED = 10
-#: Skipped customers that the summary names.
+#: Skipped customers to name in the summary.
 MOST_CUSTOMERS_NAMED = 100
 
 
 class Oddity(Enum):
-    """What the service may send in a field that the tap cannot pass on, and what became of it."""
+    """What may be wrong with a field that the tap cannot pass on, and how it was handled."""
 
     UNKNOWN = "The service sent fields that are not in the schemas; they were dropped"
     BROKEN = (
@@ -44,13 +44,13 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 
 
 class _Bar(tqdm):  # type: ignore[type-arg] # it is generic to the type checker alone
-    """A bar without tqdm's own thread, to which the kernel may give a signal."""
+    """A bar without tqdm's own thread, to which the kernel could deliver a signal."""
 
     monitor_interval = 0
 
 
 class _LiveLogger(logging.Logger):
-    """A logger up to the summary, behind which nothing may stand: threads may outlive the run."""
+    """Logs until the summary, which must come last: threads may outlive the run."""
 
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__(logger.name)
@@ -69,28 +69,28 @@ class _LiveLogger(logging.Logger):
                 self._logger.handle(record)
 
     def end(self) -> None:
-        """Take no more."""
+        """Stop logging."""
         with self._lock:
             self._ended = True
 
 
 class Report:
-    """Counts what happens in a run, from any thread, and tells it in few lines."""
+    """Counts what happens in a run, from any thread, and reports it in a few lines."""
 
     def __init__(self, *, clock: Clock, logger: logging.Logger) -> None:
         """Start counting now."""
         self._clock = clock
         self._logger = logger
-        #: For all that other threads than the main one have to say.
+        #: For everything that threads other than the main one log.
         self.live_logger = _LiveLogger(logger)
         self._lock = threading.Lock()
         self._started = clock.monotonic()
-        #: When each kind of line was last said.
+        #: When each kind of line was last logged.
         self._said: defaultdict[str, float] = defaultdict(lambda: self._started - INTERVAL)
         self._said["progress"] = self._started
-        #: What is being read, as the lines of progress name it.
+        #: What is being read, as shown in progress lines.
         self._at = "begun"
-        # On a terminal a live bar stands in for the lines.
+        # On a terminal a live bar replaces the lines.
         self._bar = _Bar(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
         self._repeated: Counter[str] = Counter()
@@ -111,7 +111,7 @@ class Report:
             self._requests += 1
 
     def retried(self, reason: str | None, max_seconds: float) -> None:
-        """Count another attempt at a request, and say why: the first time, then now and again.
+        """Count another attempt at a request, and log why: the first time, then now and again.
 
         Args:
             reason: What failed; None if it is logged elsewhere.
@@ -123,7 +123,7 @@ class Report:
             self.live_logger.info("Retrying for up to %.0f s: %s", max_seconds, reason)
 
     def sign(self, reason: str, remedy: str) -> None:
-        """Count a refusal that passes, and warn of the first of its kind."""
+        """Count a temporary refusal, and warn of the first of its kind."""
         with self._lock:
             self._signs[reason] += 1
             first = self._signs[reason] == 1
@@ -132,10 +132,10 @@ class Report:
             self.live_logger.warning(message, reason, remedy)
 
     def wait(self, seconds: float) -> None:
-        """Hold a request back, and count the time for which that was so.
+        """Hold a request back, and count the time spent waiting.
 
         Raises:
-            Cancelled: If the run ends meanwhile.
+            Cancelled: If the run ends in the meantime.
         """
         with self._lock:
             if not self._waiting:
@@ -147,29 +147,29 @@ class Report:
                 self.progress()
                 seconds -= INTERVAL
         finally:
-            # Threads wait side by side: seconds count once, and only those that passed.
+            # Threads wait concurrently: each second counts once, and only if it has passed.
             with self._lock:
                 self._waiting -= 1
                 if not self._waiting:
                     self._waited += self._clock.monotonic() - self._waiting_since
 
     def throttled(self, seconds: float) -> None:
-        """Log, from time to time, that the service asks us to wait."""
+        """Log, from time to time, that the service asks for a pause."""
         if self._is_due("throttling"):
             message = "Throttled by the service (HTTP 429): no requests for %.0f s"
             self.live_logger.info(message, seconds)
 
     def reading(self, stream: str, share: str) -> None:
-        """Note what is being read, in the words of :meth:`emitted`."""
+        """Note what is being read, as :meth:`emitted` names it."""
         self._at = f"{stream} {share}".strip()
 
     def emitted(self, stream: str, records: int, share: str = "") -> None:
-        """Note how many records a stream has by now, and tell how far the run is in due time.
+        """Note how many records a stream has so far, and log progress when it is due.
 
         Args:
             stream: Its name.
             records: Of the stream, so far.
-            share: How much of the stream that is, where it is known.
+            share: How much of the stream that is, if known.
         """
         new = records - self._records[stream]
         self._records[stream] = records
@@ -182,12 +182,12 @@ class Report:
         self.progress()
 
     def progress(self) -> None:
-        """Say in due time how far the run is, also while nothing comes. Any thread may ask."""
+        """Log progress when it is due, even while nothing arrives. Any thread may call this."""
         if self._bar.disable and self._is_due("progress"):
             self.live_logger.info("%s: %s", self._at, self._totals())
 
     def _is_due(self, kind: str) -> bool:
-        """Return whether a kind of line was not said for a while, and take it as said."""
+        """Return whether a kind of line is due, and if so mark it as logged."""
         now = self._clock.monotonic()
         with self._lock:
             due = now - self._said[kind] >= INTERVAL
@@ -196,7 +196,7 @@ class Report:
         return due
 
     def skipped(self, stream: str, customer: str, reason: str) -> None:
-        """Count a customer that was left out."""
+        """Count a customer that was skipped."""
         with self._lock:
             self._skipped[stream] += 1
             self._logger.debug("%s: skipped %s: %s", stream, customer, reason)
@@ -204,11 +204,11 @@ class Report:
                 self._skipped_named[stream].append(f"{customer} ({reason})")
 
     def blank(self, stream: str, customers: int) -> None:
-        """Note that all customers of a stream were answered with nothing at all."""
+        """Note that the response for every customer of a stream was empty."""
         self._blank[stream] = customers
 
     def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
-        """Count an odd field. Its name is the service's: it may be anything."""
+        """Count an odd field. Its name comes from the service and may be anything."""
         found = self._odd[oddity]
         name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(invalid name)"
         if name in found or len(found) < MOST_NAMED:
@@ -217,17 +217,17 @@ class Report:
             found["others"] += 1
 
     def repeated(self, stream: str) -> None:
-        """Count a record that the service sent again."""
+        """Count a record that the service sent twice."""
         self._repeated[stream] += 1
 
     def stream_ended(self, stream: str) -> None:
-        """Say how many records a stream had."""
+        """Log how many records a stream had."""
         repeated = self._repeated[stream]
         more = f", {repeated} of them repeated" if repeated else ""
         self._logger.info("%s: %s%s", stream, counted(self._records[stream], "record"), more)
 
     def summary(self, outcome: str) -> None:
-        """Say what the run did, and what an operator should look at."""
+        """Log what the run did, and what an operator should look at."""
         self.live_logger.end()
         self._bar.close()
         self._logger.info("%s: %s", outcome, self._totals())
@@ -269,5 +269,5 @@ class Report:
 
 
 def _total(counts: Counter[str]) -> int:
-    """Add up what another thread may be counting: as a list it does not change any more."""
+    """Sum counts that another thread may be changing: the list is a snapshot."""
     return sum(list(counts.values()))

@@ -1,4 +1,4 @@
-"""RetryPolicy with one request: how soon it is asked again, and for how long."""
+"""Retries of one request: how soon it is sent again, and for how long."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.report import Report
 
-    #: A stream's logger is a plain one up to version 0.54 of the SDK.
+    #: Before version 0.54 of the SDK, a stream's logger is a plain one.
     Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 P = ParamSpec("P")
@@ -37,10 +37,10 @@ _MOST_TOKENS = 5
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """The retry policy of one run: repeats calls, within a limit of time.
+    """The retry policy of one run: repeats calls within a time limit.
 
     Attributes:
-        max_seconds: For each request, retries and waits together.
+        max_seconds: For each request, including retries and waits.
     """
 
     clock: Clock
@@ -50,14 +50,14 @@ class RetryPolicy:
     def with_retries(self, call: Callable[P, T], logger: Logger) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and time is left.
 
-        The last :class:`TryAgain` is raised when it is not.
+        When no time is left, the last :class:`TryAgain` is raised.
         """
 
         @functools.wraps(call)
         def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
             retries = _Retries(self, logger)
-            # `backoff` sleeps in a way that no signal and no test can cut short, so it is told to
-            # wait for nothing, and the pause is made in `on_backoff`.
+            # Neither a signal nor a test can interrupt the sleep of `backoff`, so its wait is zero
+            # and `on_backoff` pauses instead.
             decorated = backoff.on_exception(
                 backoff.constant,
                 TryAgain,
@@ -86,18 +86,18 @@ class _Retries:
         self._next_pause = 0.0
 
     def are_over(self, error: Exception) -> bool:
-        """Decide after a failed attempt whether there is another, and how soon."""
+        """Decide after a failed attempt whether to try again, and how soon."""
         error = cast("TryAgain", error)
         if error.rule.outcome is Outcome.REFRESH:
-            # A new token is worth one attempt; a second refusal is not about its age. Where only a
-            # share of the requests is refused, more attempts get through.
+            # A new token is worth one attempt; a second refusal has another reason. If only a share
+            # of the requests is refused, more attempts get through.
             self._next_pause = 0.0
             self._tokens += 1
             return self._tokens > (_MOST_TOKENS if error.rule.sign else 1)
         named = error.retry_after or 0.0
         if error.rule.outcome is Outcome.WAIT:
-            # The gate keeps everybody waiting, this request too: a pause of its own it only makes
-            # for a service that throttles and yet names no time, which invites a hot loop.
+            # The gate holds back all requests, including this one. It pauses for itself only if the
+            # service throttles without naming a time, which would otherwise be a busy loop.
             self._refusals += 1
             self._next_pause = 0.0 if named >= 1 else _jittered(self._refusals)
             return self._clock.monotonic() + named + self._next_pause > self._deadline
@@ -108,7 +108,7 @@ class _Retries:
     def pause(self, details: Details) -> None:
         """Wait before the next attempt."""
         error = cast("TryAgain", details["exception"])
-        # Throttling has lines of its own, and a token that is over is no failure.
+        # Throttling is logged separately, and an expired token is not a failure.
         passing = error.rule.outcome is Outcome.RETRY
         report = self._policy.report
         report.retried(error.reason if passing else None, self._policy.max_seconds)
@@ -123,30 +123,30 @@ class _Retries:
 
 
 def _jittered(attempts: int) -> float:
-    """Return a pause that grows with the attempts; never the same for two clients."""
-    # Full jitter: many clients that failed together must not come back together.
+    """Return a random pause that grows with the attempts, so that clients get out of step."""
+    # Full jitter: clients that failed together must not return together.
     return random.uniform(0, min(LONGEST_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
 
 
 def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
-    """Read a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3).
+    """Parse a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3).
 
     Args:
         retry_after: Value of the header.
         now: Seconds since the epoch.
 
     Returns:
-        Seconds from now, never negative; None if there is nothing to read.
+        Seconds from now, never negative; None if there is no valid value.
     """
     if retry_after is None:
         return None
     text = retry_after.strip()
-    # `isdigit` alone accepts digits of other scripts; a number of 20 digits is no span of time.
+    # `isdigit` alone accepts digits of other scripts; 20 digits are not a duration.
     if text.isascii() and text.isdigit():
         return float(text[:12])
     try:
         moment = email.utils.parsedate_to_datetime(text)
-        # The oldest of the three forms names no zone: it is UTC.
+        # The oldest of the three forms has no time zone: it is UTC.
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
         return max(0.0, zoned.timestamp() - now)
     except (ValueError, OverflowError):

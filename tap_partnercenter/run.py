@@ -1,4 +1,4 @@
-"""What lives for one run and is shared by its streams."""
+"""The objects that live for one run and are shared by its streams."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from tap_partnercenter.settings import Settings
 
 
-#: Objects after which the interpreter looks for garbage: some pages of customers.
+#: Allocated objects between garbage collections: several pages of customers.
 _GARBAGE_AFTER = 50_000
-#: Seconds for which the main thread keeps the interpreter while another has an answer to read.
+#: Seconds for which the main thread keeps the interpreter while another has a response to parse.
 _SWITCH_AFTER = 0.0005
 
 
 @contextmanager
 def tuned() -> Iterator[None]:
-    """Set the interpreter up for a run: records by the thousand, and threads that mostly wait.
+    """Set up the interpreter for a run: thousands of records, and threads that mostly wait.
 
-    All that was imported stays, and records hold no cycles: to look through both again and again
-    for garbage takes a quarter of the time of a record.
+    Imported objects stay and records have no reference cycles. Collecting garbage among them would
+    take a quarter of the time per record.
     """
     threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
@@ -54,12 +54,12 @@ class Run:
     """One run of the tap.
 
     Attributes:
-        settings: As the operator set them.
-        correlation_id: By which Microsoft support finds all requests of the run.
+        settings: As configured.
+        correlation_id: Lets Microsoft support find all requests of the run.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock, logger: logging.Logger) -> None:
-        """Make the objects of the run; nothing is sent before the first page is asked for."""
+        """Create the objects of the run; nothing is sent before the first page is requested."""
         self.settings = settings
         self.clock = clock
         self.correlation_id = str(uuid.uuid4())
@@ -109,7 +109,7 @@ class Run:
 
     @property
     def app_only(self) -> bool:
-        """Whether the tap signs in as an application alone, without a user."""
+        """Whether the tap signs in as an application, without a user."""
         return self.authenticator.refresh_tokens.app_only
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""Every private member of the SDK that the tap touches, each with its reason.
+"""Every private member of the SDK that the tap uses, each with its reason.
 
-`tests/test_sdk.py` fails when one of them goes or changes its meaning.
+`tests/test_sdk.py` fails when one of them disappears or changes its meaning.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 
 class _Quiet:
-    """A metric that says nothing when a child stream ends, which it does once for each page."""
+    """A metric that is not logged when a child stream ends, which happens once for each page."""
 
     def __exit__(self, *_: object) -> None:
-        """Keep the value: :meth:`PlainStream.log_metrics` tells that of the whole stream."""
+        """Keep the value: :meth:`PlainStream.log_metrics` logs that of the whole stream."""
 
     def with_context(self, value: object) -> None:
-        """Ignore the context: it would be a line for each customer."""
+        """Ignore the context: it would log a line for each customer."""
 
 
 class _QuietCounter(_Quiet, metrics.Counter):
     @override
     def increment(self, value: int = 1) -> None:
-        """Count, without the SDK's look at the clock for each record."""
+        """Count, without the SDK's clock reading for each record."""
         self.value += value
 
 
@@ -53,20 +53,20 @@ class _QuietTimer(_Quiet, metrics.Timer):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Leave out what the SDK says of each child stream and of each stream that is not selected."""
+    """Drop the SDK's lines about each child stream and about each deselected stream."""
     return record.module != "tap_base" or record.levelno > logging.INFO
 
 
 class PlainTap(Tap):
-    """A tap that knows all of its settings, and that a signal ends with an exit code of its own.
+    """A tap that knows all of its settings, and exits with a code of its own on a signal.
 
-    The SDK's handlers end the process with 0, as if everything had been read.
+    The SDK's handlers exit with 0, as if everything had been read.
     """
 
     def __init_subclass__(cls) -> None:
         """Add the SDK's own settings to the tap's.
 
-        The SDK adds them to this schema when it makes a tap, and from 0.55 on to a copy of it.
+        The SDK adds them to this schema when it creates a tap, and from 0.55 on to a copy of it.
         """
         super().__init_subclass__()
         if "config_jsonschema" in vars(cls):
@@ -77,11 +77,11 @@ class PlainTap(Tap):
 
     @abstractmethod
     def config_problems(self) -> list[str]:
-        """List what is wrong with the configuration, one line for each, without secrets."""
+        """List what is wrong with the configuration, one line each, without secrets."""
 
     @override
     def _validate_config(self, *, raise_errors: bool = True) -> list[str]:
-        # The SDK quotes values, which can be secrets, and fails over its own schema of `__else__`.
+        # The SDK quotes values, which can be secrets, and fails on its own schema of `__else__`.
         for name, field in self.config_jsonschema["properties"].items():
             if "default" in field:
                 self._config.setdefault(name, field["default"])
@@ -100,13 +100,13 @@ class PlainTap(Tap):
         """End the run.
 
         Raises:
-            SystemExit: With the code that a shell gives to the signal.
+            SystemExit: With the exit code that a shell uses for the signal.
         """
 
     @override
     def _setup_signal_handlers(self) -> None:
         super()._setup_signal_handlers()
-        # A terminal that is closed ends the run as well, but not one that `nohup` started.
+        # Closing the terminal ends the run as well, unless `nohup` started it.
         hangup = getattr(signal, "SIGHUP", None)
         main = threading.current_thread() is threading.main_thread()
         if main and hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
@@ -114,20 +114,20 @@ class PlainTap(Tap):
 
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
-        # Setting other handlers after the SDK's would leave a gap while the tap is made.
+        # Replacing the SDK's handlers afterwards would leave a gap while the tap is created.
         self.end_by_signal(signum)
 
 
 @contextmanager
 def _told_by_name(stream: str) -> Iterator[None]:
-    """Add stream and setting to the error when an expression fails on a record."""
+    """Add the stream and setting to the error when an expression fails on a record."""
     try:
         yield
     except MapExpressionError as error:
         message = f"{stream}: stream_maps: {error}"
         raise MapExpressionError(message) from error
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        # The SDK catches what is wrong with an expression, not what goes wrong within it.
+        # The SDK catches invalid expressions, but not errors while they are evaluated.
         message = (
             f"{stream}: stream_maps: an expression failed on a record ({type(error).__name__}). "
             "A field may be missing or null: read it with get(), or test for it first."
@@ -140,7 +140,7 @@ def _spread_null_objects(
     columns: Mapping[str, Any],
     separator: str,
 ) -> None:
-    """Make what was a null object null in each of its columns."""
+    """Replace a null object with null in each of its columns."""
     for name in [name for name, value in record.items() if value is None and name not in columns]:
         del record[name]
         inside = f"{name}{separator}"
@@ -150,31 +150,31 @@ def _spread_null_objects(
 class PlainStream(RESTStream[Any]):
     """A stream that writes records quickly, sends SCHEMA once, and its version last.
 
-    The SDK sends SCHEMA, metrics and a line of log each time a child stream is synced, and
-    ACTIVATE_VERSION before the first record: a target that obeys it removes the old rows first, so
-    that an interrupted run leaves a table half empty.
+    The SDK sends SCHEMA, metrics and a log line each time a child stream is synced, and
+    ACTIVATE_VERSION before the first record: a target that acts on it deletes the old rows first,
+    so an interrupted run leaves a table half empty.
     """
 
     def __init__(self, tap: PlainTap) -> None:
-        """Make the stream of a tap."""
+        """Create the stream of a tap."""
         super().__init__(tap)
         self._writer = tap.message_writer
         self._schema_sent = False
         self._counter = _QuietCounter(metrics.Metric.RECORD_COUNT, {metrics.Tag.STREAM: self.name})
         self._timer = _QuietTimer(metrics.Metric.SYNC_DURATION, {metrics.Tag.STREAM: self.name})
 
-    #: The records come conformed to their schema (`records.Shape`): not a second time.
+    #: Records already conform to their schema (`records.Shape`).
     TYPE_CONFORMANCE_LEVEL = TypeConformanceLevel.NONE
 
     @property
     @override
     def partitions(self) -> list[dict[str, Any]] | None:
-        """Have none, unlike the SDK, which reads a stream once for each that the state names."""
+        """Return None: the SDK would read a stream once for each partition in the state."""
         return None
 
     @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
-        """Take the SDK's own lines for debugging; the tap's lines go to `self.logger`."""
+        """Log the SDK's own lines at DEBUG; the tap's lines go to `self.logger`."""
         super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)
 
     @override
@@ -191,7 +191,7 @@ class PlainStream(RESTStream[Any]):
         return self._counter.value
 
     def log_metrics(self) -> None:
-        """Log the SDK's two metrics of this stream, once."""
+        """Log the SDK's two metrics of this stream once."""
         for kind, meter, value in (
             ("counter", self._counter, self._counter.value),
             ("timer", self._timer, self._timer.elapsed()),
@@ -204,27 +204,27 @@ class PlainStream(RESTStream[Any]):
     @property
     @override
     def emit_activate_version_messages(self) -> bool:
-        """Keep the SDK from activating a version too early; :meth:`activate_version` does it."""
+        """Keep the SDK from activating a version too early: :meth:`activate_version` does it."""
         return False
 
     def use_version(self, version: int) -> None:
-        """Stamp the records that follow with a version."""
+        """Add a version to the records that follow."""
         # The SDK has no public way to set the version that it writes into RECORD messages.
         self._stream_version = version
 
     def activate_version(self, version: int) -> None:
-        """Tell the target that all rows of a version were sent, so that it may delete others."""
+        """Tell the target that all rows of a version were sent, so that it can delete others."""
         self.ensure_schema_sent()
-        # Public is only the setting that sends the message too early.
+        # Only the setting that sends the message too early is public.
         self._write_activate_version_message(version)
 
     def ensure_schema_sent(self) -> None:
-        """Send SCHEMA unless it was sent: a stream without records has a table all the same."""
+        """Send SCHEMA unless it was sent, so that a stream without records still gets a table."""
         self._write_schema_message()
 
     @cached_property
     def untouched(self) -> bool:
-        """Whether no setting changes records on their way out: no field deselected, no map."""
+        """Whether records are written unchanged: no field is deselected and there is no map."""
         (stream_map, *more) = self.stream_maps
         return (
             all(self.mask.values())
@@ -238,7 +238,7 @@ class PlainStream(RESTStream[Any]):
         return self.stream_maps[0].stream_alias
 
     def passes_map(self, record: dict[str, Any]) -> bool:
-        """Return whether the stream map lets a record through.
+        """Return whether the stream map keeps a record.
 
         Raises:
             MapExpressionError: If its filter fails on the record.
@@ -253,8 +253,8 @@ class PlainStream(RESTStream[Any]):
 
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:
-        # The SDK walks through each record to look for deselected fields, copies it for its maps
-        # and makes an object of it, which takes longer than all the rest.
+        # The SDK searches each record for deselected fields, copies it for its maps and creates
+        # an object from it, which takes longer than everything else.
         if not self.untouched:
             with self._mapping:
                 super()._write_record_message(record)
@@ -264,7 +264,7 @@ class PlainStream(RESTStream[Any]):
 
     @cached_property
     def _flat(self) -> dict[str, tuple[Mapping[str, Any], str]]:
-        """The columns of each flattened table, and what stands between the parts of their names."""
+        """The columns of each flattened stream, and the separator in their names."""
         return {
             stream_map.stream_alias: (
                 stream_map.transformed_schema["properties"],
@@ -279,7 +279,7 @@ class PlainStream(RESTStream[Any]):
         self,
         record: dict[str, Any],
     ) -> Generator[RecordMessage, None, None]:
-        # The SDK flattens objects only, so a null one keeps a name that the SCHEMA does not have.
+        # The SDK only flattens objects, so a null one keeps a name that is not in the SCHEMA.
         for message in super()._generate_record_messages(record):
             if message.stream in self._flat:
                 _spread_null_objects(message.record, *self._flat[message.stream])
@@ -287,11 +287,11 @@ class PlainStream(RESTStream[Any]):
 
     @override
     def _increment_stream_state(self, *_: Any, **__: Any) -> None:
-        """Leave the bookmark alone: the SDK's moves with the records, ours behind whole days."""
+        """Leave the bookmark alone: the SDK advances it with records, we do after whole days."""
 
     @override
     def _write_schema_message(self) -> None:
-        # `sync` calls it for each page of the parent; some targets flush all tables at each SCHEMA.
+        # `sync` calls this for each page of the parent; some targets flush all tables each time.
         if not self._schema_sent:
             self._schema_sent = True
             super()._write_schema_message()

@@ -1,4 +1,4 @@
-"""The settings: what they mean, what they accept, and what is wrong with the ones given."""
+"""The settings: what they mean, which values they accept, and what is wrong with given ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TAP_VERSION = version("tap-partnercenter")
 # The service returns at most 500 customers a page ("Customer resources").
 LARGEST_PAGE = 500
 
-#: Limit of the time-outs of a connection test, in seconds: somebody is waiting.
+#: Maximum time-out in a connection test, in seconds: somebody is waiting.
 LONGEST_TEST = 15
 
 
@@ -191,7 +191,7 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of one run, checked and complete. Times are in seconds."""
+    """The settings of one run, validated and complete. Times are in seconds."""
 
     tenant_id: str
     client_id: str
@@ -228,7 +228,7 @@ class Settings:
             "cloud": cloud,
             "api_url": given.get("api_url", cloud.api_url).rstrip("/"),
             "auth_url": given.get("auth_url", cloud.auth_url).rstrip("/"),
-            # The API compares ids without regard to case; the partition key must not vary.
+            # The API compares ids case-insensitively; the partition key must not vary.
             "reseller_ids": tuple(dict.fromkeys(map(str.lower, given.get("reseller_ids", ())))),
             "shard": Shard(given["shard_count"], given["shard_index"]),
             "delete_vanished": given["emit_activate_version_messages"],
@@ -250,12 +250,12 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
     No line repeats the value of a secret.
 
     Args:
-        config: As given: null and empty text mean that a setting is missing.
-        schema: Of the tap's settings and the SDK's.
+        config: As given; null and empty text mean that a setting is missing.
+        schema: Of the settings of the tap and the SDK.
     """
     required = {*schema["required"], *lacking(config)}
     found = {name: f"{name} is missing" for name in required if config.get(name) in (None, "")}
-    # The SDK's own schema of the maps is malformed: `stream_maps.shape_problems` looks at them.
+    # The SDK's own schema of the maps is malformed: `stream_maps.shape_problems` checks them.
     rest = {k: v for k, v in config.items() if k not in {*found, "stream_maps"}}
     for mistake in mistakes(rest, schema):
         if mistake.path:
@@ -278,7 +278,7 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
-    """Name the settings that do not go together."""
+    """Report the settings that contradict each other."""
     count, index = given["shard_count"], given["shard_index"]
     if index >= count:
         yield f"shard_index must be less than shard_count, which is {count}, not {index}."
@@ -291,5 +291,5 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
-    """Name the settings that the tap does not have, each with the one that may be meant."""
+    """Report the settings that do not exist, each with the one that was probably meant."""
     return (name + meant(name, known) for name in config if name not in known)

@@ -1,7 +1,7 @@
-"""What is wrong with what the tap was given, found by JSON Schema and told without values.
+"""What is wrong with the tap's input, found by JSON Schema and reported without values.
 
-A value can be a secret that was put in the wrong place. Besides the keywords of the standard a
-schema may have `expected`: words for what must stand there.
+A value can be a secret in the wrong place. Besides the standard keywords, a schema may have
+`expected`: a description of the valid values.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-#: An address in which no part of a password can be taken for a host or a port, which are told.
+#: A URL in which no part of a password can be mistaken for host or port, which are reported.
 DATABASE = re.compile(
     r"postgres(ql)?(\+psycopg)?://([^:/@\s]*(:[^@\s]*)?@)?"
     r"([\w.%,-]*|\[[0-9a-f:.]+\])(:\d*)?/[^/?#@\s]+(\?\S*)?",
@@ -39,7 +39,7 @@ _KINDS = {
 
 
 def _origin(text: str) -> str | None:
-    """Say why a text is no origin to which credentials may be sent."""
+    """Return why a text is not an origin to which credentials may be sent."""
     if not text:
         return None
     try:
@@ -61,7 +61,7 @@ def _origin(text: str) -> str | None:
 
 
 def _store(text: str) -> str | None:
-    """Say why a text is neither a path nor a database's address."""
+    """Return why a text is neither a path nor a database URL."""
     if "\0" in text:
         return _NOT_SHOWN
     if "://" in text and not DATABASE.fullmatch(text):
@@ -85,7 +85,7 @@ def _unless(fits: Callable[[str], object], reason: str) -> Callable[[str], str |
 
 
 _NOT_SHOWN = "contains a non-printable character, such as a line break"
-#: Say what is wrong with a text, None if nothing is: empty text is a setting that is not set.
+#: Return what is wrong with a text, None if nothing is; empty text is an unset setting.
 _FORMATS: dict[str, Callable[[str], str | None]] = {
     "guid": _unless(GUID.fullmatch, "must be a GUID"),
     "header": _unless(
@@ -96,7 +96,7 @@ _FORMATS: dict[str, Callable[[str], str | None]] = {
         _are_keys, "must be 32 bytes in URL-safe Base64, or several such keys separated by commas"
     ),
     "origin": _origin,
-    # A path may hold what cannot be shown, but for the character that ends it.
+    # A path may contain non-printable characters, except for the one that terminates it.
     "path": _unless(lambda text: "\0" not in text, _NOT_SHOWN),
     "store": _store,
     "tenant": _unless(
@@ -117,9 +117,9 @@ _Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
     {"format": _format},
     type_checker=Draft202012Validator.TYPE_CHECKER.redefine_many(
         {
-            # A catalog from a program, as the SDK's own tests give it, has tuples.
+            # A catalog passed by a program, as in the SDK's own tests, contains tuples.
             "array": lambda _, value: isinstance(value, list | tuple),
-            # 5.0 is an integer to the standard, but not to Python.
+            # 5.0 is an integer in the standard, but not in Python.
             "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
         },
     ),
@@ -127,15 +127,15 @@ _Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
 
 
 class Unusable(ConfigValidationError):
-    """The configuration or catalog is not valid. `errors` holds one line for each reason."""
+    """The configuration or catalog is invalid. `errors` has one line for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
-        """Keep the lines."""
+        """Store the lines."""
         super().__init__("The configuration or catalog is not valid", errors=errors)
 
 
 def refuse(lines: Iterable[str]) -> None:
-    """Refuse what the tap was given, if there is anything to say about it.
+    """Reject the tap's input if there are any errors.
 
     Raises:
         Unusable: With these lines.
@@ -145,26 +145,26 @@ def refuse(lines: Iterable[str]) -> None:
 
 
 class Mistake(NamedTuple):
-    """Where something is wrong, and what."""
+    """What is wrong, and where."""
 
     path: tuple[str | int, ...]
     reason: str
 
     def line(self, separator: str) -> str:
-        """Format it as one line, with the names of the path separated."""
+        """Format it as one line, with a separator between the names of the path."""
         steps = (f"[{s}]" if isinstance(s, int) else f"{separator}{s}" for s in self.path)
         return f"{''.join(steps).removeprefix(separator) or 'it'} {self.reason}"
 
 
 def mistakes(value: object, schema: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Find what does not fit a schema."""
+    """Find what does not match a schema."""
     for error in _Validator(schema).iter_errors(value):
         closest = _closest(error)
         yield Mistake(tuple(closest.absolute_path), _reason(closest))
 
 
 def _closest(error: ValidationError) -> ValidationError:
-    """Return the error within the one of several forms that fits best: the one furthest inside."""
+    """Return the error for the best match among several alternatives: the most deeply nested."""
     inside = max(error.context or (), key=lambda e: len(e.path), default=error)
     return _closest(inside) if inside is not error and inside.path else error
 
@@ -189,6 +189,6 @@ def _reason(error: ValidationError) -> str:
     if "minimum" in schema:
         smallest, largest = schema["minimum"], schema.get("maximum")
         span = f"from {smallest} to {largest}" if largest else f"of {smallest} or more"
-        # A number is repeated; text could be a secret.
+        # Only numbers are quoted, since text could be a secret.
         words += f" {span}" + (f", not {value}" if type(value) is int else "")
     return f"must be {words}"

@@ -1,4 +1,4 @@
-"""Which customers and resellers belong to this process, where several share the work."""
+"""Which customers and resellers belong to this process, when several share the work."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ class Shard:
     """One of several equal parts of all ids.
 
     Attributes:
-        count: Parts in all.
-        index: Which of them, from 0.
+        count: Total number of parts.
+        index: This part, from 0.
     """
 
     count: int
     index: int
 
     def takes(self, identity: str) -> bool:
-        """Return whether an id belongs to this part: each id does to just one, on any machine.
+        """Return whether an id belongs to this part: on any machine, each id is in exactly one.
 
-        It is the remainder of the first four bytes of the MD5 of the id in lower case, which most
-        databases can compute as well.
+        The part is the remainder of the first four bytes of the MD5 of the id in lower case, which
+        most databases can compute as well.
         """
         digest = hashlib.md5(identity.lower().encode(), usedforsecurity=False).digest()
         return int.from_bytes(digest[:4], "big") % self.count == self.index

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _CONSENT = "Consent again, with MFA: run tap-partnercenter-login, or set the new refresh_token"
 _SECRET = "Create a new client secret in the app registration and set client_secret"  # noqa: S105
 
-#: What to do about the errors of the token endpoint. The AADSTS number is more exact than `error`.
+#: How to fix errors of the token endpoint. The AADSTS number is more specific than `error`.
 REMEDIES: Mapping[str, str] = {
     "700082": f"The refresh token expired, unused for 90 days. {_CONSENT}.",
     "70008": f"The refresh token expired. {_CONSENT}.",
@@ -52,26 +52,26 @@ REMEDIES: Mapping[str, str] = {
     "invalid_request": "Check tenant_id, client_id and refresh_token.",
     "invalid_resource": "Check cloud.",
 }
-#: Errors that pass by themselves.
+#: Errors that are temporary.
 PASSING = frozenset({"temporarily_unavailable", "server_error"})
-#: Refusals that another machine, or another time, may not meet.
+#: Refusals that may not happen on another machine, or at another time.
 _OF_THIS_PLACE = frozenset({"53003", "700024"})
 _NAMES = PASSING | REMEDIES.keys()
 
 
 class Refusal(NamedTuple):
-    """An error of the token endpoint, without what could be anything.
+    """An error of the token endpoint, without any free text.
 
     Attributes:
-        error: Its name, None for one that is not known.
-        number: The AADSTS number, empty for none.
+        error: Its name, None if it is not a known one.
+        number: The AADSTS number, empty if there is none.
     """
 
     error: str | None
     number: str
 
     def __str__(self) -> str:
-        """Name both, as far as they are there."""
+        """Return both, where present."""
         return " ".join(
             [
                 *([self.error] if self.error else []),
@@ -81,13 +81,13 @@ class Refusal(NamedTuple):
 
     @property
     def is_final(self) -> bool:
-        """Whether these credentials are certainly refused again: the reason lies in them."""
+        """Whether these credentials will be refused again, since they are the reason."""
         reason = self.number or self.error
         return reason in REMEDIES and reason not in _OF_THIS_PLACE
 
     @property
     def remedy(self) -> str:
-        """What the operator can do."""
+        """How the operator can fix it."""
         remedy = (
             REMEDIES.get(self.number)
             or REMEDIES.get(self.error or "")
@@ -102,7 +102,7 @@ class Refusal(NamedTuple):
 
 
 def refusal_in(answer: Mapping[str, Any]) -> Refusal:
-    """Read the error in an answer of the token endpoint."""
+    """Read the error in a response of the token endpoint."""
     error = answer.get("error")
     error = error if isinstance(error, str) and error in _NAMES else None
     numbers = answer.get("error_codes")

@@ -1,4 +1,4 @@
-"""The base of all streams: what is asked, and how a record leaves."""
+"""The base class of all streams: what to request, and how a record is emitted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.run import Run
     from tap_partnercenter.sdk import PlainTap
 
-#: Keys to tell a repeated record by; ten times a page, since children of a page's customers count.
+#: Number of keys for detecting repeated records: ten pages, as children of a page count too.
 _REMEMBERED = 5_000
 
 T = TypeVar("T")
@@ -39,42 +39,42 @@ S = TypeVar("S", bound="PartnerCenterStream")
 class PartnerCenterStream(PlainStream):
     """A collection of the API, read page by page.
 
-    A subclass is a declaration: a name, a path, a key, and what the request adds to each record.
+    A subclass is declarative: a name, a path, a key, and what the request adds to each record.
     """
 
     schema = SCHEMAS
     #: One bookmark for the whole stream, so that STATE does not grow with partitions or customers.
     state_partitioning_keys = ()
-    #: Most records in a page, None where the service takes no size. The setting may ask for less.
+    #: Maximum records in a page, None if the service takes no size. The setting may request fewer.
     page_size: ClassVar[int | None] = None
     #: Query of the first page, besides its size.
     params: ClassVar[Mapping[str, Any]] = {}
-    #: What stands for a field that the service may leave out.
+    #: Values for fields that the service may omit.
     defaults: ClassVar[Mapping[str, str]] = {}
-    #: Fields of a record that become fields of their own, since they are part of the key.
+    #: Nested fields of a record that are copied to the top level because they are part of the key.
     copies: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    #: Keys that the service does not give: digests of these fields.
+    #: Key fields that the service does not provide: digests of these fields.
     digests: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    #: The field by which shards divide the records, None where they divide what comes before.
+    #: The field by which shards divide the records, None if they divide the parents or partitions.
     shard_key: ClassVar[str | None] = None
-    #: Whether the service refuses it to app-only credentials.
+    #: Whether the service refuses app-only credentials.
     needs_user: ClassVar[bool] = True
-    #: Which partners have such records, and what the others do, as a sentence; empty: all have.
+    #: Which partners have such records, and what others should do, as a sentence; empty for all.
     enrolment: ClassVar[str] = ""
-    #: Whether the answer is one record, in place of a page of records.
+    #: Whether the response is a single record instead of a page.
     single: ClassVar[bool] = False
     #: How the next page is found.
     paginator_class: ClassVar[type[LinkPaginator]] = SeekPaginator
-    #: What the table of failures calls the first page, and a later one.
+    #: What the table of failures calls the first page, or a later one.
     place: ClassVar[Place] = Place.FIRST
     next_place: ClassVar[Place] = Place.NEXT
 
     def __init__(self, tap: PlainTap) -> None:
-        """Make the stream of a tap."""
+        """Create the stream of a tap."""
         super().__init__(tap)
         self._partner_tap = tap
         self._begun_again = False
-        #: Keys of the last records, and of those before them.
+        #: Keys of the latest records, and of those before.
         self._recent, self._older = set[int](), set[int]()
 
     @property
@@ -84,18 +84,18 @@ class PartnerCenterStream(PlainStream):
 
     @property
     def lacks_user(self) -> bool:
-        """Whether the run has no user where the service wants one."""
+        """Whether the service requires a user and the run has none."""
         return self.needs_user and self.run.app_only
 
     def sibling(self, kind: type[S]) -> S:
         """Return another stream of the same tap."""
         return next(s for s in self._partner_tap.streams.values() if isinstance(s, kind))
 
-    # What is asked
+    # Requests
 
     @classmethod
     def cost(cls) -> str:
-        """Say how many requests the stream takes."""
+        """Return how many requests the stream makes."""
         return f"1 request for {cls.page_size} records" if cls.page_size else "1 request"
 
     @cached_property
@@ -112,7 +112,7 @@ class PartnerCenterStream(PlainStream):
 
     @override
     def get_url_params(self, context: Context | None, next_page_token: object) -> dict[str, Any]:
-        """Return the query of the first page; a continuation brings its own."""
+        """Return the query of the first page; a continuation has its own."""
         if self.page_size is None:
             return {**self.params}
         return {"size": min(self.page_size, self.run.settings.page_size), **self.params}
@@ -121,14 +121,14 @@ class PartnerCenterStream(PlainStream):
     def get_new_paginator(self, start: Continuation | None = None) -> LinkPaginator:
         return self.paginator_class(self.run.settings.api_url, start)
 
-    # Page after page
+    # Pages
 
     def pages(self, context: Context | None, start: Continuation | None = None) -> Pages:
         """Return a reader of a collection.
 
         Args:
             context: Partition or customer.
-            start: Where to go on, in place of the first page.
+            start: Where to continue, instead of the first page.
         """
         collection = Collection(
             self.name,
@@ -146,7 +146,7 @@ class PartnerCenterStream(PlainStream):
         return Pages(self.run.client, collection, self.get_new_paginator, start)
 
     def first_page(self) -> Page | None:
-        """Read the first page alone, None where there is none to read."""
+        """Read only the first page, None if there is none."""
         return self.pages(None).read()
 
     def look_ahead(self, sources: Callable[[], Source[T] | None], *, held: int) -> LookAhead[T]:
@@ -154,26 +154,26 @@ class PartnerCenterStream(PlainStream):
         return LookAhead(self.run.pool, sources, held=held, on_idle=self._on_idle)
 
     def _on_idle(self) -> None:
-        """Pass on what is collected while nothing comes, and say in due time that nothing does."""
+        """Write what has been collected while nothing arrives, and log progress when it is due."""
         self._partner_tap.message_writer.flush()
         self.run.report.progress()
 
     def prepare(self) -> None:
-        """Read ahead while an earlier stream comes to its end.
+        """Read ahead while an earlier stream is finishing.
 
-        What cannot be read is reported when this stream's turn comes.
+        Failures are reported when it is this stream's turn.
         """
 
     @cached_property
     def follower(self) -> PartnerCenterStream | None:
-        """The root stream whose turn comes after this one."""
+        """The root stream after this one."""
         streams = iter(self._partner_tap.streams.values())
-        # Up to this one; what is left comes after it.
+        # This advances the iterator to this stream; what is left comes after it.
         any(stream is self for stream in streams)
         roots = (s for s in streams if s.selected and s.parent_stream_type is None)
         return cast("PartnerCenterStream | None", next(roots, None))
 
-    # Record after record
+    # Records
 
     @override
     def request_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
@@ -187,17 +187,17 @@ class PartnerCenterStream(PlainStream):
         record: Record,
         context: Context | None,
     ) -> Iterable[Context]:
-        """Return none: who has children reads them a page at a time."""
+        """Return none: streams with children read them a page at a time."""
         return ()
 
     @cached_property
     def key_fields(self) -> tuple[str, ...]:
-        """The fields without which a record has no key, whatever key a catalog asks for."""
+        """The fields that every key needs, whatever key a catalog sets."""
         return tuple(self.primary_keys)
 
     @cached_property
     def shape(self) -> Shape:
-        """The fields to keep: those of the catalog that the tap was given, or of the schema."""
+        """The fields to keep: those of the catalog if there is one, otherwise of the schema."""
         return Shape(self.effective_schema)
 
     @override
@@ -220,7 +220,7 @@ class PartnerCenterStream(PlainStream):
                 )
                 raise PartnerCenterError(message)
             if REPLACEMENT in value:
-                # Two keys that differ in what was lost would become one row.
+                # Two keys that differ only in lost characters would become one row.
                 message = (
                     f"{self.name}: the service sent a record whose {key}, which is part of the "
                     "key, has a broken character. Try again later."
@@ -230,9 +230,9 @@ class PartnerCenterStream(PlainStream):
         return record
 
     def _note_key(self, key: int) -> None:
-        """Count a record that came a moment ago: one row, though two records.
+        """Count a record that was sent a moment ago: it is one row, but two records.
 
-        While customers come, pages that the service counts by position shift.
+        When customers are added, pages that the service counts by position shift.
         """
         if key in self._recent or key in self._older:
             self.run.report.repeated(self.name)
@@ -242,7 +242,7 @@ class PartnerCenterStream(PlainStream):
         self._recent.add(key)
 
     def _derived(self, row: Record) -> dict[str, Any]:
-        """Make the parts of the key that the service does not send."""
+        """Compute the parts of the key that the service does not send."""
         derived: dict[str, Any] = {}
         for field, path in self.copies.items():
             value: Any = row
@@ -254,7 +254,7 @@ class PartnerCenterStream(PlainStream):
         return derived
 
     def note_page(self, page: Page) -> None:
-        """Say what is odd about a page that is about to be emitted."""
+        """Report what is odd about a page that is about to be emitted."""
         for path in page.broken:
             self._on_odd_field(Oddity.BROKEN, path)
         if page.promised:
@@ -271,13 +271,13 @@ class PartnerCenterStream(PlainStream):
         self.run.report.odd_field(self.name, oddity, path)
 
     def write_state(self) -> None:
-        """Send the state of the whole tap."""
+        """Write the state of the whole tap."""
         tap = self._partner_tap
         tap.state_writer.write_state(tap.state)
 
     @override
     def log_sync_costs(self) -> None:
-        """Say how much the stream had; the SDK calls this once, at the end of the run."""
+        """Log how many records the stream had; the SDK calls this once, at the end of the run."""
         if self.selected:
             self.log_metrics()
             self.run.report.stream_ended(self.name)

@@ -1,7 +1,7 @@
-"""What is certainly wrong with `stream_maps`: to the SDK it means a map that has no effect.
+"""Finds mistakes in `stream_maps` that the SDK accepts as a map without effect.
 
 A map that removes a field that does not exist, or maps a stream that does not exist, lets through
-what it was written to hold back.
+data that it should hold back.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from singer_sdk.singerlib import Catalog
 
 _OPTIONS = {"__alias__", "__else__", "__filter__", "__key_properties__", "__source__"}
-#: What stands for nothing: in a configuration file, and where there is no null.
+#: Null in a configuration file, and where null cannot be written.
 _REMOVED = (None, "__NULL__")
-#: Names that stand for no field in an expression ("Stream maps" in the SDK's documentation).
+#: Names in an expression that are not fields ("Stream maps" in the SDK's documentation).
 _NAMES = {"_", "record", "config", "fake", "__stream_name__", "__original_stream_name__"}
 _NOTHING = {"enum": _REMOVED, "expected": "null or __NULL__"}
 _CHANGES = {
@@ -72,7 +72,7 @@ _FUNCTIONS = CustomStreamMap(
 
 
 def shape_problems(maps: object) -> Iterator[str]:
-    """Say what is no map at all, without what stands there."""
+    """Return what is not a map at all, without its value."""
     for mistake in mistakes({"stream_maps": maps}, _SHAPE):
         yield mistake.line(": ")
 
@@ -83,13 +83,13 @@ def checked_mapper(
     streams: Mapping[str, Stream],
     logger: logging.Logger,
 ) -> PluginMapper:
-    """Make what maps and flattens records.
+    """Create the mapper, which maps and flattens records.
 
     Raises:
-        Unusable: With one line for each thing that the maps name and that is not.
-        MappingError: If the SDK makes no sense of them.
+        Unusable: With one line for each name in the maps that does not exist.
+        MappingError: If the SDK cannot interpret them.
     """
-    # A copy: the mapper takes `__else__` out of the maps. Null is no default to it.
+    # A copy, since the mapper removes `__else__` from the maps. It does not treat null as unset.
     given = copy.deepcopy({name: value for name, value in config.items() if value is not None})
     maps = given.get("stream_maps", {})
     schemas = {name: _all_fields(stream) for name, stream in streams.items()}
@@ -122,7 +122,7 @@ def checked_mapper(
             if isinstance(stream_map, RemoveRecordTransform) or not _is_sent(streams.get(name)):
                 continue
             if alias in written:
-                # With deletes the version of the second would remove the rows of the first.
+                # On deletion, the version of the second would remove the rows of the first.
                 message = (
                     f"stream_maps: {written[alias]} and {name} are both written as {alias}, which "
                     "would become one table. Choose another name"
@@ -137,7 +137,7 @@ def _is_sent(stream: Stream | None) -> bool:
 
 
 def _all_fields(stream: Stream) -> dict[str, Any]:
-    """Return the schema of a stream with the fields that a catalog left out of it."""
+    """Return the schema of a stream including the fields that a catalog omitted."""
     schema = stream.effective_schema
     return {**schema, "properties": {**stream.schema["properties"], **schema["properties"]}}
 
@@ -146,7 +146,7 @@ def _problems(
     maps: Mapping[str, Any],
     schemas: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
-    """Name each stream, field and option that does not exist, with the one that may be meant.
+    """Report each stream, field and option that does not exist, with the one probably meant.
 
     Args:
         maps: The setting, as the SDK's own schema allows it.
@@ -168,7 +168,7 @@ def _doubts(
     maps: Mapping[str, Any],
     schemas: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
-    """Name each new field that nearly has the name of one that the map leaves as it is."""
+    """Report each new field whose name resembles one that the map does not change."""
     for name, changes in _mapped(maps):
         fields = _fields(_matched(_source(name, changes), schemas))
         if isinstance(changes, dict):
@@ -184,7 +184,7 @@ def _doubts(
 
 
 def _mapped(maps: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    # What else begins so, the SDK refuses.
+    # The SDK rejects other names that begin like this.
     return ((name, changes) for name, changes in maps.items() if not name.startswith("__"))
 
 
@@ -196,7 +196,7 @@ def _matched(
     source: str,
     schemas: Mapping[str, Mapping[str, Any]],
 ) -> list[Mapping[str, Any]]:
-    """Return the schemas of the streams that a map is for: its name may be a pattern."""
+    """Return the schemas of the streams that a map applies to: its name may be a pattern."""
     return [schema for name, schema in schemas.items() if fnmatch.fnmatch(name, source)]
 
 
@@ -209,7 +209,7 @@ def _is_open(schema: Mapping[str, Any]) -> bool:
 
 
 def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) -> str | None:
-    """Say what is wrong with one entry of a map; `fields` is None where any may come."""
+    """Return what is wrong with an entry of a map; `fields` is None if any field is allowed."""
     if field in _OPTIONS - {"__filter__"}:
         return None
     if field.startswith("__") and field != "__filter__":
@@ -227,7 +227,7 @@ def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) ->
 
 
 def _mistaken_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
-    """Say which of the names in an expression stands for nothing."""
+    """Return what is wrong with the names in an expression."""
     if "self" in names and field not in fields:
         return f"self is undefined, because {_unknown(field, fields)}"
     unknown = sorted(names - fields - _FUNCTIONS - _NAMES - {"self"})
@@ -245,10 +245,10 @@ def _names(expression: str) -> set[str]:
     """Return the names that an expression reads.
 
     Raises:
-        SyntaxError: If it is none.
-        ValueError: If it holds a null character.
+        SyntaxError: If it is not an expression.
+        ValueError: If it contains a null character.
     """
     nodes = ast.walk(ast.parse(expression, mode="eval"))
     names = [node for node in nodes if isinstance(node, ast.Name)]
-    # A comprehension names its own.
+    # A comprehension has names of its own.
     return {n.id for n in names} - {n.id for n in names if isinstance(n.ctx, ast.Store)}

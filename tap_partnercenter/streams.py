@@ -1,4 +1,4 @@
-"""The streams. Field names are the API's; what the tap adds is snake_case."""
+"""The streams. Field names are the API's; those that the tap adds are in snake_case."""
 
 from __future__ import annotations
 
@@ -90,9 +90,9 @@ class Agreements(ChildStream):
     path = "/customers/{customer_id}/agreements"
     primary_keys = ("customer_id", "agreement_id")
     parent_stream_type = Customers
-    # Without it the service lists one type alone.
+    # Without it the service returns only one type.
     params = {"agreementType": "*"}
-    # The service gives them no id, and lists one template several times.
+    # The service assigns no id, and lists some templates several times.
     digests = {"agreement_id": ("type", "templateId", "dateAgreed", "primaryContact")}
     selected_by_default = False
 
@@ -104,10 +104,10 @@ class SubscribedSkus(ChildStream):
     path = "/customers/{customer_id}/subscribedskus"
     primary_keys = ("customer_id", "sku_id")
     parent_stream_type = Customers
-    # Without it the service lists the first group alone.
+    # Without it the service returns only the first group.
     params = {"licenseGroupIds": ("Group1", "Group2")}
     copies = {"sku_id": ("productSku", "id")}
-    # The rights come from a role in the customer's own directory (GDAP).
+    # Access comes from a role in the customer's own directory (GDAP).
     place = Place.DIRECTORY
     selected_by_default = False
 
@@ -119,7 +119,7 @@ class IndirectResellers(ResellerTable):
     path = "/relationships"
     primary_keys = ("id",)
     shard_key = "id"
-    # The query wants PascalCase, the answers are snake_case.
+    # The query uses PascalCase, the responses snake_case.
     params = {"relationship_type": "IsIndirectCloudSolutionProviderOf"}
     enrolment = _PROVIDERS
     defaults = {"relationshipType": "none"}
@@ -157,7 +157,7 @@ class AuditRecords(AuditStream):
     path = "/auditrecords"
     primary_keys = ("id",)
     replication_key = "operationDate"
-    # A start 90 days ago is refused at times: the vendor's own programs ask for 89.
+    # Sometimes a start 90 days ago is refused: the vendor's own programs use 89.
     reach = 89
     overlap = 2
     day_params = ("startDate", "endDate")
@@ -182,7 +182,7 @@ class ListRefreshes(ListRefreshStream):
     primary_keys = ("id",)
 
 
-#: All streams. They are read in the order of their names, children with their parent.
+#: All streams. They are read in alphabetical order, children with their parent.
 STREAMS: tuple[type[PartnerCenterStream], ...] = (
     Customers,
     CustomerRelationships,
@@ -201,7 +201,7 @@ STREAMS: tuple[type[PartnerCenterStream], ...] = (
 
 
 def costs() -> str:
-    """Say in a sentence what each stream costs, for `--about`."""
+    """Describe in a sentence what each stream costs, for `--about`."""
     selected = [_cost(stream) for stream in STREAMS if stream.selected_by_default]
     others = [_cost(stream) for stream in STREAMS if not stream.selected_by_default]
     return (
@@ -211,5 +211,5 @@ def costs() -> str:
 
 
 def _cost(stream: type[PartnerCenterStream]) -> str:
-    # The SDK declares the name for instances alone.
+    # The SDK declares the name only for instances.
     return f"{vars(stream)['name']} ({stream.cost()})"

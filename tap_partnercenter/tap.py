@@ -43,8 +43,8 @@ class TapPartnerCenter(CommandLine):
     name = "tap-partnercenter"
     # A copy: `PlainTap` adds the SDK's own settings to it.
     config_jsonschema: ClassVar[dict[str, Any]] = copy.deepcopy(CONFIG_JSONSCHEMA)
-    # BATCH would write one file for each page of the child stream. START_DATE, which the SDK has
-    # from 0.55 on, is for incremental streams.
+    # BATCH would write one file for each page of a child stream. START_DATE, which the SDK has
+    # since 0.55, is for incremental streams.
     capabilities: ClassVar[list[CapabilitiesEnum]] = [
         capability
         for capability in Tap.capabilities
@@ -52,7 +52,7 @@ class TapPartnerCenter(CommandLine):
     ]
     message_writer_class = BlockWriter
     message_writer: BlockWriter
-    #: How the tap reads the time and waits; tests replace it.
+    #: Reads the time and waits; tests replace it.
     clock_class: type[Clock] = Clock
 
     def __init__(
@@ -62,10 +62,10 @@ class TapPartnerCenter(CommandLine):
         validate_config: bool = True,
         **kwargs: Any,  # noqa: ANN401 - the SDK's
     ) -> None:
-        """Make a tap.
+        """Create a tap.
 
         Raises:
-            Unusable: With one line for each wrong setting, or place in the catalog.
+            Unusable: With one line for each invalid setting or catalog entry.
         """
         self.clock = self.clock_class()
         if catalog is not None:
@@ -93,7 +93,7 @@ class TapPartnerCenter(CommandLine):
 
     @property
     def root_streams(self) -> list[PartnerCenterStream]:
-        """The streams that are not read as children of another, in their order."""
+        """The streams that are not children of another, in order."""
         streams = cast("Iterable[PartnerCenterStream]", self.streams.values())
         return [stream for stream in streams if stream.parent_stream_type is None]
 
@@ -107,10 +107,10 @@ class TapPartnerCenter(CommandLine):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the bookmarks of an earlier run; what is none is ignored."""
+        """Load the bookmarks of an earlier run; ignore anything else."""
         bookmarks = state.get("bookmarks")
         entries = bookmarks.items() if isinstance(bookmarks, dict) else ()
-        # What the SDK would read from a bookmark comes from another tap: no stream of this one has
+        # Bookmark members that the SDK would use come from another tap: no stream of this one has
         # partitions of its own in the state.
         foreign = {"partitions", "progress_markers"}
         super().load_state(
@@ -125,10 +125,10 @@ class TapPartnerCenter(CommandLine):
 
     @override
     def end_by_signal(self, number: int) -> None:
-        """End the run with the exit code that a shell gives to a signal."""
-        # Nothing here takes a lock: what the signal interrupted may hold it. `stop` follows.
+        """End the run with the exit code that a shell uses for a signal."""
+        # Take no lock here: the interrupted code may hold it. `stop` follows.
         ending = SystemExit(128 + number)
-        # The writer comes last when a tap is made; before that nothing was written.
+        # The writer is created last; before that nothing was written.
         if (writer := vars(self).get("message_writer")) is None:
             raise ending
         writer.interrupt(ending)

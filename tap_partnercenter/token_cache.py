@@ -1,8 +1,8 @@
-"""Which refresh token is the newest, and where it outlives a run.
+"""Which refresh token is the newest, and where it is kept between runs.
 
-Each sign-in is answered with a new refresh token. The service does not revoke the one before, and
-says that it may ("Refresh tokens in the Microsoft identity platform"); so a token is redeemed and
-its successor stored before another process reads it. A token that nobody uses for 90 days ends.
+Each sign-in returns a new refresh token. The service does not revoke the previous one, but says
+that it may ("Refresh tokens in the Microsoft identity platform"). So a token is redeemed and its
+successor stored before another process reads it. An unused token expires after 90 days.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from tap_partnercenter.settings import Settings
 
 _DAY = 86_400.0
-#: Seconds for which a refresh token lives, from when it was issued.
+#: Lifetime of a refresh token in seconds, from when it was issued.
 LIFE = 90 * _DAY
-#: Seconds before its end from which on a run warns of it.
+#: Seconds before its expiry from which a run warns of it.
 WARNING = 14 * _DAY
 
 
@@ -37,11 +37,11 @@ class RefusedToken(PartnerCenterError):
     """A refresh token is not accepted; another one may be.
 
     Attributes:
-        answer: Status and error of the answer.
+        answer: Status and error of the response.
     """
 
     def __init__(self, message: str, answer: str) -> None:
-        """Keep both."""
+        """Store both."""
         super().__init__(message)
         self.answer = answer
 
@@ -52,8 +52,8 @@ class StoredToken:
 
     Attributes:
         refresh_token: The token.
-        since: When its line began, with a configured token or a login: seconds since the epoch.
-        issued_at: When it was issued itself.
+        since: When its chain began, with a configured token or a login: seconds since the epoch.
+        issued_at: When this token was issued.
     """
 
     refresh_token: str
@@ -64,11 +64,11 @@ class StoredToken:
 class TokenCache:
     """The tokens of a store: one for each configured token, and one for the last login.
 
-    Two configured tokens never overwrite each other's, though they share a store.
+    Configured tokens never overwrite each other's, even if they share a store.
     """
 
     def __init__(self, store: TokenStore, settings: Settings, clock: Clock) -> None:
-        """Read nothing yet."""
+        """Set up without reading anything yet."""
         self._store = store
         self._clock = clock
         self._login = origin_of(settings, None)
@@ -76,7 +76,7 @@ class TokenCache:
         self.locked = store.locked
 
     def read(self) -> list[StoredToken]:
-        """Return the tokens that these settings may use, that of the youngest line first.
+        """Return the tokens that these settings may use, that of the latest chain first.
 
         Raises:
             PartnerCenterError: If the store holds something else.
@@ -91,28 +91,28 @@ class TokenCache:
         return self._own in self._read()
 
     def succeed(self, before: str, after: str) -> None:
-        """Keep the successor of a token, be it a stored one or the configured one.
+        """Store the successor of a token, either a stored one or the configured one.
 
         Raises:
-            NotKept: If it cannot be kept.
+            NotKept: If it cannot be stored.
         """
         tokens = self._read()
         now = self._clock.now()
-        # A login has stored its token for both, with and without the configured one.
+        # A login stores its token twice, with and without the configured one.
         found = [origin for origin, token in tokens.items() if token.refresh_token == before]
         if found:
             changed = {o: StoredToken(after, tokens[o].since, now) for o in found}
         else:
-            # The configured one, new or in place of a stored one that is not accepted.
+            # The configured one, either new or because the stored one was not accepted.
             changed = {self._own: StoredToken(after, now, now)}
         if after != before or (self._own in tokens and not found):
             self._write({**tokens, **changed})
 
     def begin(self, refresh_token: str) -> None:
-        """Keep the token of a login: from now on it comes first.
+        """Store the token of a login: from now on it comes first.
 
         Raises:
-            NotKept: If it cannot be kept.
+            NotKept: If it cannot be stored.
         """
         now = self._clock.now()
         token = StoredToken(refresh_token, now, now)
@@ -126,7 +126,7 @@ class TokenCache:
         try:
             content = json.loads(document)
             if "origin" in content:
-                # As earlier versions wrote it, without times.
+                # The format of earlier versions, without times.
                 token = {"refresh_token": content["refresh_token"]}
                 content = {"tokens": {content["origin"]: token}}
             return {
@@ -153,7 +153,7 @@ class TokenCache:
 
 
 class RefreshTokens:
-    """Redeems the newest refresh token that is accepted, and keeps its successor."""
+    """Redeems the newest refresh token that is accepted, and stores its successor."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class RefreshTokens:
         clock: Clock,
         logger: logging.Logger,
     ) -> None:
-        """Begin with the configured token; without one, with that of a login."""
+        """Begin with the configured token, or that of a login if there is none."""
         self._configured = configured
         self._cache = cache
         self._clock = clock
@@ -176,7 +176,7 @@ class RefreshTokens:
 
     @property
     def app_only(self) -> bool:
-        """Whether there is no refresh token, neither configured nor stored by a login."""
+        """Whether there is no refresh token, either configured or stored by a login."""
         if self._app_only is None:
             self._app_only = self._configured is None and not self._has_stored()
         return self._app_only
@@ -185,31 +185,31 @@ class RefreshTokens:
         try:
             return bool(self._cache and self._cache.read())
         except PartnerCenterError:
-            # Redeeming it will say why.
+            # Redeeming it will raise the reason.
             return True
 
     @property
     def ends_at(self) -> datetime | None:
-        """When the newest token ends unless it is used, None where nobody can tell."""
+        """When the newest token expires unless it is used, None if that is unknown."""
         issued = self._issued.get(str(self._newest))
         return None if issued is None else datetime.fromtimestamp(issued + LIFE, UTC)
 
     @property
     def kept(self) -> bool:
-        """Whether the newest token outlives the run."""
+        """Whether the newest token is stored for later runs."""
         return self._cache is not None and not self._unsaved
 
     def redeem(self, ask: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Sign in once.
 
         Args:
-            ask: Asks the token endpoint, with this refresh token or as an app alone.
+            ask: Requests a token, with this refresh token or as an app without a user.
 
         Returns:
-            The endpoint's answer.
+            The endpoint's response.
 
         Raises:
-            PartnerCenterError: If no token is accepted, the first one's reason; or as `ask` does.
+            PartnerCenterError: If no token is accepted, with the first reason; or as `ask` raises.
         """
         if self.app_only:
             return ask(None)
@@ -247,7 +247,7 @@ class RefreshTokens:
         if self._cache is None:
             return
         if self._configured is not None and not self._cache.knows_configured():
-            # New in the configuration: newer than what is stored.
+            # It was added to the configuration, so it is newer than the stored ones.
             yield str(self._newest)
             yield self._configured
         for stored in self._cache.read():
@@ -256,7 +256,7 @@ class RefreshTokens:
         yield from (token for token in (self._newest, self._configured) if token is not None)
 
     def _keep(self, before: str, newest: object) -> None:
-        """Use a token from now on, and store it where the operator wants that."""
+        """Use a token from now on, and store it where configured."""
         if not isinstance(newest, str):
             return
         self._newest = newest
@@ -267,7 +267,7 @@ class RefreshTokens:
         try:
             self._cache.succeed(before, newest)
         except NotKept as error:
-            # The token in hand is good: a full disk is no reason to lose the night's run.
+            # The current token is valid: a full disk is no reason to abort the run.
             self._unsaved = True
             self._logger.warning(
                 "The new refresh token could not be stored in token_cache_path: %s. Fix the path "
@@ -279,7 +279,7 @@ class RefreshTokens:
         self._warn(before if self._unsaved else newest)
 
     def _warn(self, remaining: str) -> None:
-        """Warn of the end of the token that the next run will find."""
+        """Warn when the token that the next run will use expires soon."""
         issued = self._issued.get(remaining)
         if issued is None or self._clock.now() < issued + LIFE - WARNING:
             return
@@ -291,7 +291,7 @@ class RefreshTokens:
 
 
 def token_cache(settings: Settings, *, clock: Clock, logger: logging.Logger) -> TokenCache | None:
-    """Make the cache that the settings name, None for none.
+    """Create the cache that is configured, None if there is none.
 
     Raises:
         PartnerCenterError: If a library for it is missing.
@@ -309,11 +309,11 @@ def token_cache(settings: Settings, *, clock: Clock, logger: logging.Logger) -> 
 
 
 def account_of(settings: Settings) -> str:
-    """Name a tenant and its app in a store."""
+    """Return the name of a tenant and its app in a store."""
     return hashlib.sha256(f"{settings.tenant_id} {settings.client_id}".encode()).hexdigest()
 
 
 def origin_of(settings: Settings, refresh_token: str | None) -> str:
-    """Identify the configured token that a stored one descends from, without revealing it."""
+    """Identify the configured token that a stored one is derived from, without revealing it."""
     text = f"{settings.tenant_id} {settings.client_id} {refresh_token}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Refresh tokens in a PostgreSQL database, for workers without a disk that they share."""
+"""Refresh tokens in a PostgreSQL database, which workers without a disk can share."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _TABLE = "tap_partnercenter_tokens"
 
 
 class TokenTable(TokenStore):
-    """One row of a table, locked by an advisory lock, which needs no right to write."""
+    """One row of a table, locked by an advisory lock, which needs no write permission."""
 
     def __init__(self, url: str, account: str, lock: Lock) -> None:
-        """Connect to nothing yet.
+        """Set up without connecting yet.
 
         Args:
             url: Of the database, `postgresql://…`.
-            account: Whose tokens these are: the name of the row.
+            account: Owner of the tokens, which is the name of the row.
             lock: How long to wait for other processes.
 
         Raises:
@@ -76,7 +76,7 @@ class TokenTable(TokenStore):
             with self._waiting.held(self._acquire, lambda: None):
                 yield
         finally:
-            # The lock ends with its transaction, and that with its connection.
+            # The lock is released with its transaction, which ends with its connection.
             holder, self._holder = self._holder, None
             if holder is not None:
                 with contextlib.suppress(self._sa.exc.SQLAlchemyError):
@@ -116,7 +116,7 @@ class TokenTable(TokenStore):
             .on_conflict_do_update(index_elements=["name"], set_=values)
         )
         try:
-            # Another process may be making the table at this moment: then it is there.
+            # If another process is creating the table at this moment, it exists then.
             with contextlib.suppress(self._sa.exc.IntegrityError, self._sa.exc.ProgrammingError):
                 self._table.create(self._engine, checkfirst=True)
             with self._engine.begin() as connection:
@@ -126,5 +126,5 @@ class TokenTable(TokenStore):
 
 
 def _reason(error: Exception) -> str:
-    """Name what went wrong, without the message: it may quote what was sent."""
+    """Describe what went wrong, without the message, which may quote the data that was sent."""
     return type(getattr(error, "orig", None) or error).__name__

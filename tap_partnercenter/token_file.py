@@ -1,4 +1,4 @@
-"""Refresh tokens in a file, which processes of one machine may share."""
+"""Refresh tokens in a file, which processes on one machine can share."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 class TokenFile(TokenStore):
-    """A file that only its owner may read, with an empty lock file next to it."""
+    """A file that only its owner can read, with an empty lock file next to it."""
 
     def __init__(self, path: str, lock: Lock) -> None:
-        """Touch nothing yet."""
-        # It takes a third as long to import as the rest of the tap, and is needed here alone.
+        """Set up without accessing the file yet."""
+        # It takes a third as long to import as the rest of the tap, and is only needed here.
         from filelock import FileLock, Timeout  # noqa: PLC0415
 
-        # What a symbolic link leads to is replaced, and not the link.
+        # Replace the target of a symbolic link, not the link.
         self._path = Path(os.path.realpath(Path(path).expanduser()))
         self.place = str(self._path)
         self._waiting = lock
         self._busy = Timeout
-        # It would tell at DEBUG of each look at the lock.
+        # It logs each attempt to lock at DEBUG.
         logging.getLogger("filelock").setLevel(logging.INFO)
         self._lock: BaseFileLock = FileLock(
             f"{self._path}.lock",
@@ -47,7 +47,7 @@ class TokenFile(TokenStore):
     @override
     @contextmanager
     def locked(self) -> Iterator[None]:
-        # The lock would make a folder that is missing; `write` says that it is.
+        # The lock would create a missing folder, which `write` reports instead.
         if not os.access(self._path.parent, os.W_OK):
             yield
             return
@@ -78,7 +78,7 @@ class TokenFile(TokenStore):
                     "could have read it, consent again."
                 )
                 raise PartnerCenterError(message)
-            # An empty file, made by `touch` or a full disk, holds nothing that could be lost.
+            # An empty file, left by `touch` or a full disk, contains nothing to lose.
             return path.read_bytes() or None
         except FileNotFoundError:
             return None
@@ -91,10 +91,10 @@ class TokenFile(TokenStore):
 
     @override
     def write(self, document: bytes) -> None:
-        # In one step, so that no crash leaves half a token.
+        # Atomic, so that no crash leaves a partial token.
         path = self._path
         try:
-            # `mkstemp` makes the file with mode 0600.
+            # `mkstemp` creates the file with mode 0600.
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:

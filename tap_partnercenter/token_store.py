@@ -1,4 +1,4 @@
-"""Where refresh tokens outlive a run: what every store can do, and how it is waited for."""
+"""Where refresh tokens are kept between runs: what every store can do, and how to wait for it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.clock import Clock
 
-#: Longest wait, in seconds, for another process to sign in; one that hangs may hold the lock.
+#: Longest wait, in seconds, for another process to sign in; a hanging one may hold the lock.
 LONGEST_WAIT = 120.0
-#: Seconds after which a wait is worth a line.
+#: Seconds after which a wait is logged.
 _LONG_WAIT = 5.0
-#: Seconds between two looks at the lock.
+#: Seconds between attempts to take the lock.
 _POLL = 0.05
 
 
@@ -29,11 +29,11 @@ class NotKept(Exception):
 
 
 class NotLockable(Exception):
-    """A store has no locks. The message is the reason, in a few words."""
+    """A store does not support locks. The message is the reason, in a few words."""
 
 
 class TokenStore(Protocol):
-    """Keeps one document from run to run. Another kind of store needs these as well.
+    """Keeps one document between runs. Any other kind of store must implement this.
 
     Attributes:
         place: Where the document is, for the operator.
@@ -42,28 +42,28 @@ class TokenStore(Protocol):
     place: str
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep other processes out, as far as that is possible, while one of them signs in."""
+        """Keep other processes out while one of them signs in, as far as possible."""
 
     def read(self) -> bytes | None:
-        """Return the document, None for none.
+        """Return the document, None if there is none.
 
         Raises:
-            PartnerCenterError: If nobody can tell.
+            PartnerCenterError: If it cannot be read.
         """
 
     def write(self, document: bytes) -> None:
-        """Replace the document in one step.
+        """Replace the document atomically.
 
         Raises:
-            NotKept: If it cannot be kept; the old one is still there.
+            NotKept: If it cannot be stored; the old one is still there.
         """
 
 
 class Lock:
-    """Waits for the lock of a store; after a while, and where there is none, goes on without."""
+    """Waits for the lock of a store; after a time-out, or without locks, continues regardless."""
 
     def __init__(self, longest_wait: float, *, clock: Clock, logger: logging.Logger) -> None:
-        """Wait no more than this many seconds, all waits together."""
+        """Wait no more than this many seconds, over all waits together."""
         self._longest_wait = min(LONGEST_WAIT, longest_wait)
         self._clock = clock
         self._logger = logger
@@ -73,8 +73,8 @@ class Lock:
         """Hold a lock.
 
         Args:
-            acquire: Tries once; raises NotLockable where there is no lock.
-            release: Gives it back.
+            acquire: Tries once; raises NotLockable if there is no lock.
+            release: Releases it.
         """
         held = self._acquire(acquire)
         try:
@@ -105,7 +105,7 @@ class Lock:
                         "tap continues without it. Check whether that process hangs.",
                         waited,
                     )
-                # The next sign-in of this run need not wait for it again.
+                # The next sign-in of this run need not wait again.
                 self._longest_wait = 0.0
                 return False
             if waited >= _LONG_WAIT and not logged:
@@ -115,7 +115,7 @@ class Lock:
 
 
 class EncryptedStore(TokenStore):
-    """Keeps the document of another store secret from whoever can read that one."""
+    """Encrypts the document of another store, whose readers cannot read it."""
 
     def __init__(self, store: TokenStore, keys: str) -> None:
         """Encrypt with the first of the keys, and decrypt with any.

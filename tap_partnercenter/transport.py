@@ -1,4 +1,4 @@
-"""HTTP as the tap uses it: one connection pool, no redirects, answers bounded and decoded once."""
+"""HTTP as the tap uses it: one connection pool, no redirects, bounded responses decoded once."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from tap_partnercenter.repair import NUL, repaired
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-#: Seconds to wait for a connection; a whole answer has the setting request_timeout.
+#: Seconds to wait for a connection; the setting request_timeout limits a whole response.
 CONNECT_TIMEOUT = 10.0
 #: Largest body to read, in bytes. A page of 500 customers has about 400 KB.
 LARGEST_BODY = 64 * 1024 * 1024
 
 _BLOCK = 256 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-#: Bytes of a body that holds nothing, with a byte order mark and some blanks.
+#: Maximum bytes of a body without content, including a byte order mark and some whitespace.
 _LONGEST_NOTHING = 32
 _DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
 
 
 class UnreadableBody(Exception):
-    """A body is no JSON object, or too large. The message holds nothing of it."""
+    """A body is not a JSON object, or too large. The message contains nothing of it."""
 
 
 class _Adapter(HTTPAdapter):
-    """Makes an :class:`Answer` of each response, which has come to its end in time."""
+    """Creates an :class:`Answer` from each response that finished in time."""
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -64,36 +64,36 @@ class _Adapter(HTTPAdapter):
         req: requests.PreparedRequest,
         resp: urllib3.BaseHTTPResponse,
     ) -> Answer:
-        # `__init__` would only set what is then replaced.
+        # `__init__` would only set attributes that are then replaced.
         answer = Answer.__new__(Answer)
         answer.__dict__.update(super().build_response(req, resp).__dict__)
         return answer
 
 
 class Transport:
-    """Sends prepared requests over a pool that fits the concurrency."""
+    """Sends prepared requests over a pool sized for the concurrency."""
 
     def __init__(self, *, connections: int, answer_timeout: float) -> None:
-        """Open nothing yet; `answer_timeout` is in seconds, and for a whole answer."""
-        # It would quote addresses, and header lines that it cannot read.
+        """Open no connection yet; `answer_timeout` is in seconds, for a whole response."""
+        # It would log URLs, and header lines that it cannot parse.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         self._session = requests.Session()
-        # Without the session around it: that would follow redirects, and so carry the token to an
-        # address that nobody configured, and keep cookies, which all threads would queue up for.
+        # No session: it would follow redirects, and so send the token to a URL that is not
+        # configured, and keep cookies, for which all threads would compete.
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._timeout = (CONNECT_TIMEOUT, answer_timeout)
         self._environments: dict[tuple[str, str], tuple[Any, Route]] = {}
 
     def send(self, request: requests.PreparedRequest, setting: str) -> Answer:
-        """Send a request and return its answer with the body still unread.
+        """Send a request and return its response with the body still unread.
 
         Args:
-            request: To an address that a setting names.
-            setting: The name of that setting, for the operator.
+            request: To a URL from a setting.
+            setting: The name of that setting, for messages.
 
         Raises:
-            TryAgain: If no answer came.
-            PartnerCenterError: If none can come.
+            TryAgain: If there was no response.
+            PartnerCenterError: If there cannot be one.
         """
         url = str(request.url)
         origin = url[: url.find("/", len("https://"))]
@@ -111,13 +111,13 @@ class Transport:
         return answer
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close idle connections."""
         self._adapter.close()
 
 
 @contextmanager
 def _explained(route: Route) -> Iterator[None]:
-    """Translate a failure to get a response into words for the operator.
+    """Translate a failed request into a message for the operator.
 
     Raises:
         TryAgain: If another attempt may help.
@@ -135,19 +135,19 @@ def _explained(route: Route) -> Iterator[None]:
         reason = f"no response from {route} ({cause.words})"
         raise TryAgain(rule, reason) from None
     except OSError as error:
-        # A bundle of certificates that is not there: no attempt will find it.
+        # A CA bundle is missing: trying again cannot help.
         message = f"No connection can be made: {error}. Check REQUESTS_CA_BUNDLE."
         raise PartnerCenterError(message) from None
 
 
 def read_body(answer: Answer) -> bytes:
-    """Read a body whole, but no more than :data:`LARGEST_BODY` of it once it is decompressed.
+    """Read a whole body, up to :data:`LARGEST_BODY` after decompression.
 
     Raises:
-        TryAgain: If the connection, or the time, ends before the body does.
+        TryAgain: If the connection or the time runs out before the end of the body.
         UnreadableBody: If it is too large, or cannot be decompressed.
     """
-    # urllib3 does not notice that the end is missing: half an answer could pass for an empty one.
+    # urllib3 does not notice a missing end: half a response could pass for an empty one.
     packed = answer.headers.get("Content-Encoding") == "gzip"
     blocks = []
     size = 0
@@ -171,7 +171,7 @@ def _bound(size: int) -> None:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """Decompress a whole body, of one or more members as RFC 1952 allows."""
+    """Decompress a whole body of one or more members, as RFC 1952 allows."""
     body = b""
     damaged = "a body that cannot be decompressed"
     while packed:
@@ -193,7 +193,7 @@ def decode(body: bytes) -> Mapping[str, Any]:
     The service has been seen to send one (Azure/msrest-for-python issue 144).
 
     Raises:
-        UnreadableBody: If it is none, or nested too deeply.
+        UnreadableBody: If it is not an object, or nested too deeply.
     """
     try:
         document = _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK))
@@ -214,13 +214,13 @@ def says_nothing(body: bytes) -> bool:
 
 
 def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Decode a page as :func:`decode` does, with broken characters replaced where there are any.
+    """Decode a page like :func:`decode`, with invalid characters replaced.
 
     Returns:
         The document, and the path of each field of its records that was changed.
 
     Raises:
-        UnreadableBody: If it is no JSON object all the same.
+        UnreadableBody: If it is not a JSON object even so.
     """
     if NUL not in body:
         with suppress(UnreadableBody):
@@ -230,6 +230,6 @@ def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:
     except (ValueError, RecursionError):
         document, paths = None, []
     if not isinstance(document, dict):
-        # Which says what is wrong.
+        # This raises the reason.
         return decode(body), ()
     return document, paths
