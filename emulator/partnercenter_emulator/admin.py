@@ -1,8 +1,8 @@
-"""The admin API below `/_emulator`: look inside a running emulator and change it.
+"""The admin API below `/_emulator`: inspect a running emulator and change it.
 
-It asks for no token, so it must not be a web page's to use: a page may send requests to addresses
-of the machine that shows it (their `Origin` is the page's), and may have its own name lead to one
-("DNS rebinding": their `Host` is that name).
+It requires no token, so web pages must not be able to use it: a page may send requests to addresses
+of the machine that shows it (their `Origin` is the page's), and may make its own name resolve to
+one ("DNS rebinding": their `Host` is that name).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def telling(self) -> Telling:
-        """What the audit log tells of it."""
+        """What the audit log records of it."""
         return Telling(self.audited, self.late)
 
 
@@ -77,7 +77,7 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
 
     Args:
         state: The emulator.
-        allowed_hosts: Names that it may be called by, besides `localhost` and any IP address.
+        allowed_hosts: Host names to accept, besides `localhost` and any IP address.
     """
     admin = _Admin(state)
     app = Starlette(
@@ -112,7 +112,7 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
 
 
 def _foreign(headers: dict[bytes, bytes], names: Collection[str]) -> str | None:
-    """Say why a request may be that of somebody's web page."""
+    """Return why a request may come from a web page, None if it does not."""
     host = headers.get(b"host", b"").decode("latin-1")
     if host and not _is_ours(host, names):
         return f"the host {host} is not allowed: see --allowed-host and allowed_hosts"
@@ -131,7 +131,7 @@ def _is_ours(host: str, names: Collection[str]) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return name in names
-    # An address, as opposed to a name, cannot be made to lead elsewhere.
+    # An address, unlike a name, cannot be made to resolve elsewhere.
     return True
 
 
@@ -253,4 +253,4 @@ async def _unknown(_: Request, error: Exception) -> Response:
 async def _lines(records: Iterator[Any]) -> AsyncIterator[bytes]:
     while lines := list(itertools.islice(records, LINES_AT_ONCE)):
         yield as_json_lines(lines)
-        await asyncio.sleep(0)  # the API goes on meanwhile
+        await asyncio.sleep(0)  # lets the API serve in the meantime

@@ -1,7 +1,7 @@
-"""Answers of the API, and the shapes its errors come in.
+"""Responses of the API, and the shapes of its errors.
 
 The shapes A to D are those a client meets: the service's own errors, the gateway's, the web
-framework's, and none at all. The codes are from the vendor's page "Partner Center REST error
+framework's, and an empty body. The codes are from the vendor's page "Partner Center REST error
 codes", except 2000, which is unpublished.
 """
 
@@ -16,9 +16,9 @@ Headers: TypeAlias = list[tuple[bytes, bytes]]
 Shape: TypeAlias = Literal["A", "B", "C", "D", "html"]
 
 BODILESS = frozenset({204, 304})
-"""Statuses of answers that have no body, nor a length of one (RFC 9110, 8.6)."""
+"""Statuses of responses that have neither a body nor its length (RFC 9110, 8.6)."""
 LONGEST_NUMBER = 10
-"""Digits of the longest number that a text is taken for."""
+"""Digits of the longest text that is treated as a number."""
 JSON_TYPE = b"application/json; charset=utf-8"
 
 USUAL_CODES: dict[int, int | str] = {
@@ -29,16 +29,16 @@ USUAL_CODES: dict[int, int | str] = {
     500: 900192,
     501: 0,
 }
-"""The code an error of shape A has when a fault names none."""
+"""The code of an error of shape A if a fault specifies none."""
 
 
 as_json = msgspec.json.Encoder(decimal_format="number").encode
-"""Writes JSON; amounts keep all their digits."""
+"""Encodes JSON; amounts keep all their digits."""
 
 
 @dataclass(slots=True)
 class Answer:
-    """One response: status, headers of its own, whole body."""
+    """One response: status, its own headers, whole body."""
 
     status: int
     body: bytes = b""
@@ -47,16 +47,16 @@ class Answer:
 
 
 class ApiError(Exception):
-    """An answer other than success, raised where the reason is found."""
+    """A response other than success, raised where the reason is found."""
 
     def __init__(self, answer: Answer) -> None:
-        """Carry `answer` to the client."""
+        """Store the response for the client."""
         super().__init__(answer.status)
         self.answer = answer
 
 
 def json_answer(document: object, status: int = 200) -> Answer:
-    """Return an answer whose body is `document`."""
+    """Return a response whose body is `document`."""
     return Answer(status, as_json(document))
 
 

@@ -1,4 +1,4 @@
-"""The API's requests: who may ask, and what is answered."""
+"""The API's requests: access checks and responses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_route(call: Call) -> None:
 
 
 def check_token(call: Call, state: State) -> None:
-    """Refuse a request whose token is missing, over, for another audience or of the wrong kind.
+    """Refuse a request whose token is missing, expired, for another audience or of the wrong kind.
 
     Raises:
         ApiError: 401 or 403, with the code that the vendor documents for the reason.
@@ -64,7 +64,7 @@ def check_token(call: Call, state: State) -> None:
 
 
 def respond(call: Call, state: State, cycle: int) -> Answer:
-    """Return the API's answer; `cycle` is that of a fault, or 0.
+    """Return the API's response; `cycle` is that of a fault, or 0.
 
     Raises:
         ApiError: The request is refused.

@@ -1,4 +1,4 @@
-"""The ASGI application: each request's way from arrival to answer."""
+"""The ASGI application: how each request is processed, from arrival to response."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ SERVER_ID = b"030020525"
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before it was answered."""
+    """The client closed the connection before it got a response."""
 
 
 def create_app(state: State, *, allowed_hosts: Collection[str] = ()) -> Application:
     """Return the emulator as an ASGI application for a server of your own.
 
-    Faults that cut connections need the server of this package; elsewhere they end in whatever
-    that server does when an application returns without an answer.
+    Faults that cut connections need the server of this package. Elsewhere they end in whatever that
+    server does when an application returns without a response.
 
     Args:
         state: The emulator.
-        allowed_hosts: Names that its admin API may be called by, besides `localhost` and any IP
+        allowed_hosts: Host names that its admin API accepts, besides `localhost` and any IP
             address.
     """
     return Application(state, allowed_hosts)
@@ -55,7 +55,7 @@ class Application:
     """Serves one `State` over ASGI."""
 
     def __init__(self, state: State, allowed_hosts: Collection[str] = ()) -> None:
-        """Serve `state`; the other names of its machine are for the admin API."""
+        """Serve `state`; the admin API accepts these host names as well."""
         self._state = state
         self._admin = create_admin(state, allowed_hosts)
 
@@ -90,7 +90,7 @@ class Application:
             state.journal.leave(call, status)
 
     async def _answer(self, call: Call, receive: Receive) -> tuple[Answer, Fault | None]:
-        """Return the answer and the fault that applies, if one does."""
+        """Return the response, and the fault that applies, if any."""
         state = self._state
         fault: Fault | None = None
         try:
@@ -190,7 +190,7 @@ class Application:
         return headers + given
 
     def _dress(self, call: Call, answer: Answer) -> None:
-        """Put on the byte order mark and the compression that the options ask for."""
+        """Add the byte order mark and the compression that the options set."""
         options = self._state.options
         kind = "success" if answer.status < 400 else "error"  # noqa: PLR2004
         if answer.body and options.bom in (kind, "all"):
@@ -212,7 +212,7 @@ class Application:
 
 
 async def _pause(seconds: float, receive: Receive) -> None:
-    """Let time pass, or raise `ClientGoneError` as soon as the client has left."""
+    """Wait, or raise `ClientGoneError` as soon as the client has left."""
     if not seconds:
         return
     with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""The audit log: what happened before this emulator began, and what was changed since."""
+"""The audit log: generated records of the past, and the changes made since."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAY = 86_400
 
 @dataclass(slots=True)
 class Entry:
-    """One record: when it happened, and from when on the log shows it (seconds of the clock)."""
+    """One record: when it happened, and when it appears in the log (seconds of the clock)."""
 
     ticks: int
     visible_at: float
@@ -40,8 +40,8 @@ class Entry:
 class AuditLog:
     """The records of a partner, day by day.
 
-    Each day that is over has as many generated records as the options say; what happens while
-    the emulator runs, or is given by a fixture, comes on top.
+    Each past day has as many generated records as the options set. Changes made while the emulator
+    runs, and records of a fixture, are added to them.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class AuditLog:
         seed: int,
         fixture: Fixture | None,
     ) -> None:
-        """Begin with the fixture's records, or with a generated past."""
+        """Begin with the fixture's records, or with generated ones."""
         self._partner_id = partner_id
         self._clock = clock
         self._entries: list[Entry] = []
         self._taken: set[int] = set()
         past = Past(directory, partner_id, seed) if fixture is None else None
-        # A listing asks for the same few days with each of its pages.
+        # A listing reads the same few days for each of its pages.
         self._past = lru_cache(maxsize=8)(past.day) if past is not None else None
         for record in fixture.audit_records if fixture is not None else ():
             self._entries.append(Entry(ticks_of(record), 0, record))
@@ -68,7 +68,7 @@ class AuditLog:
         return int(self._clock() // DAY)
 
     def records(self, options: Options, first: int, last: int) -> list[Record]:
-        """Return what the log shows now of the days from `first` to `last`."""
+        """Return what the log shows now for the days from `first` to `last`."""
         now, today = self._clock(), self.today()
         found = [
             entry
@@ -93,7 +93,7 @@ class AuditLog:
         data: Record,
         late: float,
     ) -> Record:
-        """Write what happened just now; the log shows it after `late` seconds."""
+        """Write what happened just now; it appears in the log after `late` seconds."""
         ticks = self._next()
         identity = f"{self._partner_id}_{resource}_{operation}_{ticks}"
         record: Record = {"id": identity, "partnerId": self._partner_id}
@@ -119,7 +119,7 @@ class AuditLog:
         return record
 
     def add(self, members: Record, late: float) -> Record:
-        """Put a record of one's own into the log; without a date it happened just now."""
+        """Add a custom record to the log; without a date it happened just now."""
         if "operationDate" in members:
             record, ticks = dict(members), ticks_of(members)
         else:
@@ -130,7 +130,7 @@ class AuditLog:
         return record
 
     def change(self, key: str, members: Record) -> Record:
-        """Replace members of a record that was written, for example its status.
+        """Replace members of a written record, for example its status.
 
         Raises:
             KeyError: No record with this id was written while the emulator ran.
@@ -145,7 +145,7 @@ class AuditLog:
         return (entry for entry in self._entries if entry.record.get("id") == key)
 
     def _next(self) -> int:
-        """Return the ticks of now, or of the first moment after it that no record has yet."""
+        """Return the ticks of now, or of the next moment that no record has yet."""
         ticks = EPOCH_TICKS + int(self._clock() * 1_000_000) * 10
         while ticks in self._taken:
             ticks += 1
@@ -163,7 +163,7 @@ def ticks_of(record: Record) -> int:
 
 
 def picture(record: Record) -> str:
-    """Return a record as JSON text with PascalCase names, as the log keeps it."""
+    """Return a record as JSON text with PascalCase names, as the log stores it."""
     return as_json(_pascal(record)).decode()
 
 
@@ -171,7 +171,7 @@ def _pascal(value: Any) -> Any:  # noqa: ANN401 - any JSON
     if isinstance(value, list):
         return [_pascal(element) for element in value]
     if isinstance(value, dict):
-        # As in the vendor's sample, the credentials are the exception.
+        # The credentials are an exception, as in the vendor's sample.
         return {
             key[:1].upper() + key[1:]: element if key == "userCredentials" else _pascal(element)
             for key, element in value.items()

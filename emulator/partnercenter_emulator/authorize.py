@@ -1,4 +1,4 @@
-"""The pages and endpoints at which a user signs in, consents or refuses."""
+"""The pages and endpoints where a user signs in, consents or refuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 LOOPBACK = ("localhost", "127.0.0.1")
-"""Hosts at which the app may be answered, at any port (RFC 8252, 7.3)."""
+"""Hosts at which the app may receive the response, on any port (RFC 8252, 7.3)."""
 HTML = b"text/html; charset=utf-8"
 
 _STYLE = """\
@@ -45,10 +45,10 @@ class SignInPages:
         self._grants = grants
 
     def answer(self, call: Call, options: Options) -> Answer:
-        """Answer a request to one of these places.
+        """Respond to a request for one of these pages or endpoints.
 
         Raises:
-            ApiError: The request is refused: as a page, or in the shape of Entra.
+            ApiError: The request is refused, with a page or in the shape of Entra.
         """
         if call.place == "devicelogin":
             return self._device_page(call)
@@ -58,7 +58,7 @@ class SignInPages:
         return self._authorize(call)
 
     def _authorize(self, call: Call) -> Answer:
-        """Show what an app asks for, and send the user's answer back to it."""
+        """Show what an app requests, and send the user's decision back to it."""
         query = {
             name: values[0]
             for name, values in parse_qs(call.query.decode("utf-8", "replace")).items()
@@ -120,7 +120,7 @@ class SignInPages:
         )
 
     def _device_page(self, call: Call) -> Answer:
-        """Ask for the code that a machine without a browser shows, and for an answer."""
+        """Ask for the code shown by a machine without a browser, and for a decision."""
         if call.method != "POST":
             return _page("Enter code", _consent_form(None))
         form = form_of(call)
@@ -139,7 +139,7 @@ class SignInPages:
 
 
 def _consent(form: dict[str, str]) -> Consent | None:
-    """Read what the user chose; None is a refusal."""
+    """Read the user's choice; None is a refusal."""
     if form.get("answer") != "accept":
         return None
     account = next((a for a in ACCOUNTS if a.name == form.get("account")), ACCOUNTS[0])
@@ -164,7 +164,7 @@ def _consent_form(scope: str | None) -> str:
 
 
 def _return_form(address: str, answer: dict[str, str]) -> str:
-    """Lead back by way of a form, so that no address holds a code."""
+    """Redirect with a form, so that no URL contains a code."""
     fields = "".join(
         f'<input type="hidden" name="{name}" value="{escape(text)}">'
         for name, text in answer.items()

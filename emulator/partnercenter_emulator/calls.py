@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through the emulator.
+    """One request and its way through the emulator.
 
-    `target` is path and query as they came; `place` is the kind of request in the words of
-    `Fault.place`, or "other"; `resource` is its row in the table of resources.
+    `target` is the unmodified path and query; `place` is the kind of request, as in `Fault.place`,
+    or "other"; `resource` is its row in the table of resources.
     """
 
     method: str
@@ -65,7 +65,7 @@ class Call:
         return f"{self.path}?{self.query.decode('latin-1')}" if self.query else self.path
 
     def header(self, name: bytes) -> str:
-        """Return a header by its name in lower case; empty when it is missing."""
+        """Return a header by its lower-case name; empty if it is missing."""
         return self.headers.get(name, b"").decode("latin-1")
 
 

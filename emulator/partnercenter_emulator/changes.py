@@ -1,4 +1,4 @@
-"""Changes to what an emulator holds, and what the audit log tells of them."""
+"""Changes to an emulator's data, and what the audit log records of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUDITED: dict[tuple[str, str], tuple[str, str]] = {
         "remove_partner_customer_relationship",
     ),
     ("customer", "change"): ("customer", "update_customer_billing_profile"),
-    # A subscription begins with an order, and leaves for another partner.
+    # A subscription begins with an order, and ends by moving to another partner.
     ("subscriptions", "add"): ("order", "create_order"),
     ("subscriptions", "change"): ("subscription", "update_subscription"),
     ("subscriptions", "remove"): ("transfer", "update_transfer"),
@@ -32,13 +32,13 @@ AUDITED: dict[tuple[str, str], tuple[str, str]] = {
     ("subscribed_skus", "change"): ("license", "update_customer_user_licenses"),
     ("invoices", "add"): ("invoice", "ready_invoice"),
 }
-"""Resource and operation by place and change; of other changes the vendor's log says nothing."""
+"""Resource and operation by place and change; the vendor's log has no records of other changes."""
 KEYS = {"subscriptions": "SubscriptionId", "orders": "OrderId", "invoices": "InvoiceId"}
 
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Whether the audit log tells of a change, and how many seconds after the others it does."""
+    """Whether the audit log records a change, and how many seconds later than others."""
 
     audited: bool = True
     late: float = 0
@@ -48,7 +48,7 @@ TOLD = Telling()
 
 
 class Changes:
-    """Changes one emulator while it runs. Every method raises KeyError for what is not there."""
+    """Changes one emulator while it runs. Every method raises KeyError for what does not exist."""
 
     def __init__(self, state: State) -> None:
         """Change `state`."""
@@ -63,13 +63,13 @@ class Changes:
         reseller_id: str | None = None,
         telling: Telling = TOLD,
     ) -> Record:
-        """Add a customer and return it as the request by id shows it.
+        """Add a customer and return it as a request by id does.
 
         Args:
             name: The company's name.
             domain: Its domain; a new one by default.
             reseller_id: The reseller that serves it; None for a direct customer.
-            telling: What the audit log tells of it.
+            telling: What the audit log records of it.
 
         Raises:
             KeyError: There is no such reseller.
@@ -94,12 +94,12 @@ class Changes:
         self.tell("customers", "change", position, telling, old=before, new=after)
 
     def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
-        """Let a customer be served by one reseller only, or by none; no audit log tells of it."""
+        """Assign a customer to one reseller only, or to none; no audit log records it."""
         numbers = () if reseller_id is None else (self._reseller(reseller_id),)
         self._directory.assign(self._customer(customer_id), numbers)
 
     def remove_customer(self, customer_id: str, telling: Telling = TOLD) -> None:
-        """Let a customer vanish."""
+        """Delete a customer."""
         position = self._customer(customer_id)
         self.tell("customers", "remove", position, telling)
         self._directory.remove(position)
@@ -107,7 +107,7 @@ class Changes:
     def add(
         self, place: str, record: Record, customer_id: str | None, telling: Telling = TOLD
     ) -> Record:
-        """Add a record and return it; members that are not given are made up.
+        """Add a record and return it; missing members are generated.
 
         Raises:
             KeyError: There is no such customer, reseller or place.
@@ -149,7 +149,7 @@ class Changes:
     def remove(
         self, place: str, key: str, customer_id: str | None, telling: Telling = TOLD
     ) -> None:
-        """Take the record with this key away."""
+        """Remove the record with this key."""
         if place == "relationships":
             position, number = self._customer(customer_id), self._reseller(key)
             numbers = self._directory.resellers_of(position)
@@ -169,7 +169,7 @@ class Changes:
         old: Record | None = None,
         new: Record | None = None,
     ) -> None:
-        """Write the audit record of a change, if there is to be one."""
+        """Write the audit record of a change, if it has one."""
         named = AUDITED.get((place, change))
         if named is None or not telling.audited:
             return
@@ -211,4 +211,4 @@ class Changes:
 
 
 OTHERS = ("relationships", "invoices", "audit_records", "customer")
-"""Places other than those of `GENERATED` at which something can be changed."""
+"""Places other than those of `GENERATED` where something can be changed."""

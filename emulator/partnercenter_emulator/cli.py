@@ -1,4 +1,4 @@
-"""The command `partnercenter-emulator`: serve until stopped, or around another command."""
+"""The command `partnercenter-emulator`: serve until stopped, or while another command runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOOK_SECONDS = 0.5
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     own = list(sys.argv[1:] if arguments is None else arguments)
-    # What follows the first `--` is another program's business; argparse would look into it.
+    # What follows the first `--` belongs to another program; argparse would parse it.
     split = own.index("--") if "--" in own else len(own)
     own, command = own[:split], own[split + 1 :]
     parser = build_parser()
@@ -155,7 +155,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _serve(emulator: Emulator) -> int:
-    # Unlike an event, it takes no lock that the code below a signal's handler may hold.
+    # Unlike an event, it takes no lock that the code interrupted by a signal may hold.
     stopped: queue.SimpleQueue[None] = queue.SimpleQueue()
     for name in STOPPED_BY:
         if hasattr(signal, name):
@@ -170,7 +170,7 @@ def _serve(emulator: Emulator) -> int:
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
     while True:
-        # On Windows no signal's handler runs during a wait.
+        # On Windows no signal handler runs during a wait.
         with contextlib.suppress(queue.Empty):
             stopped.get(timeout=LOOK_SECONDS)
             return 0

@@ -1,4 +1,4 @@
-"""What hangs on a generated customer: its orders, agreements and licences."""
+"""Generated records of a customer: its orders, agreements and licences."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ MINECRAFT = (
 
 
 def orders(owner: Owner) -> list[Record]:
-    """Return a customer's orders: each is of up to two subscriptions."""
+    """Return a customer's orders, each with up to two subscriptions."""
     bought = subscriptions(owner)
     return [
         order(owner, number, bought[2 * number :][:2]) for number in range((len(bought) + 1) // 2)
@@ -103,7 +103,7 @@ def _line(owner: Owner, draw: Draw, number: int, bought: Record) -> Record:
 
 
 def agreements(owner: Owner) -> list[Record]:
-    """Return a customer's agreements: both types, one type, one twice but for the date, or none."""
+    """Return a customer's agreements: both types, one type, one type with two dates, or none."""
     draw = owner.draw("agreements")
     kinds = {
         0: (),
@@ -134,7 +134,7 @@ def agreement(owner: Owner, number: int, kind: str = "MicrosoftCustomerAgreement
 
 
 def subscribed_skus(owner: Owner) -> list[Record]:
-    """Return what a customer's tenant has licences for; a few have Minecraft's in group 2."""
+    """Return a customer tenant's licences; a few have Minecraft's in group 2."""
     draw = owner.draw("skus")
     count = draw[0] % (len(SKUS) + 1)
     found = [subscribed_sku(owner, number) for number in range(count)]
@@ -198,4 +198,4 @@ SAMPLES: dict[str, Callable[[Owner, int], Record]] = {
     "agreements": agreement,
     "subscribed_skus": subscribed_sku,
 }
-"""One more record for a collection that has so many."""
+"""One additional record for a collection of a given size."""

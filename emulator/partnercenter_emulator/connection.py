@@ -1,4 +1,4 @@
-"""The connection below HTTP: the server's protocol, and how a fault cuts it."""
+"""The connection below HTTP: the server's protocol, and how a fault cuts the connection."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 that tells the application which transport a request came through."""
+    """HTTP/1.1 that gives the application the transport of a request."""
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        # asyncio does this for some sockets only; without it head and body of an answer, which
-        # are sent apart, are 40 ms apart.
+        # asyncio does this for some sockets only. Without it the head and body of a response,
+        # which are sent separately, arrive 40 ms apart.
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         super().connection_made(transport)
@@ -39,12 +39,12 @@ class Protocol(HttpToolsProtocol):
 async def cut(
     scope: dict[str, Any], receive: Callable[[], Awaitable[MutableMapping[str, Any]]]
 ) -> None:
-    """Reset a request's connection: the client sees no answer at all."""
+    """Reset a request's connection: the client gets no response at all."""
     transport = _transport(scope)
     if transport is not None:
         connection = transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
-            # Without lingering a close becomes a reset.
+            # Without lingering, a close becomes a reset.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         transport.abort()
         await _until_gone(receive)
@@ -61,7 +61,7 @@ async def finish(
 
 
 def write(scope: dict[str, Any], data: bytes) -> None:
-    """Send bytes as they are, past the server."""
+    """Send unmodified bytes, bypassing the server."""
     transport = _transport(scope)
     if transport is not None:
         transport.write(data)

@@ -1,4 +1,4 @@
-"""Continuations: the opaque tokens that lead from page to page, and the links that carry them."""
+"""Continuations: the opaque tokens that lead from page to page, and the links that contain them."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _LENGTH = 2
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """Where a listing goes on.
+    """Where a listing continues.
 
     `path` is the collection's, without version and in lower case, and `query` its parameters in
-    their canonical spelling; `page` counts from 0;
-    `previous` is where the page before began; `shard` is the value the extra header must bring
-    back, or -1; `form` is how the link was written; `ended` marks a token with nothing behind it.
+    their canonical spelling; `page` counts from 0; `previous` is where the previous page began;
+    `shard` is the value that the extra header must return, or -1; `form` is how the link was
+    written; `ended` marks a token after which there is no data.
     """
 
     path: str
@@ -69,13 +69,13 @@ class Continuations:
     """Signs cursors into tokens and reads them back; nothing is remembered."""
 
     def __init__(self, credentials: Credentials, clock: Callable[[], float]) -> None:
-        """Make a key of tenant and secret: tokens outlive a restart with the same ones."""
+        """Derive a key from tenant and secret, so that tokens stay valid after a restart."""
         secret = hashlib.sha256(credentials.client_secret.encode()).digest()
         self._key = hashlib.blake2b(credentials.tenant_id.encode(), key=secret).digest()
         self._clock = clock
 
     def stamp(self, options: Options, cursor: Cursor) -> Cursor:
-        """Fill in what a cursor carries for the client's sake: link form, shard, time of issue."""
+        """Add link form, shard and time of issue to a cursor for the client."""
         form = options.link_form
         turn = 0
         if form == "rotate" or options.extra_link_headers:
@@ -91,13 +91,13 @@ class Continuations:
         )
 
     def seal(self, cursor: Cursor) -> str:
-        """Return the token of a cursor; the same cursor has the same token."""
+        """Return the token of a cursor; equal cursors have equal tokens."""
         payload = msgspec.msgpack.encode(cursor)
         signature = self._sign(payload)
         sealed = _MAGIC + signature + len(payload).to_bytes(_LENGTH) + payload
         if len(sealed) % 3 == 0:
             sealed += b"\0"
-        # The identifier in front looks like the vendor's and follows from the signature.
+        # The identifier at the front looks like the vendor's and is derived from the signature.
         front = uuid.UUID(bytes=(signature + payload[-4:])[:16], version=4)
         return f"{front},{base64.b64encode(sealed).decode()}"
 
@@ -150,7 +150,7 @@ def next_link(cursor: Cursor, token: str, uri: str, origin: str) -> dict[str, An
 
 
 def prefix(form: LinkForm, origin: str) -> str:
-    """Return what a link of this form has before the path."""
+    """Return the part of a link of this form before the path."""
     return {"versioned": "/v1", "absolute": f"{origin}/v1"}.get(form, "")
 
 

@@ -1,4 +1,4 @@
-"""Credentials of the emulated partner and the tokens handed out against them."""
+"""Credentials of the emulated partner and the tokens issued for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 TENANT_DOMAIN = "emulated-partner.onmicrosoft.com"
-"""The partner's verified domain, accepted wherever its tenant id is."""
+"""The partner's verified domain, accepted anywhere in place of its tenant id."""
 
 GLOBAL_RESOURCE = "https://api.partnercenter.microsoft.com"
 CHINA_RESOURCE = "https://partner.partnercenterapi.microsoftonline.cn"
@@ -33,7 +33,7 @@ def _secret() -> str:
 class Credentials:
     """What a client needs to sign in; the secrets are new for each emulator unless given.
 
-    `certificate` is the public part, in PEM, of the one that the client signs assertions with.
+    `certificate` is the public part, in PEM, of the one with which the client signs assertions.
     """
 
     tenant_id: str = "6c1f9d0e-52b7-4a3e-9c64-0f8e7d5b3a21"
@@ -45,7 +45,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the partner's tenant, and whether their role lets them read all that needs one."""
+    """A user of the partner's tenant, and whether their role can read what requires a user."""
 
     name: str
     display_name: str
@@ -53,7 +53,7 @@ class Account:
 
     @property
     def user_name(self) -> str:
-        """The name that the user signs in with."""
+        """The name with which the user signs in."""
         return f"{self.name}@{TENANT_DOMAIN}"
 
 
@@ -70,7 +70,7 @@ class Consent:
     account: Account = ACCOUNTS[0]
     mfa: bool = True
     public: bool = False
-    """Given to the app as a public client: its tokens are redeemed without a secret."""
+    """Whether the app is a public client: its tokens are redeemed without a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,10 @@ class AccessToken:
 
 
 class TokenStore:
-    """The tokens one emulator has handed out."""
+    """The tokens that one emulator has issued."""
 
     def __init__(self, credentials: Credentials, clock: Callable[[], float]) -> None:
-        """Begin with one refresh token, as an interactive consent would leave it."""
+        """Begin with one refresh token, as after an interactive consent."""
         self.issued = 0
         self._credentials = credentials
         self._clock = clock
@@ -98,7 +98,7 @@ class TokenStore:
         self._revoked: set[str] = set()
 
     def issue_access(self, options: Options, resource: str, consent: Consent | None) -> str:
-        """Return a new access token, signed and with claims as Entra's have."""
+        """Return a new access token, signed and with claims like Entra's."""
         now = self._clock()
         if len(self._access) > PRUNE_ABOVE:
             self._access = {
@@ -124,7 +124,7 @@ class TokenStore:
         return text
 
     def issue_id(self, consent: Consent, nonce: str | None) -> str:
-        """Return a token that tells the client who signed in."""
+        """Return a token that identifies the user who signed in."""
         now = self._clock()
         claims = self._claims(now) | {
             "aud": self._credentials.client_id,
@@ -145,12 +145,12 @@ class TokenStore:
         }
 
     def access(self, text: str) -> AccessToken | None:
-        """Return what a token grants; None when it is unknown or its time is over."""
+        """Return what a token grants; None if it is unknown or has expired."""
         token = self._access.get(text)
         return token if token is not None and token.expires_at > self._clock() else None
 
     def revoke_access(self, text: str) -> None:
-        """Let an access token be refused from now on."""
+        """Refuse an access token from now on."""
         self._access.pop(text, None)
 
     def issue_refresh(self, consent: Consent) -> str:
@@ -160,12 +160,12 @@ class TokenStore:
         return text
 
     def refresh(self, text: str) -> tuple[float, Consent] | None:
-        """Return the seconds since a refresh token was made, and its consent; None if unknown."""
+        """Return a refresh token's age in seconds, and its consent; None if unknown."""
         found = self._refresh.get(text)
         return None if found is None else (self._clock() - found[0], found[1])
 
     def revoke_refresh(self, text: str) -> None:
-        """Let a refresh token be refused from now on."""
+        """Refuse a refresh token from now on."""
         self._revoked.add(text)
 
     def is_revoked(self, text: str) -> bool:

@@ -46,8 +46,8 @@ def create_customer(body: bytes, state: State) -> Answer:
     """Create a customer and return 201 with its record and the first user's credentials.
 
     Raises:
-        ApiError: 400 for a body that lacks something or names an unknown reseller, 409 for a
-            domain that another customer has.
+        ApiError: 400 for a body that lacks a member or names an unknown reseller, 409 for a domain
+            that belongs to another customer.
     """
     directory = state.directory
     try:
@@ -98,7 +98,7 @@ def _reseller(document: Record, directory: Directory) -> int | None:
 
 
 def _details(billing: Record, address: Record) -> Record:
-    """Return the billing profile as the vendor answers it: known members that have a value."""
+    """Return the billing profile as the vendor does: known members that have a value."""
     language, _, region = str(billing["culture"]).partition("-")
     known = billing | {"culture": f"{language.lower()}-{region.upper()}" if region else language}
     profile: Record = {"id": str(uuid.uuid4())} | _known(known, _BILLING)
@@ -131,7 +131,7 @@ def _missing(name: str) -> ApiError:
 
 
 def _lowered(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Return JSON with keys in lower case, without underscores: callers spell them freely."""
+    """Return JSON with lower-case keys without underscores: callers spell them differently."""
     if isinstance(value, list):
         return [_lowered(element) for element in value]
     if isinstance(value, dict):

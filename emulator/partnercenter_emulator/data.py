@@ -1,8 +1,8 @@
-"""Customers and resellers that come from a seed.
+"""Customers and resellers generated from a seed.
 
 Nothing about a generated customer is stored. Its id, names and addresses are computed from its
-position in the list, and the position is computed back from the id, so a million customers need
-no more memory than the table that says which reseller serves whom.
+position in the list, and the position is computed from the id. So a million customers need no more
+memory than the table of which reseller serves whom.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Population(Protocol):
         """Return a customer as a list shows it."""
 
     def full(self, position: int) -> Record:
-        """Return a customer as the request by id shows it, its reseller left out."""
+        """Return a customer as a request by id does, without its reseller."""
 
     def has_domain(self, domain: str) -> bool:
         """Return whether a customer owns this domain (in lower case)."""
@@ -60,7 +60,7 @@ class Population(Protocol):
 
 
 def link(uri: str) -> Record:
-    """Return a `links` member that has only `self`."""
+    """Return a `links` member with only `self`."""
     return {"self": {"uri": uri, "method": "GET", "headers": []}}
 
 
@@ -100,7 +100,7 @@ class GeneratedPopulation:
     """A partner's customers and resellers computed from a seed."""
 
     def __init__(self, seed: int, customers: int, resellers: int) -> None:
-        """Prepare `customers` customers and `resellers` resellers; same arguments, same data."""
+        """Prepare the customers and resellers; the same arguments give the same data."""
         self.size = customers
         self._seed = seed
         self._hash = hashlib.blake2b(digest_size=24, key=str(seed).encode()[:64])
@@ -132,11 +132,11 @@ class GeneratedPopulation:
                 yield (min(first, second), max(first, second))
 
     def identifier(self, position: int) -> str:
-        """Return a customer's id: its position is hidden in it, masked by the rest."""
+        """Return a customer's id, which contains its position, masked by the rest."""
         return self._guid(position, self._digest(position))
 
     def position_of(self, identifier: str) -> int | None:
-        """Unmask the position in an id and check it by computing the id again."""
+        """Unmask the position in an id and verify it by computing the id again."""
         try:
             mask = int(identifier[:8], 16)
             position = (int(identifier[28:], 16) ^ mask) * UNSCATTER % 2**32 - 1
@@ -178,7 +178,7 @@ class GeneratedPopulation:
         return 0 <= position < self.size and _company(self._digest(position), position)[1] == domain
 
     def relationships(self, position: int, resellers: Resellers) -> list[Record]:
-        """Return the records, some of which vary as far as the vendor's own pages disagree."""
+        """Return the records, which vary wherever the vendor's own pages disagree."""
         records = [relationship(self.resellers[number]) for number in resellers]
         if not records:
             return records
@@ -222,7 +222,7 @@ class GeneratedPopulation:
 
 
 def _company(digest: bytes, position: int) -> tuple[str, str]:
-    """Return name and domain of the company whose digest this is."""
+    """Return name and domain of the company with this digest."""
     locale = LOCALES[digest[16] % len(LOCALES)]
     stem, letters = locale.stems[digest[17] % len(locale.stems)]
     trade = locale.trades[digest[18] % len(locale.trades)]

@@ -1,4 +1,4 @@
-"""The partner's customers as they are now: the population and what was changed since."""
+"""The partner's current customers: the population and the changes made since."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from .data import Population, Record, Resellers
 
 PAGE = 500
-"""How many customers the iterators over everything look at in one step."""
+"""How many customers the iterators over everything read in one step."""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition of `GET /v1/customers`: the value begins the field, whatever the case."""
+    """A condition of `GET /v1/customers`: the field starts with the value, ignoring case."""
 
     field: str
     value: str
@@ -31,8 +31,8 @@ class Filter:
 class Directory:
     """Who the partner's customers are and who serves them.
 
-    A customer keeps its position forever: new ones come at the end and removed ones leave a gap,
-    so a listing that goes on from a position neither repeats nor loses anybody else.
+    A customer keeps its position forever: new ones are added at the end and removed ones leave a
+    gap, so a listing that continues from a position neither repeats nor loses any others.
     """
 
     def __init__(self, population: Population) -> None:
@@ -74,7 +74,7 @@ class Directory:
         return found, None
 
     def slice(self, condition: Filter | None, first: int, size: int) -> list[int]:
-        """Return up to `size` positions behind the first `first` that there are now."""
+        """Return up to `size` positions after the current first `first`."""
         return list(itertools.islice(self._matching(condition, 0), first, first + size))
 
     def count(self, condition: Filter | None) -> int:
@@ -82,7 +82,7 @@ class Directory:
         return len(self) if condition is None else sum(1 for _ in self._matching(condition, 0))
 
     def position_of(self, identifier: str) -> int | None:
-        """Return the position of a customer by id, in any case; None when there is none."""
+        """Return the position of a customer by id, ignoring case; None if it does not exist."""
         identifier = identifier.lower()
         position = self._created_positions.get(identifier)
         if position is None:
@@ -90,7 +90,7 @@ class Directory:
         return None if position in self._removed else position
 
     def reseller_number(self, identifier: str) -> int | None:
-        """Return the position of a reseller by id, in any case."""
+        """Return the position of a reseller by id, ignoring case."""
         return self._numbers.get(identifier.lower())
 
     def resellers_of(self, position: int) -> Resellers:
@@ -116,7 +116,7 @@ class Directory:
         return record if name is None else _renamed(record, name)
 
     def full(self, position: int) -> Record:
-        """Return a customer as the request by id shows it."""
+        """Return a customer as a request by id does."""
         if position < self._population.size:
             record = self._population.full(position)
         else:
@@ -129,7 +129,7 @@ class Directory:
         return record | self._amended[position] if position in self._amended else record
 
     def original(self, position: int) -> Record:
-        """Return a customer as the list showed it at the beginning."""
+        """Return a customer as the list originally showed it."""
         return self._population.listed(position)
 
     def relationships(self, position: int) -> list[Record]:
@@ -140,17 +140,17 @@ class Directory:
         return [relationship(self.resellers[number]) for number in numbers]
 
     def has_domain(self, domain: str) -> bool:
-        """Return whether a customer owns this domain, in any case."""
+        """Return whether a customer owns this domain, ignoring case."""
         domain = domain.lower()
         return domain in self._created_domains or self._population.has_domain(domain)
 
     def create(self, domain: str, name: str, details: Record, reseller: int | None) -> Record:
-        """Add a customer at the end of the list and return it as the request by id shows it.
+        """Add a customer at the end of the list and return it as a request by id does.
 
         `details` are the members that only the record by id has (`billingProfile` and others).
         """
         position = len(self._served_by)
-        # The same changes to the same data give the same ids, also after a restart.
+        # The same changes to the same data result in the same ids, even after a restart.
         identifier = str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{position}.{domain}"))
         listed = listed_customer(identifier, domain, name)
         self._created.append(
@@ -172,7 +172,7 @@ class Directory:
         return self.full(position)
 
     def remove(self, position: int) -> None:
-        """Let a customer vanish."""
+        """Delete a customer."""
         self.assign(position, ())
         self._removed.add(position)
 
@@ -181,11 +181,11 @@ class Directory:
         self._names[position] = name
 
     def amend(self, position: int, members: Record) -> None:
-        """Replace members of a customer that only the request by id shows."""
+        """Replace members of a customer that only a request by id returns."""
         self._amended[position] = self._amended.get(position, {}) | members
 
     def assign(self, position: int, numbers: Resellers) -> None:
-        """Let a customer be served by these resellers and by nobody else."""
+        """Assign a customer to these resellers only."""
         for number in self.resellers_of(position):
             members = self._members[number]
             del members[bisect_left(members, position)]
@@ -208,7 +208,7 @@ class Directory:
         }
 
     def positions(self, condition: Filter | None = None) -> Iterator[int]:
-        """Yield the customers' positions; changes made meanwhile do no harm."""
+        """Yield the customers' positions; changes in the meantime are safe."""
         start: int | None = 0
         while start is not None:
             positions, start = self.page(condition, start, PAGE)
@@ -247,7 +247,7 @@ class Directory:
         )
 
     def _members_of(self, beginning: str) -> Sequence[int]:
-        """Return the customers of every reseller whose id begins so."""
+        """Return the customers of every reseller whose id starts with this."""
         number = self._numbers.get(beginning)
         if number is not None:
             return self._members[number]

@@ -1,4 +1,4 @@
-"""Answers that come a byte at a time, in the place where a fault wants it."""
+"""Responses that arrive one byte at a time, in the part that a fault names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ PAUSE = 0.01
 
 
 def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes, Iterable[bytes]]:
-    """Return what is sent at once, and after it the pieces that are sent one by one.
+    """Return what is sent at once, and then the pieces that are sent one by one.
 
-    All of it is as it goes over the wire: servers do not pass on a part of a head. The answer ends
-    with its last piece, except one in `continue`, which never ends.
+    All bytes are as on the wire, since servers do not send a partial head. The response ends with
+    its last piece, except in `continue`, which never ends.
     """
     line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode("latin-1")
     headers = [*headers, (b"connection", b"close")]

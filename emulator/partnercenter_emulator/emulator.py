@@ -1,4 +1,4 @@
-"""The library's face: an emulator on a port of this machine."""
+"""The library's main class: an emulator on a port of this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Emulator:
     """A Partner Center of one partner, served over HTTP from a thread of this process.
 
     Use it as a context manager, or call `start` and `stop`. Every member may be used from any
-    thread, before, while and after it serves.
+    thread, before, during and after serving.
     """
 
     def __init__(  # noqa: PLR0913 - all but the options are rarely given
@@ -55,17 +55,17 @@ class Emulator:
         Args:
             options: Its behaviour and the size of its data.
             faults: Rules in force from the start.
-            fixture: Data to serve in place of generated data.
+            fixture: Data to serve instead of generated data.
             credentials: What clients sign in with; new secrets by default.
             clock: Source of time, seconds since the epoch; quotas and lifetimes follow it.
             host: Address to listen on.
             port: Port to listen on, 0 for a free one.
-            allow_remote: Permit a host that other machines reach.
-            allowed_hosts: Names that the admin API may be called by, besides `host`, `localhost`
-                and any IP address.
+            allow_remote: Allow a host that other machines can reach.
+            allowed_hosts: Host names that the admin API accepts, besides `host`, `localhost` and
+                any IP address.
 
         Raises:
-            ValueError: An option or a rule has a wrong value, or the host is not loopback.
+            ValueError: An option or a rule has an invalid value, or the host is not loopback.
         """
         if not (allow_remote or is_loopback(host)):
             msg = f"{host} is reachable from other machines; allow that explicitly or use 127.0.0.1"
@@ -76,7 +76,7 @@ class Emulator:
         self._host, self._port = host, port
         self._allowed_hosts = {host, *allowed_hosts}
         self._server: ServerThread | None = None
-        #: Held by whoever starts, stops or asks the server, so that none is asked that has stopped.
+        #: Held to start, stop or call the server, so that a stopped server is never called.
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -94,10 +94,10 @@ class Emulator:
         self.stop()
 
     def start(self) -> None:
-        """Serve; returns when requests are answered.
+        """Start serving; returns once requests are answered.
 
         Raises:
-            OSError: The address cannot be listened on.
+            OSError: The address cannot be bound.
         """
         with self._lock:
             if self._server is None:
@@ -105,7 +105,7 @@ class Emulator:
                 self._server = ServerThread(app, self._host, self._port)
 
     def stop(self) -> None:
-        """Drop all connections and stop serving; what the emulator knows stays."""
+        """Drop all connections and stop serving; the emulator keeps its data."""
         with self._lock:
             if self._server is not None:
                 try:
@@ -132,7 +132,7 @@ class Emulator:
         return self._state.credentials
 
     def tap_config(self, *, app_only: bool = False) -> dict[str, str]:
-        """Return the settings of tap-partnercenter; app-only leaves the refresh token out."""
+        """Return the settings of tap-partnercenter; app-only omits the refresh token."""
         credentials = self.credentials
         config = {
             "tenant_id": credentials.tenant_id,
@@ -161,16 +161,16 @@ class Emulator:
         """Change options while the emulator runs.
 
         Raises:
-            ValueError: An option is unknown, has a wrong value, or only counts at the start.
+            ValueError: An option is unknown, has an invalid value, or cannot be changed.
         """
         self._call(lambda: self._state.configure(changes))
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """The rules in force; assign others to replace them and count from zero.
+        """The rules in force; assign others to replace them and reset their counts.
 
         Raises:
-            ValueError: A rule has a wrong value.
+            ValueError: A rule has an invalid value.
         """
         return self._state.faults.faults
 
@@ -189,17 +189,17 @@ class Emulator:
         return self._call(lambda: list(self._state.journal.requests))
 
     def reset_stats(self) -> None:
-        """Count from zero again and forget the requests."""
+        """Reset the counts and forget the requests."""
         self._call(self._state.reset_stats)
 
     def held(self, place: str) -> Iterator[Record]:
-        """Yield every record of a place (`subscriptions`) as the API answers it, in its order.
+        """Yield every record of a place (`subscriptions`) as the API returns it, in its order.
 
         Records of a customer's collection have `customer_id` added, and those of `partition`
         have `reseller_id`.
 
         Raises:
-            KeyError: No records are read at this place.
+            KeyError: This place has no records.
         """
         return self._records(held(self._state, place))
 
@@ -238,8 +238,8 @@ class Emulator:
             name: The company's name.
             domain: Its domain; a new one by default.
             reseller_id: The reseller that serves it; None for a direct customer.
-            audited: Whether the audit log tells of it, as of the other changes below.
-            late: Seconds after which it does, besides those of the option `audit_delay`.
+            audited: Whether the audit log records it, here and for the other changes below.
+            late: Seconds until it does, in addition to the option `audit_delay`.
 
         Raises:
             KeyError: There is no such reseller.
@@ -253,19 +253,19 @@ class Emulator:
         )
 
     def remove_customer(self, customer_id: str, *, audited: bool = True, late: float = 0) -> None:
-        """Let a customer vanish; KeyError for one that is not there."""
+        """Delete a customer; KeyError if it does not exist."""
         telling = Telling(audited, late)
         self._call(lambda: self._state.changes.remove_customer(customer_id, telling))
 
     def rename_customer(
         self, customer_id: str, name: str, *, audited: bool = True, late: float = 0
     ) -> None:
-        """Change a customer's company name; KeyError for one that is not there."""
+        """Change a customer's company name; KeyError if it does not exist."""
         telling = Telling(audited, late)
         self._call(lambda: self._state.changes.rename_customer(customer_id, name, telling))
 
     def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
-        """Let a customer be served by one reseller only, or by none; it is never audited.
+        """Assign a customer to one reseller only, or to none; this is never audited.
 
         Raises:
             KeyError: There is no such customer or reseller.
@@ -283,8 +283,8 @@ class Emulator:
     ) -> Record:
         """Add a record to a customer's collection, or to one of the partner, and return it.
 
-        Members that are not given are made up. At `relationships` the record's `id` names the
-        reseller; at `audit_records` it is an entry of the log itself.
+        Missing members are generated. At `relationships` the record's `id` is that of the reseller;
+        at `audit_records` it is an entry of the log itself.
 
         Raises:
             KeyError: There is no such place, customer or reseller.
@@ -302,9 +302,9 @@ class Emulator:
         audited: bool = True,
         late: float = 0,
     ) -> Record:
-        """Replace members of a record and return it as it is now.
+        """Replace members of a record and return the result.
 
-        `key` is the record's id; of an agreement its `dateAgreed`, of a subscribed SKU that of
+        `key` is the record's id; for an agreement its `dateAgreed`, for a subscribed SKU that of
         the product, and at `customer` the customer's.
 
         Raises:
@@ -324,7 +324,7 @@ class Emulator:
         audited: bool = True,
         late: float = 0,
     ) -> None:
-        """Take a record away; `key` as for `change`, and a reseller's id at `relationships`.
+        """Remove a record; `key` as for `change`, and a reseller's id at `relationships`.
 
         Raises:
             KeyError: There is no such place, customer or record.
@@ -333,10 +333,10 @@ class Emulator:
         self._call(lambda: self._state.changes.remove(place, key, customer_id, telling))
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Run `function` where the state may be touched: on the server's loop while it serves."""
+        """Run `function` where the state may be used: on the server's loop while it serves."""
         server = self._server
         if server is not None and server.is_current:
-            # Whoever has the lock may be waiting for this very thread.
+            # The lock's owner may be waiting for this thread.
             return function()
         with self._lock:
             return function() if self._server is None else self._server.call(function)

@@ -43,7 +43,7 @@ class TokenEndpoint:
         self._clock = clock
 
     def answer(self, call: Call, options: Options) -> Answer:
-        """Answer a POST to `/{tenant}/oauth2/token` or `/{tenant}/oauth2/v2.0/token`.
+        """Respond to a POST to `/{tenant}/oauth2/token` or `/{tenant}/oauth2/v2.0/token`.
 
         Raises:
             ApiError: The request is refused, in the shape of Entra.
@@ -55,7 +55,7 @@ class TokenEndpoint:
         second_version = call.path.endswith("/v2.0/token")
         grant = required(form, "grant_type")
         self._check_client_id(form)
-        # Who redeems a code need not repeat what it was asked for.
+        # A client that redeems a code need not repeat the scope.
         scope = form.get("scope") or self._grants.scope_of(form)
         if second_version:
             scope = required({"scope": scope} if scope else {}, "scope")
@@ -81,7 +81,7 @@ class TokenEndpoint:
         if consent is not None:
             companions = [name for name in scope.split() if name in _COMPANION_SCOPES]
             document["scope"] = " ".join([f"{resource}/user_impersonation", *companions])
-            # A refresh token is redeemed for a new one even where the scope does not ask for it.
+            # Redeeming a refresh token returns a new one even if the scope does not request it.
             if grant == "refresh_token" or "offline_access" in companions:
                 document["refresh_token"] = self._tokens.issue_refresh(consent)
             if grant in INTERACTIVE and "openid" in companions:
@@ -93,9 +93,9 @@ class TokenEndpoint:
     def _consent(
         self, form: dict[str, str], grant: str, call: Call, options: Options
     ) -> tuple[Consent | None, str | None]:
-        """Return whose consent a grant stands for, None for none, and a code's nonce."""
+        """Return the consent behind a grant, None if there is none, and a code's nonce."""
         if grant == DEVICE_CODE:
-            # The app is one that allows public client flows: it may present its secret or not.
+            # The app allows public client flows: it may present its secret or not.
             if "client_secret" in form or "client_assertion" in form:
                 self._check_client(form, call)
             return self._grants.redeem_device(required(form, "device_code")), None
@@ -172,7 +172,7 @@ def form_of(call: Call) -> dict[str, str]:
 
 
 def required(form: dict[str, str], name: str) -> str:
-    """Return a parameter; ApiError where it is missing."""
+    """Return a parameter; ApiError if it is missing."""
     if name in form:
         return form[name]
     raise _refusal(400, 900144, f"The request body must contain the following parameter: '{name}'.")

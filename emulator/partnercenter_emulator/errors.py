@@ -1,7 +1,7 @@
 """Errors of Microsoft Entra.
 
 Names and numbers are from its page "Microsoft Entra authentication and authorization error codes",
-those of the device code from "OAuth 2.0 device authorization grant".
+those for the device code from "OAuth 2.0 device authorization grant".
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ERRORS = {
 
 
 def entra_error(status: int, number: int, text: str) -> Answer:
-    """Return an error of the token endpoint; `number` is the one behind "AADSTS"."""
+    """Return an error of the token endpoint; `number` is the one after "AADSTS"."""
     trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
     description = (

@@ -1,4 +1,4 @@
-"""Which rules make no sense: what a part of them would do is nothing."""
+"""Finds rules that make no sense because a part of them would have no effect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-#: Headers that follow from the body; a second opinion would break the connection.
+#: Headers that are derived from the body; different values would break the connection.
 _FRAMING = {"content-length", "transfer-encoding"}
 
 ERROR_DETAILS = ("code", "shape", "description")
@@ -25,7 +25,7 @@ INSTEAD = (
     *("reset", "expire_token", "body", "json", "not_json", "empty_body"),
     *("redirect", "huge_body", "deep_json"),
 )
-"""Actions that leave nothing of the API's answer."""
+"""Actions that replace the API's whole response."""
 OF_THE_DOCUMENT = (
     *("link_to", "cycle", "duplicate_first_item", "add_fields", "drop_field"),
     *("items_not_list", "item_not_object"),
@@ -39,11 +39,11 @@ CONCERNED: dict[str, AbstractSet[str]] = {
     "duplicate_first_item": COLLECTIONS,
     "item_not_object": COLLECTIONS,
 }
-"""Where a member can have an effect; the others can everywhere."""
+"""Where a member can have an effect; members not listed can everywhere."""
 
 
 def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per reason
-    """Say why a rule, or a part of it, would have no effect."""
+    """Return why a rule, or a part of it, would have no effect."""
     fields = msgspec.structs.fields(fault)
     given = [field.name for field in fields if getattr(fault, field.name) != field.default]
     first = next(index for index, field in enumerate(fields) if field.name == "status")
@@ -79,7 +79,7 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
 
 
 def _bad_header(fault: Fault) -> str | None:
-    """Say which header could not be sent (RFC 9110, 5.1 and 5.5)."""
+    """Return which header could not be sent (RFC 9110, 5.1 and 5.5)."""
     for name, value in (fault.headers or {}).items():
         if not _FIELD_NAME.fullmatch(name):
             return f"headers: {name!r} is not a header name"

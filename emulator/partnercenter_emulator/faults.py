@@ -1,4 +1,4 @@
-"""Faults on demand: rules that say which requests fail, and how."""
+"""Faults on demand: rules for which requests fail, and how."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ _read = msgspec.json.Decoder(float_hook=Decimal).decode
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One rule: which requests (the first seven members), and what happens to them.
 
-    Several actions may stand together where that makes sense: `hang` before any of them, `headers`
-    with any answer, `status` with `body` and `json`. What would have no effect is refused.
+    Actions can be combined where that makes sense: `hang` before any of them, `headers` with any
+    response, `status` with `body` and `json`. Anything without effect is refused.
     """
 
     place: Annotated[
@@ -124,7 +124,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     item_not_object: Annotated[bool, Meta(description="Make the first item a string.")] = False
 
     def __post_init__(self) -> None:
-        """Refuse a rule that would do nothing, or of which a part would."""
+        """Refuse a rule that would have no effect, even in part."""
         problem = problem_of(self)
         if problem is not None:
             raise ValueError(problem)
@@ -141,14 +141,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         )
 
     def replacement(self, place: str) -> Answer | None:
-        """Return the answer to give instead of the API's; None to let the API answer."""
+        """Return the response to send instead of the API's; None to let the API respond."""
         answer = self._replacement(place)
         if answer is not None:
             answer.headers.extend(self.extra_headers())
         return answer
 
     def extra_headers(self) -> Headers:
-        """Return `headers` as they go over the wire."""
+        """Return `headers` as they are on the wire."""
         return [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in (self.headers or {}).items()
@@ -187,7 +187,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 def tampered(fault: Fault, answer: Answer) -> Answer:
-    """Return the API's answer as the fault changes it; answers that are no object stay."""
+    """Return the API's response as changed by the fault; only JSON objects can be changed."""
     answer.headers.extend(fault.extra_headers())
     document = _read(answer.body) if fault.changes_document() else None
     if not isinstance(document, dict):
@@ -226,7 +226,7 @@ def checked_fault(fault: Fault) -> Fault:
     """Return `fault` after checking types and bounds.
 
     Raises:
-        ValueError: A member has a wrong type or value; the message names it.
+        ValueError: A member has an invalid type or value; the message names it.
     """
     return msgspec.convert(msgspec.to_builtins(fault), Fault)
 
@@ -256,7 +256,7 @@ class _Rule:
 
 
 class FaultBook:
-    """The rules in force and how often each was met."""
+    """The rules in force and how often each was matched."""
 
     def __init__(self) -> None:
         """Begin without rules."""
@@ -268,15 +268,15 @@ class FaultBook:
         return tuple(rule.fault for rule in self._rules)
 
     def replace(self, faults: Iterable[Fault]) -> None:
-        """Put other rules in force and count from zero.
+        """Replace the rules and reset their counts.
 
         Raises:
-            ValueError: A rule has a member of a wrong type or value.
+            ValueError: A rule has a member of an invalid type or value.
         """
         self._rules = [_Rule(checked_fault(fault)) for fault in faults]
 
     def match(self, call: Call) -> Fault | None:
-        """Return the first rule that is due for a request; all rules that it concerns count it."""
+        """Return the first rule that is due for a request; all rules that match it count it."""
         chosen: Fault | None = None
         for rule in self._rules:
             if rule.concerns(call):

@@ -1,4 +1,4 @@
-"""Customers, resellers and all else as a test gives them."""
+"""Customers, resellers and all other data as specified by a test."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Fixture:
-    """Explicit data in place of generated data, served as it is given.
+    """Explicit data instead of generated data, served unchanged.
 
     Attributes:
         customers: Records as lists show them; members that lists never show are served too.
         resellers: Records as `/v1/relationships` shows them.
         memberships: Pairs of customer id and reseller id.
-        relationships: Relationship records of a customer id, in place of those that follow from
-            the memberships.
-        subscriptions: Subscriptions of a customer id; none by default.
-        orders: Orders of a customer id.
-        agreements: Agreements of a customer id.
-        subscribed_skus: Subscribed SKUs of a customer id.
-        audit_records: Records of the past; what happens later is added.
+        relationships: Relationship records by customer id, instead of those derived from the
+            memberships.
+        subscriptions: Subscriptions by customer id; none by default.
+        orders: Orders by customer id.
+        agreements: Agreements by customer id.
+        subscribed_skus: Subscribed SKUs by customer id.
+        audit_records: Records of the past; later changes are added.
         invoices: Invoices.
     """
 
@@ -79,11 +79,11 @@ class FixturePopulation:
         return self._positions.get(identifier)
 
     def listed(self, position: int) -> Record:
-        """Return the customer as it was given."""
+        """Return the customer unchanged."""
         return self._customers[position]
 
     def full(self, position: int) -> Record:
-        """Return the customer as it was given."""
+        """Return the customer unchanged."""
         return dict(self._customers[position])
 
     def has_domain(self, domain: str) -> bool:
@@ -91,7 +91,7 @@ class FixturePopulation:
         return domain in self._domains
 
     def relationships(self, position: int, resellers: Resellers) -> list[Record]:
-        """Return the customer's records as given, or as they follow from its resellers."""
+        """Return the customer's records as given, or derived from its resellers."""
         given = self._relationships.get(self.identifier(position))
         if given is not None:
             return list(given)

@@ -1,4 +1,4 @@
-"""What an interactive sign-in leaves behind for the client to redeem: one-use codes."""
+"""One-use codes that the client redeems after an interactive sign-in."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 CODE_LIFETIME = 600
 DEVICE_CODE_LIFETIME = 900
-#: Letters that are not taken for one another.
+#: Letters that cannot be mistaken for one another.
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a client asked the user for, at the authorize endpoint."""
+    """What a client requested from the user, at the authorize endpoint."""
 
     redirect_uri: str
     scope: str
@@ -43,7 +43,7 @@ class _Code:
 
 @dataclass(slots=True)
 class DeviceSignIn:
-    """A sign-in that was begun on a machine without a browser."""
+    """A sign-in that was started on a machine without a browser."""
 
     device_code: str
     user_code: str
@@ -69,7 +69,7 @@ class Grants:
         return text
 
     def redeem_code(self, text: str, form: dict[str, str]) -> tuple[Consent, Asked]:
-        """Take an authorization code, once, from who asked for it.
+        """Redeem an authorization code, once, for the client that requested it.
 
         Raises:
             ApiError: It is not accepted.
@@ -94,14 +94,14 @@ class Grants:
         return code.consent, code.asked
 
     def scope_of(self, form: dict[str, str]) -> str:
-        """Return what the code in a form was asked for; empty where there is none."""
+        """Return the scope for which the code in a form was requested; empty if there is none."""
         if (code := self._codes.get(form.get("code", ""))) is not None:
             return code.asked.scope
         sign_in = self._devices.get(form.get("device_code", ""))
         return "" if sign_in is None else sign_in.scope
 
     def begin_device(self, scope: str) -> DeviceSignIn:
-        """Return a new sign-in for a user to answer."""
+        """Return a new sign-in for a user to confirm."""
         user_code = "".join(secrets.choice(_LETTERS) for _ in range(9))
         device_code = secrets.token_urlsafe(48)
         sign_in = DeviceSignIn(device_code, user_code, scope, self._clock())
@@ -109,7 +109,7 @@ class Grants:
         return sign_in
 
     def device(self, user_code: str) -> DeviceSignIn | None:
-        """Return the sign-in that waits for an answer under a user's code."""
+        """Return the pending sign-in with this user code."""
         wanted = user_code.strip().upper()
         for sign_in in self._devices.values():
             if sign_in.user_code == wanted and sign_in.answer is None and not self._over(sign_in):
@@ -117,10 +117,10 @@ class Grants:
         return None
 
     def redeem_device(self, device_code: str) -> Consent:
-        """Take a device code, once its user has answered.
+        """Redeem a device code once its user has decided.
 
         Raises:
-            ApiError: The user has not answered, or it is not accepted.
+            ApiError: The user has not decided yet, or it is not accepted.
         """
         sign_in = self._devices.get(device_code)
         if sign_in is None or sign_in.used:

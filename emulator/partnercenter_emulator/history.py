@@ -1,4 +1,4 @@
-"""The audit records of days past, computed from a seed, with all that such records may contain."""
+"""Past audit records, computed from a seed, with everything that such records may contain."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ DAY_TICKS = 86_400 * TICKS
 EPOCH_TICKS = 621_355_968_000_000_000
 """Ticks before 1970."""
 SECRET = "EmulatedSecret"  # noqa: S105 - what every invented secret begins with
-"""Every secret in a generated record begins so: none of them may leave a client."""
+"""Prefix of every secret in a generated record: none of them may leave a client."""
 
 
 class Past:
-    """What happened on each day; about half of it has an oddity."""
+    """What happened on each day; about half of the records have an oddity."""
 
     def __init__(self, directory: Directory, partner_id: str, seed: int) -> None:
-        """Tell of the customers that there are when the emulator begins."""
+        """Use the customers that exist when the emulator starts."""
         self._directory = directory
         self._customers = len(directory)
         self._partner_id = partner_id
         self._seed = str(seed).encode()[:64]
 
     def day(self, day: int, count: int, recent: bool) -> list[tuple[int, Record]]:  # noqa: FBT001 - cached by position
-        """Return the records of a day since 1970 with their ticks, in the order of time.
+        """Return the records of a day since 1970 with their ticks, in chronological order.
 
-        What a recent day shows in progress has succeeded when the day is no longer recent.
+        Whatever is in progress on a recent day has succeeded when the day is no longer recent.
         """
         return [self._record(day, number, count, recent=recent) for number in range(count)]
 
@@ -63,7 +63,7 @@ class Past:
         return ticks, self._finished(draw, record, ticks)
 
     def _finished(self, draw: Draw, record: Record, ticks: int) -> Record:
-        """Put the members in their order and add an id in one of the forms, or none."""
+        """Order the members and add an id in one of the forms, or none."""
         parts = [self._partner_id]
         if draw[20] % 3:
             parts += [record["customerId"]] if "customerId" in record else []
@@ -81,7 +81,7 @@ class Past:
 
 
 def date_of(ticks: int) -> str:
-    """Return a moment with seven fractional digits."""
+    """Return a time with seven fractional digits."""
     seconds, fraction = divmod(ticks - EPOCH_TICKS, TICKS)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:07d}Z"
 

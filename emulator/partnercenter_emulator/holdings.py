@@ -1,4 +1,4 @@
-"""Collections of customers and of the partner: generated or given, and changed since."""
+"""Collections of customers and of the partner: generated or given, with the changes made since."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from .fixture import Fixture
 
 PARTNER = -1
-"""The position of what belongs to no customer."""
+"""The position of whatever belongs to no customer."""
 
 
 class Holdings:
     """Records by place and customer; only those of changed customers are stored.
 
-    A record keeps its number in its collection: new ones come at the end, and removed ones leave
-    None behind.
+    A record keeps its number in its collection: new ones are added at the end, and removed ones
+    leave None.
     """
 
     def __init__(
         self, directory: Directory, seed: int, invoices: int, fixture: Fixture | None
     ) -> None:
-        """Hold what follows from the seed, or what the fixture gives."""
+        """Begin with generated records, or those of the fixture."""
         self._directory = directory
         self._seed = str(seed).encode()[:64]
         self._customers = len(directory)
@@ -53,7 +53,7 @@ class Holdings:
         return GENERATED[place](self._owner(position)) if position < self._customers else ()
 
     def add(self, place: str, position: int, members: Record) -> Record:
-        """Put one record at a collection's end; members that are not given are made up."""
+        """Add a record at a collection's end; missing members are generated."""
         records = self._own(place, position)
         if position == PARTNER:
             sample = generated_invoice(self._seed, len(records))
@@ -63,7 +63,7 @@ class Holdings:
         return sample | members
 
     def change(self, place: str, position: int, key: str, members: Record) -> tuple[Record, Record]:
-        """Replace members of the record with this key; return it as it was and as it is.
+        """Replace members of the record with this key; return it before and after.
 
         Raises:
             KeyError: There is no such record.
@@ -75,7 +75,7 @@ class Holdings:
         return before, after
 
     def remove(self, place: str, position: int, key: str) -> Record:
-        """Take one record away and return it.
+        """Remove a record and return it.
 
         Raises:
             KeyError: There is no such record.
@@ -106,7 +106,7 @@ class Holdings:
 
 
 def key_of(place: str, record: Record) -> str:
-    """Return what tells a record from the others of its collection; agreements have a date."""
+    """Return what identifies a record in its collection; for agreements it is a date."""
     match place:
         case "agreements":
             return str(record.get("dateAgreed"))

@@ -1,4 +1,4 @@
-"""The partner's invoices, computed from a seed: three a month, one each of the vendor's kinds."""
+"""The partner's invoices, computed from a seed: three a month, one of each vendor type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KINDS = (
     ("D", "Recurring", 15, (("azure", "billing_line_items"), ("azure", "usage_line_items"))),
     ("G", "OneTime", 8, (("one_time", "billing_line_items"), ("marketplace", "usage_line_items"))),
 )
-"""First letter of the id, type, day of the month, and what the lines are about."""
+"""First letter of the id, type, day of the month, and subject of the lines."""
 CURRENCIES = (("USD", "$"), ("EUR", "€"), ("SEK", "kr"))
 
 
@@ -64,7 +64,7 @@ def generated_invoice(seed: bytes, number: int) -> Record:
 
 
 def _amendment(amended: Record, charges: object) -> Record:
-    """Return an invoice inside of one; it has no links and may have an amendment of its own."""
+    """Return an invoice nested in another; it has no links and may have an amendment of its own."""
     note = {
         "id": f"{amended['id']}-A",
         "invoiceDate": amended["invoiceDate"],

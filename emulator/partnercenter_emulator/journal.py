@@ -1,4 +1,4 @@
-"""What an emulator remembers of the requests it got; never a secret."""
+"""What an emulator remembers of its requests; never a secret."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as it was answered.
+    """One request with its response.
 
-    `at` is the time of arrival by the emulator's clock and `seconds` how long the answer took;
-    `status` is 0 when the connection was cut instead of answered; `request_id` and
-    `correlation_id` are those of the answer.
+    `at` is the time of arrival by the emulator's clock and `seconds` how long the response took;
+    `status` is 0 if the connection was cut instead; `request_id` and `correlation_id` are those of
+    the response.
     """
 
     number: int
@@ -39,9 +39,9 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
     """Counts since the start or the last reset.
 
-    `by_place` counts statuses (as text; "0" for a connection cut) for each place. In-flight
-    figures and `inside_retry_after` concern the API, not the token endpoint; the latter counts
-    requests that came before the time named by a 429 of the same quota.
+    `by_place` counts statuses (as text; "0" for a cut connection) for each place. In-flight figures
+    and `inside_retry_after` are for the API, not the token endpoint; the latter counts requests
+    that arrived before the time named by a 429 of the same quota.
     """
 
     requests: int
@@ -80,7 +80,7 @@ class Journal:
         self._last_at: float | None = None
 
     def arrive(self, call: Call, scope: str) -> None:
-        """Note a request's arrival; `scope` names the quota it counts against."""
+        """Record a request's arrival; `scope` names the quota it counts against."""
         now = call.arrived_at
         self._total += 1
         call.number = self._total
@@ -94,11 +94,11 @@ class Journal:
                 self._inside += 1
 
     def close(self, scope: str, until: float) -> None:
-        """Note that a 429 told the client to stay away until this time."""
+        """Record that a 429 asked the client to wait until this time."""
         self._closed_until[scope] = until
 
     def leave(self, call: Call, status: int) -> None:
-        """Note how a request was answered; 0 for a connection cut."""
+        """Record the response to a request; 0 for a cut connection."""
         if call.place != "token":
             self._in_flight -= 1
         self._counts[call.place, status] += 1

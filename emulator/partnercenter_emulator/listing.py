@@ -1,4 +1,4 @@
-"""Requests for collections: what their query asks for."""
+"""Requests for collections: what their query means."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGEST_SIZE = 500
 class Listing:
     """What a request for a collection asks for; `problem` is why it must be refused, if it must.
 
-    `path` is the collection's, without the version; `paged` tells whether it is answered in pages;
+    `path` is the collection's, without the version; `paged` is whether the response has pages;
     `echo` is the size as the client spelled it; `offset` is for lists that are read by offset.
     """
 
@@ -39,7 +39,7 @@ class Listing:
 
 
 def read_listing(call: Call, options: Options, continuations: Continuations) -> None:
-    """Read a request's query into `call.listing`; `call` learns its exact place and reseller."""
+    """Read a request's query into `call.listing`; sets the exact place and reseller of `call`."""
     resource = call.resource
     if resource is None or resource.rows is None:
         return
@@ -71,7 +71,7 @@ def read_listing(call: Call, options: Options, continuations: Continuations) -> 
 
 
 def _narrow(call: Call, listing: Listing) -> None:
-    """Tell a list of one reseller's customers from the list of all."""
+    """Distinguish a list of one reseller's customers from the list of all."""
     condition = condition_of(listing.parameters)
     if condition is not None and condition.field == "IndirectReseller":
         call.reseller_id = condition.value.lower()
@@ -116,7 +116,7 @@ def _read_query(call: Call, resource: Resource, listing: Listing) -> None:
 
 
 def _members(text: str, resource: Resource) -> dict[str, str]:
-    """Return the query's values by names in lower case."""
+    """Return the query's values by lower-case name."""
     pairs = parse_qsl(text.replace("?", "&"), keep_blank_values=True)
     members = {name.lower(): value for name, value in pairs}
     for parameter in resource.parameters:
@@ -140,7 +140,7 @@ def _read_parameters(resource: Resource, listing: Listing, members: dict[str, st
 
 
 def _count(name: str, text: str) -> int:
-    """Return a number of records, 0 where none is given."""
+    """Return a number of records, 0 if there is none."""
     if text and not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
         refuse(f"{name} must be a number.")
     return int(text or 0)

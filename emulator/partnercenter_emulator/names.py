@@ -1,4 +1,4 @@
-"""Words that invented companies, people and places are made of."""
+"""Words for the names of generated companies, people and places."""
 
 # ruff: noqa: RUF001 - words of other alphabets look like words of ours
 
@@ -10,8 +10,8 @@ from typing import NamedTuple
 class Locale(NamedTuple):
     """One country's words.
 
-    `stems` pair the spelling in a company's name with the letters of its domain; `pattern` puts a
-    stem, a trade and a legal form together; `places` are city, state and postal code.
+    `stems` pair the spelling in a company's name with the letters of its domain; `pattern` combines
+    a stem, a trade and a legal form; `places` are city, state and postal code.
     """
 
     country: str

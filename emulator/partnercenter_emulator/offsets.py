@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def offset_page(  # noqa: PLR0913, PLR0917 - the same as a `Pager` has
     resource: Resource, rows: Rows, listing: Listing, options: Options, origin: str, cycle: int
 ) -> dict[str, Any]:
-    """Return the page that begins at an offset, or everything where no size is given.
+    """Return the page that begins at an offset, or everything if no size is given.
 
-    A link to the next page has no headers, since nothing needs to be remembered.
+    A link to the next page has no headers, since there is nothing to remember.
     """
     paging = options.invoice_paging
     document = whole(resource, rows, listing, options)

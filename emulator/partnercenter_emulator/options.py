@@ -1,4 +1,4 @@
-"""What an emulator can be told: one table for library, command line and admin API."""
+"""The settings of an emulator: one table for library, command line and admin API."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ Ending: TypeAlias = Literal[
 InvoicePaging: TypeAlias = Literal["honoured", "offset_ignored", "ignored", "ignored_with_next"]
 
 STARTUP_ONLY = frozenset({"seed", "customers", "resellers", "invoices", "request_log", "admin"})
-"""Options that shape an emulator when it is made and cannot be changed while it runs."""
+"""Options that shape an emulator when it is created and cannot be changed while it runs."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The behaviour of one emulator.
 
-    The description of each option stands in its annotation, where the command's ``--help``, the
-    admin API and the README's table read it too. Durations are seconds.
+    The description of each option is in its annotation, where the command's ``--help``, the admin
+    API and the README's table read it too. Durations are in seconds.
     """
 
     seed: Annotated[Count, Meta(description="The same seed and sizes give the same data.")] = 1
@@ -160,18 +160,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     admin: Annotated[bool, Meta(description="Serve the admin API below `/_emulator`.")] = True
 
     def __post_init__(self) -> None:
-        """Refuse the one value that would never end."""
+        """Refuse the one value that would never terminate."""
         if self.empty_page_every == 1:
             msg = "empty_page_every: 1 would make every page empty"
             raise ValueError(msg)
 
 
 class OptionInfo(msgspec.Struct, frozen=True):
-    """One row of the options table, as flags and documentation need it."""
+    """One row of the options table, as needed for flags and documentation."""
 
     name: str
     default: bool | float | str
-    """A plain value; its type is the option's type, except that an int may stand for a float."""
+    """A plain value of the option's type, except that an int may be given for a float."""
     kind: Literal["flag", "choice", "int", "float"]
     choices: tuple[str, ...]
     description: str
@@ -183,7 +183,7 @@ class OptionInfo(msgspec.Struct, frozen=True):
 
 
 def option_table() -> list[OptionInfo]:
-    """Return every option in order of declaration."""
+    """Return all options in order of declaration."""
     hints = get_type_hints(Options, include_extras=True)
     return [
         _describe(field.name, field.default, hints[field.name])
@@ -213,17 +213,17 @@ def checked(options: Options) -> Options:
     """Return `options` after checking types and bounds.
 
     Raises:
-        ValueError: An option has a wrong type or value; the message names it.
+        ValueError: An option has an invalid type or value; the message names it.
     """
     return msgspec.convert(msgspec.to_builtins(options), Options)
 
 
 def changed(options: Options, changes: dict[str, Any]) -> Options:
-    """Return `options` with `changes` applied, for an emulator that is running.
+    """Return `options` with `changes` applied, for a running emulator.
 
     Raises:
-        ValueError: A change names an unknown option, one that only counts at the start, or has a
-            wrong type or value.
+        ValueError: A change names an unknown option, one that cannot be changed while it runs, or
+            has an invalid type or value.
     """
     fixed = sorted(STARTUP_ONLY & changes.keys())
     if fixed:

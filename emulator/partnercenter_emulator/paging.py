@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Pager:
-    """Makes the page that answers one request for a collection."""
+    """Creates the page that answers a request for a collection."""
 
     resource: Resource
     rows: Rows
@@ -64,7 +64,7 @@ class Pager:
         return document
 
     def _numbers(self, start: int, size: int) -> tuple[list[int], int | None]:
-        """Return a page, and where the next one starts: a record, or how many come before."""
+        """Return a page, and where the next one starts: a record, or the number before it."""
         if self.options.continuation_by == "key":
             return self.rows.page(start, size)
         found = self.rows.slice(start, size + 1)
@@ -73,7 +73,7 @@ class Pager:
     def _after(
         self, here: Cursor, start: int | None, numbers: list[int], cycle: int
     ) -> Cursor | None:
-        """Return where the page after this one begins; None when this is the last."""
+        """Return where the next page begins; None if this is the last."""
         ending = self.options.ending
         cursor = msgspec.structs.replace(
             here, start=start or 0, page=here.page + 1, previous=here.start
@@ -101,7 +101,7 @@ class Pager:
         if by_link:
             address = self._uri(str(cursor.size))
             document["links"]["next"] = next_link(cursor, token, address, self.origin)
-        # The vendor's samples have the token in both places; one form shows that.
+        # The vendor's samples have the token in both places; one form reproduces that.
         if not by_link or cursor.form in ("versioned", "token_apart"):
             document["continuationToken"] = token
 
@@ -124,7 +124,7 @@ class Pager:
 def whole(
     resource: Resource, rows: Rows, listing: Listing | None, options: Options
 ) -> dict[str, Any]:
-    """Return the one answer that holds a whole collection."""
+    """Return the single response that contains a whole collection."""
     items = list(rows.all())
     document: dict[str, Any] = {"totalCount": len(items), "items": items}
     if resource.envelope == "full" and listing is not None:
@@ -145,6 +145,6 @@ def uri(resource: Resource, listing: Listing, size: str = "") -> str:
 
 
 def self_link(uri: str, options: Options) -> dict[str, Any]:
-    """Return the link by which an answer names itself."""
+    """Return the link in a response to itself."""
     version = "/v1" if options.link_form == "versioned" else ""
     return {"uri": version + uri, "method": "GET", "headers": []}

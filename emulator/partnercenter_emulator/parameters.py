@@ -1,4 +1,4 @@
-"""Parameters of the API's collections: how a client spells them, and what they come to."""
+"""Parameters of the API's collections: how clients spell them, and what they mean."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 class Parameter:
     """One parameter: `read` checks a value and returns its canonical spelling.
 
-    A parameter that `repeats` stands in the query once for each of its values; `read` gets and
-    returns them with commas between.
+    A parameter that `repeats` appears in the query once for each of its values; `read` takes and
+    returns them separated by commas.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Parameter:
     repeats: bool = False
 
     def write(self, value: str) -> str:
-        """Return the parameter as it stands in a query."""
+        """Return the parameter as it appears in a query."""
         values = value.split(",") if self.repeats else [value]
         return "&".join(f"{self.name}={quote(one, safe='')}" for one in values)
 
 
 def condition_of(parameters: Parameters) -> Filter | None:
-    """Return the filter of a list of customers, taken apart."""
+    """Return the filter of a list of customers, parsed."""
     text = parameters.get("filter")
     if not text:
         return None
@@ -99,7 +99,7 @@ def _groups(text: str) -> str:
 
 
 def refuse(description: str) -> NoReturn:
-    """Refuse a request for what its query says.
+    """Refuse a request because of its query.
 
     Raises:
         ApiError: 400 with code 2000.

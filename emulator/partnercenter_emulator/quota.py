@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 class _Meter(Protocol):
     def admit(self, now: float) -> float:
-        """Count one request; return 0 to let it pass, else the seconds until one would pass."""
+        """Count one request; return 0 to allow it, otherwise the seconds until one is allowed."""
 
 
 class _FixedWindow:
-    """So many requests in a window that opens with the first request after the last one."""
+    """A number of requests in a window that opens with the first request after the previous one."""
 
     def __init__(self, options: Options) -> None:
         self._limit, self._window = options.requests_per_minute, options.window_seconds
@@ -29,7 +29,7 @@ class _FixedWindow:
 
 
 class _SlidingWindow:
-    """So many requests in any stretch as long as the window."""
+    """A number of requests in any period as long as the window."""
 
     def __init__(self, options: Options) -> None:
         self._window, self._count_refused = options.window_seconds, options.count_refused
@@ -44,7 +44,7 @@ class _SlidingWindow:
 
 
 class _TokenBucket:
-    """A bucket that fills evenly, a window's worth per window, up to its size."""
+    """A bucket that fills evenly, with a window's quota per window, up to its size."""
 
     def __init__(self, options: Options) -> None:
         self._rate = options.requests_per_minute / options.window_seconds
@@ -60,7 +60,7 @@ class _TokenBucket:
             self._level -= 1
             return 0
         if self._count_refused:
-            # Refusals run into debt, but never deeper than one bucket.
+            # Refusals go into debt, but never more than one bucket.
             self._level = max(-self._size, self._level - 1)
         return (1 - self._level) / self._rate
 
@@ -84,7 +84,7 @@ class Quota:
         """Count one request against the quota `key`.
 
         Returns:
-            0 to let it pass, else the seconds until one would pass.
+            0 to allow it, otherwise the seconds until one is allowed.
         """
         options = self._options
         if not options.requests_per_minute:

@@ -1,7 +1,7 @@
-"""The table of the API's requests: one row for each kind, and what there is to know about it.
+"""The table of the API's requests: one row for each kind, with everything known about it.
 
-A new collection is a row here. Routing, credentials, pages, faults, statistics, the ground truth
-and the README's table follow from it.
+To add a collection, add a row. Routing, credentials, pages, faults, statistics, the ground truth
+and the README's table are derived from it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .rows import Rows
     from .state import State
 
-    #: Given the emulator, the position of the customer in the path, and the parameters.
+    #: Takes the emulator, the position of the customer in the path, and the parameters.
     Source: TypeAlias = Callable[[State, int, Parameters], Rows]
 
 Paging: TypeAlias = Literal["object", "plain", "seek", "offset"]
@@ -33,20 +33,20 @@ class Resource:
     """One kind of request.
 
     Attributes:
-        pattern: Its path; `{customer_id}` stands for any customer's id.
+        pattern: Its path; `{customer_id}` is any customer's id.
         place: Its name in `Fault.place`, in the statistics and in the log.
-        about: What it is about, for the README.
+        about: A description for the README.
         method: The only method that it allows.
         user: Whether it needs a user, so that app-only tokens are refused.
-        paging: `object` for one record, `plain` for a collection that comes in one answer (or in
-            pages, if the options ask for that), `seek` for pages with continuation tokens,
-            `offset` for pages that begin at a number.
+        paging: `object` for one record, `plain` for a collection in a single response (or in pages,
+            if the options say so), `seek` for pages with continuation tokens, `offset` for pages
+            that begin at a number.
         rows: Where the records of a collection come from.
-        record: Where the one record comes from, by the customer's position.
-        parameters: What its query may say, besides `size` and `seekOperation`.
-        everything: The parameters that leave no record out.
-        envelope: What the answer that holds all has alongside the records: `full` a link to itself
-            and attributes, `unlinked` attributes, `bare` nothing.
+        record: Where the single record comes from, by the customer's position.
+        parameters: Supported query parameters, besides `size` and `seekOperation`.
+        everything: The parameters that return all records.
+        envelope: What a response with all records has besides them: `full` a link to itself and
+            attributes, `unlinked` attributes, `bare` nothing.
         going_on: The place of requests for further pages of a collection.
         of_customer: Whether the path names a customer.
     """
@@ -66,7 +66,7 @@ class Resource:
     of_customer: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Fill in what follows from the rest."""
+        """Set the attributes that follow from the others."""
         object.__setattr__(self, "of_customer", CUSTOMER in self.pattern)
         if self.rows is not None and not self.going_on:
             object.__setattr__(self, "going_on", f"{self.place}_continuation")
@@ -77,7 +77,7 @@ class Resource:
         return (self.place, self.going_on) if self.going_on else (self.place,)
 
     def path(self, customer_id: str | None) -> str:
-        """Return the path of a request as links write it, without the version."""
+        """Return the path of a request as in links, without the version."""
         return self.pattern.removeprefix("/v1").replace(CUSTOMER, customer_id or "")
 
 
@@ -182,7 +182,7 @@ RESOURCES = (
         paging="offset",
         rows=sources.invoices,
     ),
-    # Words where a customer's id would stand.
+    # Words in the position of a customer's id.
     Resource(
         pattern="/v1/customers/usagerecords",
         place="usage_records",
@@ -206,9 +206,9 @@ RESOURCES = (
 
 BY_PLACE = {resource.place: resource for resource in RESOURCES}
 SIGN_IN_PLACES = ("token", "authorize", "devicecode", "devicelogin")
-"""Kinds of request that Entra answers, and not the API."""
+"""Kinds of request that Entra answers instead of the API."""
 PLACES = (*SIGN_IN_PLACES, *(place for row in RESOURCES for place in row.places), "any")
-"""Where a fault can be: what a request is called."""
+"""Where a fault can occur: the names of requests."""
 NEEDS_USER = frozenset(place for row in RESOURCES if row.user for place in row.places)
 
 _ROUTES: dict[str, dict[str, Resource]] = {}
@@ -218,12 +218,12 @@ for _resource in RESOURCES:
 
 
 def route(method: str, path: str) -> tuple[Resource | None, str | None]:
-    """Return what a request is for, and the customer in its path.
+    """Return the resource that a request is for, and the customer in its path.
 
-    A method that the path does not allow is answered as what it allows first.
+    A method that the path does not allow is treated as the first one that it allows.
     """
     parts = path.split("/")
-    # What stands in the table as a word is no customer's id.
+    # A word that is in the table is not a customer's id.
     methods, customer_id = _ROUTES.get(path), None
     if methods is None and len(parts) > 3:  # noqa: PLR2004 - "", v1, customers, id
         customer_id, parts[3] = parts[3].lower(), CUSTOMER

@@ -1,4 +1,4 @@
-"""The records behind a collection, as its pages take them."""
+"""The records of a collection, as its pages read them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """Records in the order of the API; each has a number that it keeps, and numbers rise."""
+    """Records in the API's order; each has a permanent number, in ascending order."""
 
     def page(self, start: int, size: int) -> tuple[list[int], int | None]:
         """Return up to `size` numbers from `start` on, and where the next page starts."""
 
     def slice(self, first: int, size: int) -> list[int]:
-        """Return up to `size` numbers behind the first `first` that there are now."""
+        """Return up to `size` numbers after the current first `first`."""
 
     def count(self) -> int:
         """Return how many records there are."""
@@ -32,10 +32,10 @@ class Rows(Protocol):
 
 
 class Customers:
-    """The partner's customers, or those that a filter finds."""
+    """The partner's customers, or those that match a filter."""
 
     def __init__(self, directory: Directory, condition: Filter | None) -> None:
-        """Look into `directory`."""
+        """Read from `directory`."""
         self._directory = directory
         self._condition = condition
         self.record = directory.listed
@@ -45,7 +45,7 @@ class Customers:
         return self._directory.page(self._condition, start, size)
 
     def slice(self, first: int, size: int) -> list[int]:
-        """Return the positions behind the first `first` customers."""
+        """Return the positions after the first `first` customers."""
         return self._directory.slice(self._condition, first, size)
 
     def count(self) -> int:
@@ -53,15 +53,15 @@ class Customers:
         return self._directory.count(self._condition)
 
     def all(self) -> Iterator[Record]:
-        """Yield every customer; changes made meanwhile do no harm."""
+        """Yield every customer; changes in the meantime are safe."""
         return map(self.record, self._directory.positions(self._condition))
 
 
 class Listed:
-    """A list of records; None is the gap that a removed one has left."""
+    """A list of records; None is the gap left by a removed one."""
 
     def __init__(self, records: Sequence[Record | None]) -> None:
-        """Number the records by their place in `records`."""
+        """Number the records by their position in `records`."""
         self._records = records
 
     def page(self, start: int, size: int) -> tuple[list[int], int | None]:
@@ -70,7 +70,7 @@ class Listed:
         return found[:size], found[size] if len(found) > size else None
 
     def slice(self, first: int, size: int) -> list[int]:
-        """Return the numbers behind the first `first`."""
+        """Return the numbers after the first `first`."""
         return list(itertools.islice(self._numbers(0), first, first + size))
 
     def count(self) -> int:

@@ -1,4 +1,4 @@
-"""Running another command with the emulator at its side."""
+"""Runs another command alongside the emulator."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def without_proxy(environment: Mapping[str, str], url: str) -> dict[str, str]:
-    """Return variables that keep an emulator's address from being asked for through a proxy.
+    """Return variables that exempt an emulator's URL from proxies.
 
     Args:
-        environment: Whose exceptions from proxies are kept.
-        url: The emulator's address.
+        environment: Variables whose exemptions are kept.
+        url: The emulator's URL.
     """
-    # Both spellings, of which the first wins with requests and curl.
+    # Both spellings; requests and curl prefer the first.
     kept = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     hosts = [host.strip() for host in kept.split(",") if host.strip()]
     if "*" not in hosts:
@@ -38,11 +38,11 @@ def without_proxy(environment: Mapping[str, str], url: str) -> dict[str, str]:
 
 
 def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Run a command, pass signals on to it, and return its exit code as a shell would.
+    """Run a command, forward signals to it, and return its exit code as a shell would.
 
     Returns:
-        The command's exit code; 128 and the signal's number when a signal ended it; 126 or 127
-        when it could not be run or does not exist.
+        The command's exit code; 128 plus the signal's number if a signal ended it; 126 or 127
+        if it could not be run or does not exist.
     """
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -74,9 +74,9 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 
 def _reaches_command(number: int) -> bool:
-    """Return whether a signal reaches the command without us: keys in its terminal or console do.
+    """Return whether a signal from its terminal or console reaches the command without us.
 
-    On Windows nothing else sends these, and `Popen.send_signal` refuses to.
+    On Windows nothing else sends these, and `Popen.send_signal` rejects them.
     """
     if signal.Signals(number).name not in FROM_THE_KEYBOARD:
         return False

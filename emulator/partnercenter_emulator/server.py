@@ -1,4 +1,4 @@
-"""A uvicorn server in a thread of its own that starts and stops at once."""
+"""A uvicorn server in a thread of its own that starts and stops immediately."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KEEP_ALIVE = 75
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether an address to listen on is reachable from this machine only."""
+    """Return whether a listening address is only reachable from this machine."""
     if host == "localhost":
         return True
     try:
@@ -39,7 +39,7 @@ def is_loopback(host: str) -> bool:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its waits: it stops on an event and drops connections instead of draining."""
+    """Uvicorn without waits: it stops on an event and drops connections instead of draining."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -63,14 +63,14 @@ class _Server(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         loop = asyncio.get_running_loop()
-        # Accept no more, but close later: a server that is closed while a connection is being
-        # accepted loses that one, open (CPython issue 109564).
+        # Stop accepting, but close later: if a server is closed while a connection is being
+        # accepted, that one is lost and stays open (CPython issue 109564).
         with contextlib.suppress(NotImplementedError):
             for server in self.servers:
                 for listening in server.sockets:
                     loop.remove_reader(listening.fileno())
-        # A connection closes when the loop comes round to it, and only then do requests that wait
-        # see their client leave. One that is just being accepted is a task, and no connection yet.
+        # A connection closes when the loop handles it, and only then do waiting requests notice
+        # that their client has left. One that is being accepted is a task, not a connection yet.
         ends = loop.time() + SHUTDOWN_TIMEOUT
         this = asyncio.current_task()
         while self.server_state.connections or asyncio.all_tasks() - {this}:
@@ -90,11 +90,11 @@ class ServerThread:
     """Serves an application from a daemon thread until stopped."""
 
     def __init__(self, app: Application, host: str, port: int) -> None:
-        """Listen on `host` and `port` (0 for a free one) and serve; returns when it answers.
+        """Listen on `host` and `port` (0 for a free one) and serve; returns once it responds.
 
         Raises:
-            OSError: The address cannot be listened on.
-            RuntimeError: The server did not come up.
+            OSError: The address cannot be bound.
+            RuntimeError: The server did not start.
         """
         self._socket = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
@@ -104,7 +104,7 @@ class ServerThread:
         config = uvicorn.Config(
             app,
             http=Protocol,
-            # Not uvloop, though it is faster: its `close` has been seen to wait forever.
+            # Not uvloop, although it is faster: its `close` has been seen to hang.
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -126,22 +126,22 @@ class ServerThread:
             raise RuntimeError(msg)
 
     def _run(self) -> None:
-        # The kernel may give a signal to any thread, and Python handles it on the main one only,
-        # which then would not be woken: `exec` waits there for its command.
+        # The kernel may deliver a signal to any thread, but Python handles it on the main one,
+        # which would not wake up: `exec` waits there for its command.
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._server.run([self._socket])
 
     @property
     def is_current(self) -> bool:
-        """Whether this is asked on the server's own thread."""
+        """Whether the current thread is the server's."""
         return threading.current_thread() is self._thread
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run `function` on the server's event loop and return what it returns.
+        """Run `function` on the server's event loop and return its result.
 
-        To be called from another thread, and not while or after a third one calls `stop`: what a
-        loop is given at its end, it may never do.
+        Call it from another thread, and not during or after a call of `stop` in a third one: a
+        stopping loop may never run what it is given.
         """
         loop = self._server.loop
         if loop is None:

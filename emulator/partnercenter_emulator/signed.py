@@ -1,4 +1,4 @@
-"""Signed tokens (RFC 7519): those that the emulator issues, and those that its clients present."""
+"""Signed tokens (RFC 7519): those that the emulator issues, and those that its clients send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CLOCK_SKEW = 300
 """Seconds by which a client's clock may be ahead."""
 LONGEST_LIFE = 86_400
-"""Seconds for which an assertion is remembered, so that it counts once."""
+"""Seconds for which an assertion is remembered, so that it is accepted only once."""
 
 _HEADER = {"typ": "JWT", "alg": "HS256", "kid": "emulator"}
 
@@ -27,7 +27,7 @@ class RefusedAssertion(Exception):
     """A client's assertion is not accepted."""
 
     def __init__(self, number: int, text: str) -> None:
-        """Carry the AADSTS number and its text."""
+        """Store the AADSTS number and its text."""
         super().__init__(text)
         self.number = number
 
@@ -36,21 +36,21 @@ class Signer:
     """Signs claims with a key that only this emulator has."""
 
     def __init__(self) -> None:
-        """Make a new key."""
+        """Create a new key."""
         self._key = secrets.token_bytes(32)
 
     def sign(self, claims: dict[str, Any]) -> str:
-        """Return a token with these claims, which anybody can read and nobody else can make."""
+        """Return a token with these claims, which anyone can read and nobody else can create."""
         text = b".".join(_encoded(msgspec.json.encode(part)) for part in (_HEADER, claims))
         signature = hmac.digest(self._key, text, hashlib.sha256)
         return b".".join([text, _encoded(signature)]).decode()
 
 
 class Assertions:
-    """Checks the assertions by which a client with a certificate proves who it is."""
+    """Checks the assertions with which a client with a certificate proves its identity."""
 
     def __init__(self, credentials: Credentials, clock: Callable[[], float]) -> None:
-        """Accept those that the registered certificate verifies."""
+        """Accept assertions that the registered certificate verifies."""
         self._credentials = credentials
         self._clock = clock
         self._seen: dict[str, float] = {}
@@ -60,7 +60,7 @@ class Assertions:
 
         Args:
             text: The assertion.
-            audience: Path of the token endpoint that it must be made for.
+            audience: Path of the token endpoint for which it must be made.
 
         Raises:
             RefusedAssertion: It is not accepted.

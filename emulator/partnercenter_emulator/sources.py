@@ -1,4 +1,4 @@
-"""Where the records of each collection come from; the table of requests refers to them."""
+"""Where the records of each collection come from, for the table of requests."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .state import State
 
 EVER = "*"
-"""In place of a start date: as long ago as the log goes; no client can say so."""
+"""Instead of a start date: as far back as the log goes; no client can send it."""
 EPOCH = date(1970, 1, 1).toordinal()
 
 
 def customers(state: State, _: int, parameters: Parameters) -> Rows:
-    """Return the customers that the filter finds."""
+    """Return the customers that match the filter."""
     return Customers(state.directory, condition_of(parameters))
 
 
@@ -31,14 +31,14 @@ def relationships(state: State, position: int, _: Parameters) -> Rows:
 
 
 def resellers(state: State, _: int, parameters: Parameters) -> Rows:
-    """Return the indirect resellers, if those are asked for."""
-    # A provider is no reseller of anybody: the second type is known and always empty.
+    """Return the indirect resellers, if requested."""
+    # A provider is nobody's reseller: the second type is known and always empty.
     mine = parameters["relationship_type"] == RELATIONSHIP_TYPES[0]
     return Listed(state.directory.resellers if mine else [])
 
 
 def held(place: str) -> Source:
-    """Return the source of a customer's collection that no parameter narrows."""
+    """Return the source of a customer's collection that has no parameters."""
 
     def source(state: State, position: int, _: Parameters) -> Rows:
         return Listed(state.holdings.records(place, position))
@@ -47,7 +47,7 @@ def held(place: str) -> Source:
 
 
 def agreements(state: State, position: int, parameters: Parameters) -> Rows:
-    """Return the agreements of a type; without one only those of the oldest."""
+    """Return the agreements of a type; without one, only those of the oldest type."""
     wanted = parameters.get("agreementType", AGREEMENT_TYPES[0])
     records = state.holdings.records("agreements", position)
     if wanted == "*":
@@ -58,7 +58,7 @@ def agreements(state: State, position: int, parameters: Parameters) -> Rows:
 
 
 def subscribed_skus(state: State, position: int, parameters: Parameters) -> Rows:
-    """Return the SKUs of the licence groups; without any only those of the first."""
+    """Return the SKUs of the licence groups; without any, only those of the first group."""
     groups = parameters.get("licenseGroupIds", "group1").split(",")
     records = state.holdings.records("subscribed_skus", position)
     return Listed(
@@ -80,7 +80,7 @@ def audit_records(state: State, _: int, parameters: Parameters) -> Rows:
     """Return the records of whole days, by default of the last 30.
 
     Raises:
-        ApiError: 400 for days of which the log has nothing any more.
+        ApiError: 400 for days that are no longer in the log.
     """
     today = state.audit.today()
     start, end = parameters.get("startDate"), parameters.get("endDate")

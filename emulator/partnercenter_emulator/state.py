@@ -1,4 +1,4 @@
-"""Everything one running emulator knows, in one object."""
+"""The whole state of one running emulator in one object."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ QUOTA_OPTIONS = (
 class State:
     """One emulator's data, credentials, options, rules and memory.
 
-    Not safe for threads: while a server runs, only its event loop may touch it.
+    Not thread-safe: while a server runs, only its event loop may use it.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class State:
 
         Args:
             options: Its behaviour.
-            fixture: Data to serve in place of generated data.
+            fixture: Data to serve instead of generated data.
             faults: Rules in force from the start.
             credentials: What clients sign in with; new secrets by default.
             clock: Source of time, seconds since the epoch; quotas and lifetimes follow it.
 
         Raises:
-            ValueError: An option or a rule has a wrong value.
+            ValueError: An option or a rule has an invalid value.
         """
         self.options = checked(options or Options())
         self.credentials = credentials or Credentials()
@@ -93,17 +93,17 @@ class State:
         self._answers = itertools.count(1)
 
     def configure(self, changes: dict[str, Any]) -> None:
-        """Change options at run time; a changed quota starts untouched.
+        """Change options at run time; a changed quota starts unused.
 
         Raises:
-            ValueError: An option is unknown, has a wrong value, or only counts at the start.
+            ValueError: An option is unknown, has an invalid value, or cannot be changed.
         """
         before, self.options = self.options, changed(self.options, changes)
         if any(getattr(before, name) != getattr(self.options, name) for name in QUOTA_OPTIONS):
             self.quota = Quota(self.options)
 
     def quota_key(self, call: Call) -> str:
-        """Return the name of the quota a request counts against."""
+        """Return the name of the quota that a request counts against."""
         return call.customer_id or "" if self.options.quota_scope == "customer" else ""
 
     def next_vector(self) -> bytes:
@@ -115,5 +115,5 @@ class State:
         return self.journal.stats(self.tokens.issued)
 
     def reset_stats(self) -> None:
-        """Count from zero again and forget the requests."""
+        """Reset the counts and forget the requests."""
         self.journal.reset(self.tokens.issued)

@@ -1,7 +1,7 @@
 """The subscriptions of a generated customer.
 
-Everything follows from the customer's id and a seed, and nothing is stored. Members and values
-vary as far as the vendor's pages, its SDKs and recordings disagree.
+Everything is derived from the customer's id and a seed, and nothing is stored. Members and values
+vary wherever the vendor's pages, its SDKs and recordings disagree.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ UNKNOWN_STATUS = "under_review"
 CYCLES = ("monthly", "monthly", "annual", "triennial", "one_time", "none")
 TERMS = ("P1M", "P1Y", "P1Y", "P3Y", "")
 ODD = 32
-"""One record in so many has a certain oddity."""
+"""One record in this many has a particular oddity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The customer whose records are made: its id, the partner's seed, its reseller's MPN id."""
+    """The customer whose records are generated: its id, partner's seed and reseller's MPN id."""
 
     id: str
     seed: bytes
     mpn_id: str = ""
 
     def draw(self, *name: str | int) -> Draw:
-        """Return the choices for one of its records."""
+        """Return the random choices for one of its records."""
         return Draw(self.seed, self.id, *name)
 
 

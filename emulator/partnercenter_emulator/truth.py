@@ -1,4 +1,4 @@
-"""What an emulator holds, for those who compare with it what a client has read."""
+"""An emulator's records, for comparing them with what a client has read."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def held(state: State, place: str) -> Iterator[Record]:
-    """Return every record of a place as the API answers it, in the API's order.
+    """Return every record of a place as the API returns it, in the API's order.
 
     Records of a customer's collection have `customer_id` added in front, and those of `partition`
     have `reseller_id`.
 
     Raises:
-        KeyError: No records are read at this place.
+        KeyError: This place has no records.
     """
     if place == "memberships":
         return state.directory.memberships()
