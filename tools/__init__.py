@@ -1,1 +1,1 @@
-"""What writes the documentation: its generated parts, and the site."""
+"""Generates the documentation: the generated parts of its pages, and the site."""

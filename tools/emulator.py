@@ -10,7 +10,7 @@ from partnercenter_emulator.resources import RESOURCES
 
 
 def parts() -> dict[str, str]:
-    """Return the options, the members of a fault, and the requests that are answered."""
+    """Return the options, the members of a fault, and the supported requests."""
     return {"options": _options(), "faults": _faults(), "requests": _requests()}
 
 

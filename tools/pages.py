@@ -1,12 +1,12 @@
-"""Writes what the documentation takes from elsewhere: `python -m tools.pages`.
+"""Writes the generated parts of the documentation: `python -m tools.pages`.
 
-A page holds generated parts between marks, on lines of their own:
+A page contains generated parts between marks, on lines of their own:
 
     <!-- NAME: written by `python -m tools.pages` -->
     <!-- end of NAME -->
 
-Which page shows a part is for the page to say; a part may be on several. tests/test_docs.py fails
-when a page is stale.
+Each page decides which parts it shows; a part may be on several. tests/test_docs.py fails if a page
+is out of date.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PART = re.compile(
 
 
 def main() -> int:
-    """Write all of it, and name the files that changed."""
+    """Write all files, and report those that changed."""
     for path, text in rendered().items():
         file = ROOT / path
         if not file.exists() or file.read_text(encoding="utf-8") != text:
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def rendered() -> dict[str, str]:
-    """Return every file with generated text, by its path below the checkout, as it should be.
+    """Return every file with generated text, by path relative to the checkout, as it should be.
 
     Raises:
         ValueError: If a mark has no part, or a part no mark.

@@ -1,6 +1,6 @@
-"""The tap as a plugin of Meltano: for projects next to a checkout, and for Meltano Hub.
+"""The tap as a plugin of Meltano, for projects next to a checkout and for Meltano Hub.
 
-Both are the extractor of meltano.yml, which tests compare with what the tap says of itself.
+Both are the extractor of meltano.yml, which tests compare with the tap's own description.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NAME = "tap-partnercenter"
 
 
 def files(root: Path) -> dict[str, str]:
-    """Return the definitions by their paths below the checkout."""
+    """Return the definitions by path relative to the checkout."""
     meltano = yaml.safe_load((root / "meltano.yml").read_text(encoding="utf-8"))
     (extractor,) = meltano["plugins"]["extractors"]
     package = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -39,7 +39,7 @@ def _hub(extractor: dict[str, Any], package: dict[str, Any]) -> dict[str, Any]:
         "domain_url": "https://learn.microsoft.com/partner-center/developer/",
         "keywords": ["api", "meltano_sdk", "microsoft", "partner center", "csp"],
         "maintenance_status": "active",
-        # The Hub's maintainers rate.
+        # Rated by the Hub's maintainers.
         "quality": "unknown",
         "log_parser": "singer-sdk",
         "supported_python_versions": pythons,

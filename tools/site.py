@@ -1,7 +1,7 @@
 """Builds the documentation's site: `python -m tools.site`, or `nox --session docs`.
 
-The pages are written for GitHub: some stand outside of `docs`, and links lead to files of the
-repository. The site's generator knows one folder, so the pages are gathered there; links between
+The pages are written for GitHub: some are outside of `docs`, and links lead to files of the
+repository. The site generator reads one folder, so the pages are collected there. Links between
 them stay links between pages, and all others lead to the repository.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATION = ROOT / "zensical.toml"
-#: Pages from outside of `docs`: where they are in the repository, and on the site.
+#: Pages outside of `docs`: their paths in the repository, and on the site.
 OUTSIDE = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -37,7 +37,7 @@ _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(?=[#)])")
 
 
 def main() -> int:
-    """Gather the pages, compare them with the navigation, and build the site strictly."""
+    """Collect the pages, compare them with the navigation, and build the site in strict mode."""
     project = _toml(CONFIGURATION)["project"]
     pages = gather(ROOT / project["docs_dir"])
     listed = list(_paths(project["nav"]))
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def gather(folder: Path) -> list[str]:
-    """Copy pages and pictures into a folder, and return the pages' names."""
+    """Copy pages and images into a folder, and return the names of the pages."""
     shutil.rmtree(folder, ignore_errors=True)
     source = _toml(ROOT / "pyproject.toml")["project"]["urls"]["Source"]
     inside = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.*")}
@@ -67,7 +67,7 @@ def gather(folder: Path) -> list[str]:
 
 
 def linked(text: str, path: str, places: dict[str, str], source: str) -> str:
-    """Return a page with links that lead from its place on the site to where they led before."""
+    """Return a page with its links adjusted from the repository to its place on the site."""
 
     def moved(match: re.Match[str]) -> str:
         found = os.path.normpath(PurePosixPath(path).parent / match[1])

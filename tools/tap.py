@@ -1,4 +1,4 @@
-"""Parts that say what the tap says of itself."""
+"""Parts that are derived from the tap's own output and tables."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def _setting(name: str, setting: dict[str, Any], required: list[str]) -> str:
 
 
 def _test() -> str:
-    """Show what a healthy connection test says."""
+    """Show the output of a successful connection test."""
     lines = CONNECTION.read_text("utf-8").splitlines()
     text = "\n".join(["```text", *lines[1:-1], "```"])
     return text.replace("DATE UTC", "2026-11-21 19:30 UTC").replace("DATE", "2027-02-19")
 
 
 def _numbers() -> str:
-    """Show what the tap says at each number."""
+    """Show the tap's advice for each number."""
     rows = [f"| {n} | {text} |" for n, text in REMEDIES.items() if n.isdigit()]
     return "\n".join(["| AADSTS | what to do |", "|---|---|", *sorted(rows)])

@@ -10,7 +10,7 @@ MARTS = Path(__file__).resolve().parents[1] / "transform" / "models" / "marts"
 
 
 def parts() -> dict[str, str]:
-    """Return each mart with the question that begins its description."""
+    """Return each mart with the question at the start of its description."""
     described = yaml.safe_load((MARTS / "marts.yml").read_text(encoding="utf-8"))
     lines = ["| question | model |", "|---|---|"]
     for model in sorted(described["models"], key=lambda model: str(model["name"])):

@@ -1,4 +1,4 @@
-"""The aims, and what was reached of them."""
+"""The aims, and how far they were reached."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from .results import Results, Row
 
-#: The cases between which one more record is reckoned, and those whose peaks are compared.
+#: The cases for the cost of one more record, and those whose peaks are compared.
 ONE, MANY, MOST = "records-1", "records-200000", "records-1000000"
 _STOCK, _THREADS = "speed, times that of the stock tap at its best", "speed, times bare threads'"
 
@@ -23,7 +23,7 @@ class Aim(NamedTuple):
     concurrency: int
     what: str
     figure: Callable[[Results, Row], Spread | float | None]
-    #: How figure and bound are shown.
+    #: How the figure and its bound are formatted.
     form: str
     least: float | None = None
     most: float | None = None
@@ -78,7 +78,7 @@ AIMS = (
     *_speeds("children-100ms", 32, stock=25, threads=0.92),
     *_speeds("three-children", 32, stock=None, threads=0.9),
     *_speeds("partitions", 16, stock=8, threads=0.8),
-    # What starting costs; the bare threads do without the SDK.
+    # The cost of starting; the bare threads have no SDK.
     *_speeds(ONE, 8, stock=0.8, threads=None),
     *_speeds(MANY, 8, stock=3.5, threads=0.7),
     Aim(MANY, 8, "processor time of one more record, µs", _cost, ".1f", most=12),
@@ -90,7 +90,7 @@ AIMS = (
 
 
 def reached(results: Results) -> Iterator[tuple[Aim, Spread]]:
-    """Yield the aims for which there are figures, with these."""
+    """Yield the aims that have figures, with those figures."""
     for aim in AIMS:
         row = results.row(aim.case, "tap", aim.concurrency)
         figure = aim.figure(results, row) if row else None
@@ -101,7 +101,7 @@ def reached(results: Results) -> Iterator[tuple[Aim, Spread]]:
 
 
 def marginal(results: Results, contestant: str) -> float | None:
-    """Return the microseconds of one more record: many records' without those of a single one."""
+    """Return the microseconds per additional record: many records compared with a single one."""
     one, many = results.row(ONE, contestant), results.row(MANY, contestant)
     if one is None or many is None:
         return None
@@ -109,6 +109,6 @@ def marginal(results: Results, contestant: str) -> float | None:
 
 
 def between(spread: Spread, form: str) -> str:
-    """Show a median with the least and the most, unless they are the same."""
+    """Format a median with minimum and maximum, unless they are the same."""
     middle, least, most = (format(figure, form) for figure in spread)
     return middle if least == most else f"{middle} ({least} to {most})"

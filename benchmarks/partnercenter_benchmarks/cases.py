@@ -1,4 +1,4 @@
-"""What is measured: the sizes, the delays, who takes part, how often."""
+"""What is measured: the sizes, the delays, the contestants, and how often."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TITLES: dict[str, str] = {
     "floor": "bare threads",
 }
 CHILDREN = ("customers", "customer_relationships", "reseller_customers")
-#: Minutes of each run under a quota, one of them to learn it. Real ones: the tap counts in minutes.
+#: Minutes of each run under a quota, one of them for learning it. Real ones: the tap uses minutes.
 QUOTA_MINUTES = 4
 
 
 def title(name: str, concurrency: int) -> str:
-    """Return a contestant and its concurrency as tables show it."""
+    """Return a contestant and its concurrency as shown in tables."""
     return TITLES[name] + (f", {concurrency} at once" if concurrency > 1 else "")
 
 
@@ -29,7 +29,7 @@ class Entry:
 
     name: Name
     concurrency: int = 1
-    #: Takes part in so many rounds at most: some need minutes for one.
+    #: Maximum number of rounds to take part in: some need minutes for one.
     most_rounds: int = 100
 
 
@@ -45,12 +45,12 @@ class Case:
     customers: int
     streams: tuple[str, ...] = ("customers",)
     resellers: int = 20
-    #: Which resellers are partitions: from and up to which place in the order of their size.
+    #: Which resellers are partitions: a range of positions when ordered by size.
     partitions: tuple[int, int] = (0, 20)
     page_size: int = 500
     #: Seconds.
     latency: float = 0.0
-    #: Requests a minute, 0 for no quota.
+    #: Requests per minute, 0 for no quota.
     quota: int = 0
 
     @property
@@ -67,7 +67,7 @@ class Case:
 
 
 def cases(*, quick: bool = False) -> list[Case]:
-    """Return all of them in the order of the page; quick ones are smaller, and without a quota."""
+    """Return all cases in the order of the page; quick ones are smaller and have no quota."""
     found = [
         _children(200 if quick else 2_000, 0),
         _children(200 if quick else 1_000, 100),
@@ -82,7 +82,7 @@ def cases(*, quick: bool = False) -> list[Case]:
             streams=("reseller_customers",),
             resellers=120,
             # From the middle of the ranking: the pages of the largest one, which can only be read
-            # one after the other, would take longer than all others together.
+            # sequentially, would take longer than all others together.
             partitions=(10, 50),
             page_size=100,
             latency=0.1,
@@ -106,7 +106,7 @@ def _children(customers: int, milliseconds: int) -> Case:
         name=f"children-{milliseconds}ms",
         section="children",
         title=f"{customers:,} customers and their relationships, answers {after}",
-        # With a delay each stock tap takes minutes; without one, more threads change nothing.
+        # With a delay each stock tap takes minutes; without one, more threads make no difference.
         entries=(
             Entry("stock", most_rounds=2 if milliseconds else 5),
             Entry("naive", most_rounds=1 if milliseconds else 2),
@@ -134,7 +134,7 @@ def _three_children(customers: int, rounds: int) -> Case:
 
 
 def _records(customers: int, rounds: int, *, alone: bool = False) -> Case:
-    # The one customer shows what starting costs, so that the rest can be divided by the records.
+    # The case with one customer shows the cost of starting, so that the rest is per record.
     number = "1 customer" if customers == 1 else f"{customers:,} customers"
     others = (Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8))
     return Case(
@@ -150,7 +150,7 @@ def _records(customers: int, rounds: int, *, alone: bool = False) -> Case:
 def _quota(quota: int) -> Case:
     entries = [Entry("tap", 8), Entry("tap", 32), Entry("dlt", 8)]
     if quota == 500:  # noqa: PLR2004
-        # The larger one it could not use up: it waits for each answer.
+        # It could not use up the larger one, since it waits for each response.
         entries.append(Entry("stock"))
     return Case(
         name=f"quota-{quota}",

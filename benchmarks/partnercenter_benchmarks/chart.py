@@ -31,7 +31,7 @@ text { font-family: system-ui, sans-serif; font-size: 13px; fill: #1f2328 }
 
 
 def chart(results: Results) -> str:
-    """Return the picture as SVG: what many requests take, and how many records pass."""
+    """Return the chart as SVG: the time for many requests, and the throughput of records."""
     parts: list[str] = []
     top = 0
     for name, what, figure, form in (
@@ -66,7 +66,7 @@ def _bars(
 ) -> Iterator[str]:
     order = list(TITLES)
     scale = (WIDTH - _LEFT - _RIGHT) / max((figure(row) for row in rows), default=1)
-    # By concurrency, and always in the same order.
+    # By concurrency, and within it always in the same order.
     ordered = sorted(rows, key=lambda row: (row.concurrency, order.index(row.contestant)))
     for y, row in zip(count(top, _ROW), ordered, strict=False):
         own = " own" if row.contestant == "tap" else ""

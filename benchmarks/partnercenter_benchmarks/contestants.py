@@ -24,10 +24,10 @@ DLT_VERSION = "1.31.0"
 
 @dataclass(frozen=True)
 class Contestant:
-    """A program that reads what the emulator holds.
+    """A program that reads the emulator's data.
 
-    `command` returns that of one run, from a folder for its files, the settings of a tap, and the
-    streams. `count` counts what the run has left there; its standard output is the file `stdout`.
+    `command` returns the command of one run, from a folder for its files, the settings of a tap,
+    and the streams. `count` counts the output in that folder; standard output is the file `stdout`.
     """
 
     command: Callable[[Path, Mapping[str, Any], Sequence[str]], list[str]]
@@ -35,7 +35,7 @@ class Contestant:
 
 
 def contestants(names: Iterable[Name], environments: Path) -> dict[Name, Contestant]:
-    """Make those that are needed ready to start; dlt's environment goes below a folder."""
+    """Prepare the contestants; dlt's environment is created in a folder."""
     makers: dict[Name, Callable[[], Contestant]] = {
         "tap": lambda: Contestant(partial(_tap, "tap_partnercenter")),
         "stock": lambda: Contestant(partial(_tap, f"{__package__}.stock")),
@@ -75,13 +75,13 @@ def _dlt(
 
 
 def _dlt_python(environments: Path) -> str:
-    """Make an environment for dlt, unless it is there, and return its Python."""
+    """Create an environment for dlt, unless it exists, and return its Python."""
     major, minor = sys.version_info[:2]
     environment = environments / f"dlt-{DLT_VERSION}-python{major}.{minor}"
     python = str(environment / "bin" / "python")
     if not (environment / "ready").exists():
-        uv = os.environ.get("UV", "uv")  # what `uv run` says of itself
-        # requests in the same version as everywhere else; dlt brings the rest.
+        uv = os.environ.get("UV", "uv")  # set by `uv run`
+        # requests in the same version as everywhere else; dlt installs the rest.
         wanted = [f"dlt=={DLT_VERSION}", f"requests=={version('requests')}"]
         for command in (
             [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],

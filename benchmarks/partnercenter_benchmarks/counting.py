@@ -1,4 +1,4 @@
-"""What a contestant has left behind, counted after its run."""
+"""Counts a contestant's output after its run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Record(msgspec.Struct):
-    """The members that make keys. dlt names the parent's key in its own way."""
+    """The members that form keys. dlt has its own name for the parent's key."""
 
     id: str
     customer_id: str = ""
@@ -23,7 +23,7 @@ class Record(msgspec.Struct):
     resellers_id: str = msgspec.field(name="_resellers_id", default="")
 
     def key(self) -> tuple[str, ...]:
-        """Return what must be unique within a stream."""
+        """Return the key, which must be unique within a stream."""
         parent = self.customer_id or self.reseller_id or self.customers_id or self.resellers_id
         return parent, self.id, self.relationshipType or "none"
 
@@ -35,12 +35,12 @@ class _Message(msgspec.Struct):
 
 
 class Counted:
-    """Records of each stream, and how many of them have keys of their own."""
+    """The number of records in each stream, and how many of them have unique keys."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without records."""
         self.records: dict[str, int] = {}
-        # A hash instead of the key: there may be a million.
+        # Hashes instead of keys, because there may be a million.
         self._keys: dict[str, set[int]] = defaultdict(set)
 
     def add(self, stream: str, record: Record) -> None:
@@ -49,7 +49,7 @@ class Counted:
         self._keys[stream].add(hash(record.key()))
 
     def wrong(self, expected: Mapping[str, int]) -> str:
-        """Say how the records differ from what must be there; nothing if they do not."""
+        """Return how the records differ from the expected ones; empty if they do not."""
         problems = []
         for stream in sorted({*expected, *self.records}):
             wanted, found = expected.get(stream, 0), self.records.get(stream, 0)
@@ -72,7 +72,7 @@ def count_messages(folder: Path) -> Counted:
 
 
 def count_extracted(folder: Path) -> Counted:
-    """Count what dlt has extracted into the folder of a pipeline."""
+    """Count the records that dlt has extracted into a pipeline's folder."""
     counted = Counted()
     decoder = msgspec.json.Decoder(list[Record])
     for path in folder.glob("**/new_jobs/*.typed-jsonl"):

@@ -1,7 +1,7 @@
-"""The contestant `dlt`: its REST source, extracting to files, as its documentation has it.
+"""The contestant `dlt`: its REST source, extracting to files as in its documentation.
 
-Runs in an environment of its own that holds dlt and nothing of this project: started by path.
-Extraction only: no normalising, no loading. The records stay in the pipeline's folder.
+Runs in an environment of its own with dlt and nothing of this project, so it is started by path.
+Extraction only: no normalizing, no loading. The records stay in the pipeline's folder.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class LinkPaginator(BaseNextUrlPaginator):  # type: ignore[misc,unused-ignore]
-    """Follows `links.next` with the headers that it asks for."""
+    """Follows `links.next` with the headers that it names."""
 
     def __init__(self) -> None:
         """Begin at the first page."""
@@ -46,14 +46,14 @@ class LinkPaginator(BaseNextUrlPaginator):  # type: ignore[misc,unused-ignore]
             self._headers = {pair["key"]: pair["value"] for pair in following["headers"]}
 
     def update_request(self, request: Request) -> None:
-        """Ask for it."""
+        """Request the next page."""
         super().update_request(request)
         request.params = {}
         request.headers = {**(request.headers or {}), **self._headers}
 
 
 def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
-    """Return the wanted streams as resources of a pipeline."""
+    """Return the selected streams as resources of a pipeline."""
     partitions = [{"id": each} for each in settings.get("reseller_ids", ())]
 
     @dlt.resource(name="resellers", selected=False)  # type: ignore[untyped-decorator,unused-ignore]
@@ -119,7 +119,7 @@ def main() -> None:
     os.environ |= {
         "EXTRACT__WORKERS": str(workers),
         "EXTRACT__MAX_PARALLEL_ITEMS": str(2 * workers),
-        # Nobody else compresses what it writes.
+        # No other contestant compresses its output.
         "DATA_WRITER__DISABLE_COMPRESSION": "true",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
     }

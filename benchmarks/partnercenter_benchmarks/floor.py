@@ -1,4 +1,4 @@
-"""The contestant `floor`: threads, requests and msgspec, and none of Singer's machinery.
+"""The contestant `floor`: threads, requests and msgspec, without any of Singer's machinery.
 
 It knows exactly what the emulator sends, writes the same records in the same order, and does
 nothing else: no schema, no state, no configuration, no conformance, no report.
@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Most times that one request may be refused.
+#: Maximum number of refusals for one request.
 TRIES = 20
 BLOCK = 64 * 1024
 
@@ -38,7 +38,7 @@ class Profile(Struct):
 
 
 class Customer(Struct, omit_defaults=True):
-    """A customer; `reseller_id` where asked for by reseller."""
+    """A customer; with `reseller_id` if requested by reseller."""
 
     id: str
     companyProfile: Profile  # noqa: N815
@@ -62,7 +62,7 @@ class Relationship(Struct, omit_defaults=True):
 
 
 class ChildPage(Struct):
-    """What one customer has of anything else."""
+    """All records of one customer in another collection."""
 
     items: list[dict[str, Any]]
 
@@ -75,7 +75,7 @@ class Link(Struct):
 
 
 class Links(Struct):
-    """The links of a page; others than `next` do not matter."""
+    """The links of a page; only `next` matters."""
 
     next: Link | None = None
 
@@ -94,20 +94,20 @@ class RelationshipPage(Struct):
 
 
 class Line(Struct):
-    """A line of the output, in the shape of a Singer message so that it can be counted."""
+    """A line of output, in the shape of a Singer message so that it can be counted."""
 
     type: str
     stream: str
     record: Customer | Relationship | dict[str, Any]
 
 
-#: Where what a stream holds for a customer is.
+#: The last part of the path of each child stream.
 CHILDREN = {
     "customer_relationships": "relationships",
     "subscriptions": "subscriptions",
     "orders": "orders",
 }
-#: Customers, streams, and the answers about them.
+#: Customers, streams, and the responses for them.
 Jobs: TypeAlias = "list[tuple[str, str, Future[bytes]]]"
 
 
@@ -150,7 +150,7 @@ class Floor:
         self._pool.shutdown()
 
     def _everybody(self, children: list[str]) -> None:
-        """Customers, each page followed by its children, which the next page's overlap with."""
+        """Customers, each page followed by its children, while the next page is being read."""
         waiting: Jobs = []
         for page in self._pages():
             jobs = [
@@ -166,7 +166,7 @@ class Floor:
         self._write_children(waiting)
 
     def _pages(self) -> Iterator[CustomerPage]:
-        """Yield all customers, with the next page under way meanwhile."""
+        """Yield all customers, while the next page is being read."""
         query = {"size": self._size}
         ahead: Future[bytes] | None = self._pool.submit(self._get, "/customers", query)
         while ahead is not None:
@@ -199,7 +199,7 @@ class Floor:
             answer = self._session.get(self._base + path, params=query, headers=headers)
             if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
                 break
-            # Each thread for itself, as the simplest program would.
+            # Each thread waits on its own, as in the simplest program.
             time.sleep(int(answer.headers["Retry-After"]))
         answer.raise_for_status()
         return answer.content.removeprefix(BOM_UTF8)

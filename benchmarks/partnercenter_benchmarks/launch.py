@@ -1,6 +1,6 @@
-"""Runs one command and says what it used. Started by path, with nothing but the standard library.
+"""Runs one command and reports its resource usage. Started by path, uses the standard library only.
 
-A process of its own because Linux counts the memory of whoever starts a program as that program's
+It is a separate process because Linux counts the memory of a program's parent as the program's
 first peak: this one is smaller than anything that it starts.
 
     python -I -S launch.py REPORT COMMAND [ARGUMENT ...]
@@ -13,7 +13,7 @@ import time
 
 
 def main(report: str, command: list[str]) -> int:
-    """Run the command with this process's own standard streams; return its exit code."""
+    """Run the command with this process's standard streams; return its exit code."""
     started = time.perf_counter()
     child = os.posix_spawnp(command[0], command, os.environ)
     _, status, used = os.wait4(child, 0)

@@ -1,4 +1,4 @@
-"""One run of one contestant, from start to the counting of what it wrote; and whole cases."""
+"""Runs contestants and checks their output: one run, or whole cases."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from .contestants import Contestant
     from .server import Server
 
-#: Seconds for which the emulator counts requests.
+#: Seconds over which the emulator counts requests.
 WINDOW = 60.0
-#: Seconds after a refusal in which requests may still come: they left before its answer was read.
+#: Seconds after a refusal in which requests may still arrive: they were already on their way.
 GRACE = 0.25
 _LAUNCHER = Path(__file__).with_name("launch.py")
-#: Variables of the user's that would change what a contestant does, or how fast it starts.
+#: User variables that would change what a contestant does, or how fast it starts.
 _OURS = ("TAP_PARTNERCENTER_", "STOCK_", "NAIVE_", "SINGER_SDK_", "DLT_", "PYTHON")
 
 
@@ -46,7 +46,7 @@ class _Process(msgspec.Struct):
 def measure_all(
     cases: Sequence[Case], ready: Mapping[Name, Contestant]
 ) -> Iterator[tuple[CaseFacts, list[Run]]]:
-    """Measure the cases one after the other; those with a quota, which only wait, all at once."""
+    """Measure one case after another, then those with a quota, which mostly wait, in parallel."""
     for case in cases:
         if not case.quota:
             yield _measured(case, ready)
@@ -60,12 +60,12 @@ def _measured(case: Case, ready: Mapping[Name, Contestant]) -> tuple[CaseFacts, 
     _say(case.title)
     started = time.monotonic()
     if case.quota:
-        # Each has an emulator, and so a quota, of its own.
+        # Each entry has its own emulator, and so its own quota.
         with ThreadPoolExecutor(len(case.entries)) as pool:
             runs = list(pool.map(lambda entry: _alone(case, entry, ready), case.entries))
     else:
         with serving(case) as server:
-            # They take turns, so that what slows the machine down hits them all.
+            # They take turns, so that a slow phase of the machine affects all of them.
             runs = [
                 measure(case, entry, ready[entry.name], server, number)
                 for number in range(case.rounds)
@@ -91,7 +91,7 @@ def _alone(case: Case, entry: Entry, ready: Mapping[Name, Contestant]) -> Run:
 
 
 def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, number: int) -> Run:
-    """Run a contestant once against a server, and check what it wrote."""
+    """Run a contestant once against a server, and check its output."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
         settings = {
@@ -140,14 +140,14 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
 
 
 def _run(command: list[str], folder: Path) -> _Process:
-    """Run a command. What it writes goes through a pipe, as it would to a target."""
+    """Run a command. Its output goes through a pipe, as it would to a target."""
     report = folder / "figures.json"
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(report)]
     variables = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
     with (
         (folder / "stderr").open("wb") as stderr,
-        # Kept as it comes and looked at afterwards: counting meanwhile would take processor time
-        # that the contestant or the emulator may want.
+        # Stored as it arrives and counted afterwards: counting at the same time would take CPU time
+        # from the contestant or the emulator.
         (folder / "stdout").open("wb", buffering=0) as kept,
         subprocess.Popen(  # noqa: S603 - our own command
             [*launcher, *command],
@@ -165,14 +165,14 @@ def _run(command: list[str], folder: Path) -> _Process:
 
 
 def quota_used(arrivals: Sequence[tuple[float, bool]], quota: int) -> float:
-    """Return which share of a quota was used from the second minute on.
+    """Return the share of a quota that was used from the second minute on.
 
     Args:
-        arrivals: When each request came, in order, and whether it was let pass.
-        quota: Requests in a minute.
+        arrivals: When each request arrived, in order, and whether it was accepted.
+        quota: Requests per minute.
 
     Returns:
-        The share, of whole minutes only; 0 where there is no second whole one.
+        The share, in whole minutes only; 0 if there is no second whole minute.
     """
     minutes = [int((at - arrivals[0][0]) / WINDOW) for at, passed in arrivals if passed]
     whole = range(1, max(minutes, default=0))
@@ -180,7 +180,7 @@ def quota_used(arrivals: Sequence[tuple[float, bool]], quota: int) -> float:
 
 
 def too_early(arrivals: Sequence[tuple[float, bool]]) -> int:
-    """Count the requests that came after a refusal was known and before the time that it named."""
+    """Count requests that arrived after a refusal was known and before the time that it named."""
     count, opened, known, until = 0, -math.inf, math.inf, -math.inf
     for at, passed in arrivals:
         if at >= opened + WINDOW:
@@ -195,7 +195,7 @@ def too_early(arrivals: Sequence[tuple[float, bool]]) -> int:
 
 
 def verdict(runs: Iterable[Run]) -> int:
-    """Name the runs that went wrong. That others fail under a quota is a result."""
+    """Report the runs that went wrong. Other contestants may fail under a quota."""
     wrong = [
         run
         for run in runs

@@ -1,7 +1,7 @@
-"""The contestant `naive`: a tap on the plain SDK, as its tutorial teaches to write one.
+"""The contestant `naive`: a tap on the plain SDK, written like the one in its tutorial.
 
-Every default of the SDK is left as it is. What it reads and how it names it is what
-tap-partnercenter does: the same schemas, so that the records are the same.
+All defaults of the SDK are unchanged. It reads the same data as tap-partnercenter under the same
+names, with the same schemas, so that the records are the same.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class LinkPaginator(BaseAPIPaginator["Link | None"]):
 
 
 class PlainStream(RESTStream["Link | None"]):
-    """What all streams share."""
+    """The base class of all streams."""
 
     records_jsonpath = "$.items[*]"
     schema = SCHEMAS
@@ -79,7 +79,7 @@ class PlainStream(RESTStream["Link | None"]):
 
     @cached_property
     def authenticator(self) -> SignIn:
-        """The sign-in, cached as the documentation advises."""
+        """The sign-in, cached as the documentation recommends."""
         endpoint = f"{self.config['auth_url']}/{self.config['tenant_id']}/oauth2/v2.0/token"
         return SignIn(self, auth_endpoint=endpoint)
 
@@ -109,11 +109,11 @@ class PlainStream(RESTStream["Link | None"]):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record:
-        # Not in the schema; the SDK would warn of the one and write the other.
+        # Not in the schema; the SDK would warn of one and write the other.
         row.pop("links", None)
         if profile := row.get("companyProfile"):
             profile.pop("links", None)
-        # The SDK itself adds only what is part of the state.
+        # The SDK itself only adds the part that is in the state.
         return {**row, **(context or {})}
 
 
@@ -145,7 +145,7 @@ class CustomerRelationships(PlainStream):
 
     @override
     def post_process(self, row: Record, context: Context | None = None) -> Record:
-        # A key must not be missing, and the service does not send it always.
+        # A key must not be missing, but the service does not always send it.
         row.setdefault("relationshipType", "none")
         return {**row, **(context or {})}
 

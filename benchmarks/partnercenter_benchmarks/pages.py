@@ -1,4 +1,4 @@
-"""What the documentation shows of the kept figures; `tools/pages.py` puts it there."""
+"""The parts of the documentation made from the stored figures; `tools/pages.py` inserts them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 
 
 def parts() -> dict[str, str]:
-    """Return the tables by their names."""
+    """Return the tables by name."""
     results, scale = load(RESULTS), scale_tables.load(scale_tables.KEPT)
     return sections(results) | scale_tables.sections(scale, results)
 
 
 def files() -> dict[str, str]:
-    """Return the chart, by its path below the checkout."""
+    """Return the chart by its path relative to the checkout."""
     return {"docs/performance.svg": chart(load(RESULTS))}

@@ -1,4 +1,4 @@
-"""Results as Markdown: for the terminal, and for the documentation."""
+"""Results as Markdown, for the terminal and for the documentation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEGABYTE = 1e6
 
 
 def sections(results: Results) -> dict[str, str]:
-    """Return every generated part by its name."""
+    """Return every generated part by name."""
     parts = {"session": _session(results), "aims": _aims(results)}
     for name in ("children", "siblings", "partitions", "records", "quota"):
         tables = [_case(results, facts) for facts in results.cases if facts.section == name]
@@ -27,7 +27,7 @@ def sections(results: Results) -> dict[str, str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table; all columns but the first are figures."""
+    """Return a Markdown table; all columns but the first are numbers."""
     lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -50,7 +50,7 @@ def _aims(results: Results) -> str:
     if not found:
         return NOT_MEASURED
     if results.quick:
-        # Start-up, a fixed time, is most of a small run.
+        # Start-up takes a fixed time, which dominates a small run.
         return "The aims are for the full sizes, so nothing is judged here."
     rows = [
         [
@@ -66,7 +66,7 @@ def _aims(results: Results) -> str:
 
 
 def _case(results: Results, facts: CaseFacts) -> str:
-    """Return the table of a case, without the columns in which nobody has anything."""
+    """Return the table of a case, without columns that are empty for everyone."""
     rows = [row for row in results.rows if row.case == facts.name]
     columns = [[head, *map(text, rows)] for head, text in _columns(results, facts).items()]
     shown = [column for column in columns if {*column[1:]} - {NONE}]

@@ -1,4 +1,4 @@
-"""The figures of one session, as they are kept on disk: medians, not runs."""
+"""The figures of one session, as stored on disk: medians, not runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Spread(NamedTuple):
-    """A median with the least and the most."""
+    """A median with minimum and maximum."""
 
     middle: float
     least: float
@@ -21,18 +21,18 @@ class Spread(NamedTuple):
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Return the median, the least and the most of some values."""
+    """Return the median, minimum and maximum of some values."""
     found = sorted(values)
     return Spread(*(round(value, 5) for value in (median(found), found[0], found[-1])))
 
 
 class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What one contestant's run, as a whole process, takes. Seconds and bytes."""
+    """The resources of one contestant's run, as a whole process. Seconds and bytes."""
 
     wall: float
     cpu: float
     memory: float
-    #: Standard output; dlt's files are not in it.
+    #: Standard output, which does not include dlt's files.
     stdout: float = 0.0
     log_lines: float = 0.0
     records: float = 0.0
@@ -42,7 +42,7 @@ class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
     most_in_flight: float = 0.0
     #: The emulator's.
     server_cpu: float = 0.0
-    #: Share of the quota that was used after the first minute, 1 for all of it.
+    #: Share of the quota used after the first minute, 1 for all of it.
     quota_used: float = 0.0
 
 
@@ -53,18 +53,18 @@ class Run(Figures, kw_only=True):
     contestant: str
     concurrency: int
     round: int
-    #: `failed` ended with an error, `wrong` ended well and lost or repeated records.
+    #: `failed` exited with an error, `wrong` exited with 0 but lost or repeated records.
     outcome: Literal["ok", "failed", "wrong"] = "ok"
     detail: str = ""
 
 
 class Row(Figures, kw_only=True, omit_defaults=True):
-    """The medians of a contestant's runs in a case; those of its failed ones if none ended well."""
+    """The medians of a contestant's runs in a case; those of failed runs if none succeeded."""
 
     case: str
     contestant: str
     concurrency: int
-    #: That ended well.
+    #: Number of successful runs.
     runs: int
     seconds: Spread
     #: How many times as fast as the stock tap at its best, and as the bare threads.
@@ -73,7 +73,7 @@ class Row(Figures, kw_only=True, omit_defaults=True):
 
 
 class CaseFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a reader needs to know of a case. Seconds of its latency, and that it took itself."""
+    """The facts about a case that readers need. Seconds of its latency, and its duration."""
 
     name: str
     section: str
@@ -108,7 +108,7 @@ class Results(msgspec.Struct, kw_only=True):
         return next(found, None)
 
     def updated(self, newer: Results) -> Results:
-        """Return the newer session with those cases of this one that it did not measure."""
+        """Return the newer session, with cases of this one that it did not measure."""
         again = {facts.name for facts in newer.cases}
         return msgspec.structs.replace(
             newer,
@@ -118,7 +118,7 @@ class Results(msgspec.Struct, kw_only=True):
 
 
 def summed_up(runs: Sequence[Run]) -> list[Row]:
-    """Sum up the runs of one case: a row for each contestant at each concurrency."""
+    """Summarize the runs of one case: a row for each contestant at each concurrency."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.contestant, run.concurrency), []).append(run)
@@ -135,7 +135,7 @@ def _row(group: Sequence[Run], stock: Sequence[Run], floor: Sequence[Run]) -> Ro
     figures = {
         name: spread(getattr(run, name) for run in shown) for name in Figures.__struct_fields__
     }
-    # Not one of them may go too far.
+    # No single run may exceed these.
     worst = {"too_early", "most_in_flight"}
     return Row(
         case=group[0].case,
@@ -150,10 +150,10 @@ def _row(group: Sequence[Run], stock: Sequence[Run], floor: Sequence[Run]) -> Ro
 
 
 def times_as_fast(runs: Sequence[Run], others: Sequence[Run]) -> Spread | None:
-    """Divide the others' seconds by these, round by round, and return the ratios' spread.
+    """Divide the others' seconds by these, round by round, and return the spread of the ratios.
 
-    A machine that is slower for a while is slower for both halves of a pair. Without a round in
-    which both ran well there is nothing to divide.
+    If the machine is slower for a while, it is slower for both halves of a pair. Returns None
+    without a round in which both succeeded.
     """
     by_round = {run.round: run.wall for run in others if run.outcome == "ok"}
     ratios = [
@@ -170,7 +170,7 @@ def load(path: Path) -> Results:
 
 
 def save(struct: msgspec.Struct, path: Path) -> None:
-    """Write figures so that they can be compared: a line for each item of each list."""
+    """Write figures in a format that can be diffed: one line for each item of each list."""
     members: dict[str, Any] = msgspec.to_builtins(struct)
     lines = []
     for name, value in members.items():

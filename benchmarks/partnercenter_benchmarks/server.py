@@ -1,4 +1,4 @@
-"""The emulator, as a process of its own."""
+"""The emulator in a process of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PREFIX = "TAP_PARTNERCENTER_"
 
 
 class Stats(msgspec.Struct):
-    """What the emulator counted, as far as it matters here."""
+    """The emulator's counts that matter here."""
 
     requests: int
     in_flight: int
@@ -64,12 +64,12 @@ def serving(case: Case) -> Iterator[Server]:
 
 
 class Server:
-    """An emulator that is running."""
+    """A running emulator."""
 
     def __init__(
         self, case: Case, process: subprocess.Popen[str], session: requests.Session
     ) -> None:
-        """Wait until it serves, and learn what it holds."""
+        """Wait until it serves, and read what data it has."""
         assert process.stdout is not None  # noqa: S101 - opened above
         exports = {}
         for line in process.stdout:
@@ -90,7 +90,7 @@ class Server:
         self.expected = self._expect()
 
     def reset(self) -> None:
-        """Forget the requests so far, once the last of them is answered."""
+        """Forget the requests so far, once the last of them has been answered."""
         deadline = time.monotonic() + TIMEOUT
         while self.stats().in_flight and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -101,12 +101,12 @@ class Server:
         return self._get("stats", Stats)
 
     def arrivals(self) -> list[tuple[float, bool]]:
-        """Return when each request since the reset came, in order, and whether it was let pass."""
+        """Return when each request since the reset arrived, in order, and whether it was let in."""
         log = [each for each in self._get("requests", list[_Logged]) if each.place != "token"]
         return sorted((each.at, each.status == HTTPStatus.OK) for each in log)
 
     def processor_seconds(self) -> float:
-        """Return what the emulator has used so far."""
+        """Return the CPU time of the emulator so far."""
         times = self._measured.cpu_times()
         return times.user + times.system
 
@@ -124,7 +124,7 @@ class Server:
                 reseller = msgspec.json.decode(line, type=_Partner).reseller_id
                 sizes[reseller] = sizes.get(reseller, 0) + 1
             ranking = sorted(sizes, key=lambda each: -sizes[each])[slice(*case.partitions)]
-            # As somebody would configure them: in no order.
+            # In no order, as in a real configuration.
             self.settings["reseller_ids"] = sorted(ranking)
             expected["reseller_customers"] = sum(sizes[each] for each in ranking)
         return expected

@@ -1,9 +1,9 @@
-"""The contestant `stock`: the naive tap after what the SDK's documentation advises for speed.
+"""The contestant `stock`: the naive tap with what the SDK's documentation recommends for speed.
 
 - Its page on parents and children: `state_partitioning_keys`, so that the state does not keep a
   bookmark for each of thousands of parents.
-- Its page on performance: `MsgSpecWriter`. The other advice there, BATCH messages, is left out: it
-  takes a target that reads them.
+- Its page on performance: `MsgSpecWriter`. Its other recommendation, BATCH messages, is left out
+  because it requires a target that reads them.
 """
 
 from __future__ import annotations

@@ -40,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Args:
-        arguments: What follows the command's name; by default that of this process.
+        arguments: Command-line arguments; by default those of this process.
 
     Returns:
-        The exit code: 0 for success, 1 for a failure, 128 and its number after a signal.
+        The exit code: 0 for success, 1 for a failure, 128 plus the number after a signal.
     """
     given = _parser().parse_args(arguments)
     workspace = Workspace(given.data.resolve())
     for name in ("SIGTERM", "SIGHUP"):
-        # Under nohup, what is ignored stays so.
+        # Signals ignored under nohup stay ignored.
         if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), _leave)
     try:
@@ -79,7 +79,7 @@ def _failed(message: str, details: str = "") -> int:
 def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
     screen = Screen()
     meltano = Meltano(workspace, verbose=given.verbose, fresh=given.fresh)
-    # Each page names the next one in another of the ways that the real API is known to use.
+    # Each page links to the next in another of the ways that the real API is known to use.
     options = Options(customers=given.customers, resellers=given.resellers, link_form="rotate")
     show(screen, workspace, meltano, options)
     command = demo_command()

@@ -1,4 +1,4 @@
-"""Whether the loaded tables hold exactly what the emulated API holds: keys, not only counts."""
+"""Checks that the loaded tables match the emulated API exactly: keys, not only counts."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ KEYS = {
     "indirect_resellers": ("id",),
     "subscriptions": ("customer_id", "id"),
 }
-"""The tables that the tap fills, with the columns that tell their rows apart."""
+"""The tables that the tap fills, with the columns that identify their rows."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table alongside its truth."""
+    """One table compared with the expected rows."""
 
     table: str
     loaded: int
     expected: int
     missing: int
-    """Rows that should be there and are not."""
+    """Rows that are missing."""
     surplus: int
-    """Rows that should not be there, a second copy included."""
+    """Rows that should not be there, including duplicates."""
 
     @property
     def agrees(self) -> bool:
-        """Whether the table holds exactly the right keys, each once."""
+        """Whether the table contains exactly the right keys, each once."""
         return not (self.missing or self.surplus)
 
 
 def compare(
     connection: psycopg.Connection[tuple[Any, ...]], emulator: Emulator
 ) -> list[Comparison]:
-    """Compare each table with what the emulator holds; a missing table counts as empty."""
+    """Compare each table with the emulator's data; a missing table counts as empty."""
     expected = _held(emulator)
     return [_compared(table, _loaded(connection, table), expected[table]) for table in KEYS]
 
@@ -61,7 +61,7 @@ def _held(emulator: Emulator) -> dict[str, Counter[Key]]:
             for membership in emulator.memberships()
         ),
         "customer_relationships": Counter(
-            # The tap keys a relationship of no stated type as "none".
+            # In the tap's key, a relationship without a type has the type "none".
             (one["customer_id"], one["id"], one.get("relationshipType") or "none")
             for one in emulator.relationships()
         ),

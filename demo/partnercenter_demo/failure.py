@@ -1,16 +1,16 @@
-"""The one kind of failure that the demo reports by itself."""
+"""The only failure that the demo reports itself."""
 
 from __future__ import annotations
 
 
 class DemoError(Exception):
-    """The demo cannot go on.
+    """The demo cannot continue.
 
     Attributes:
-        details: What another program said about it, for showing before the message.
+        details: Output of another program about it, to be shown before the message.
     """
 
     def __init__(self, message: str, details: str = "") -> None:
-        """Say in one line what failed and what to do."""
+        """Describe in one line what failed and what to do."""
         super().__init__(message)
         self.details = details

@@ -1,4 +1,4 @@
-"""Meltano in an environment of its own, kept away from the user's project state and variables."""
+"""Meltano in an environment of its own, isolated from the user's project state and variables."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ EXTRACTOR = "tap-partnercenter"
 LOADER = "target-postgres"
 TRANSFORMER = "dbt-postgres"
 SCHEMA = "tap_partnercenter"
-"""The extractor's namespace, which meltano.yml makes the schema of the loaded tables."""
+"""The extractor's namespace, which meltano.yml uses as the schema of the loaded tables."""
 MODELS = "partnercenter"
-"""The schema of what dbt builds of them, unless told otherwise."""
+"""The default schema of the models that dbt builds from them."""
 
 OF_THE_USER = ("DBT_", "MELTANO_", "TAP_PARTNERCENTER_", "TARGET_POSTGRES_", "VIRTUAL_ENV")
-"""Variables, by the beginning of their names, that must not reach the demo's Meltano."""
+"""Prefixes of variables that must not reach the demo's Meltano."""
 
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.1
@@ -43,7 +43,7 @@ SHOWN_LENGTH = 240
 
 @dataclass(frozen=True)
 class Job:
-    """A command of Meltano at work."""
+    """A running Meltano command."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -52,7 +52,7 @@ class Job:
     verbose: bool
 
     def finish(self) -> None:
-        """Wait for its end; with `verbose`, show what it says meanwhile.
+        """Wait until it ends; with `verbose`, show its output in the meantime.
 
         Raises:
             DemoError: It failed.
@@ -84,16 +84,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Meltano:
-    """Runs Meltano's commands for one workspace and keeps what they say in one log."""
+    """Runs Meltano's commands for one workspace and collects their output in one log."""
 
     workspace: Workspace
     verbose: bool = False
-    """Show everything that is said, as it is said."""
+    """Show all output as it arrives."""
     fresh: bool = False
-    """Reinstall the plugins, even where nothing changed."""
+    """Reinstall the plugins, even if nothing has changed."""
 
     def prepare(self) -> None:
-        """Forget the runs of earlier demos, state and locks included."""
+        """Delete the runs of earlier demos, including state and locks."""
         folder = self.workspace.meltano
         if self.fresh:
             shutil.rmtree(folder, ignore_errors=True)
@@ -105,24 +105,24 @@ class Meltano:
 
     @property
     def is_installed(self) -> bool:
-        """Whether the plugins stand as this checkout wants them."""
+        """Whether the plugins are installed as this checkout requires."""
         return self._stamp.is_file() and self._stamp.read_text() == self._wanted()
 
     def note_installed(self) -> None:
-        """Remember that the plugins stand as this checkout wants them."""
+        """Remember that the plugins are installed as this checkout requires."""
         self._stamp.write_text(self._wanted())
 
     @contextmanager
     def command(self, *arguments: str, variables: Mapping[str, str]) -> Iterator[Job]:
-        """Begin a command of Meltano; nothing of it outlives the block.
+        """Start a Meltano command; none of its processes outlives the block.
 
         Args:
-            arguments: The command as after `meltano`.
-            variables: Environment variables for it, besides those of the user that do not
-                concern Meltano or the plugins.
+            arguments: The arguments of `meltano`.
+            variables: Environment variables for it, in addition to those of the user that are not
+                for Meltano or the plugins.
 
         Yields:
-            The command at work, to be finished inside the block.
+            The running command, to be finished inside the block.
         """
         with self.workspace.meltano_log.open("ab") as log:
             start = log.tell()
@@ -138,7 +138,7 @@ class Meltano:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # one group, which can be ended as a whole
+                start_new_session=True,  # one group, so that all of it can be ended
             )
         try:
             name = " ".join(("meltano", *arguments))
@@ -173,10 +173,10 @@ class Meltano:
 
 
 def find_uv() -> str:
-    """Find uv: where `uv run` says it is, on the PATH, or in the Python package of that name.
+    """Find uv: as set by `uv run`, on the PATH, or in the Python package of that name.
 
     Raises:
-        DemoError: It is nowhere.
+        DemoError: It was not found.
     """
     found = shutil.which(os.environ.get("UV") or "uv")
     if found:
@@ -191,7 +191,7 @@ def find_uv() -> str:
 
 
 def demo_command() -> str:
-    """Tell how the demo was called: `uv run demo`, or with the path of a uv that is not on PATH."""
+    """Return how the demo was called: `uv run demo`, or with the path of a uv not on the PATH."""
     uv = os.environ.get("UV")
     return f"{shown(Path(uv)) if uv and not shutil.which('uv') else 'uv'} run demo"
 

@@ -1,7 +1,7 @@
-"""A PostgreSQL server of our own, from the programs inside a Python wheel.
+"""A private PostgreSQL server, from the programs inside a Python wheel.
 
-The wheel's Python interface is not used: started by root, it creates a system user and opens every
-folder above the data to everybody. Its programs do without both.
+The wheel's Python interface is not used: started by root, it creates a system user and makes every
+folder above the data accessible to everyone. Its programs need neither.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DATABASE = "postgres"
 SUPERUSER = "postgres"
 PORT = 5432
-"""Part of the socket's name; said everywhere, so that a PGPORT of the user changes nothing."""
+"""Part of the socket's name; always passed, so that a user's PGPORT has no effect."""
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 
@@ -52,13 +52,13 @@ class Server:
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The address as target-postgres wants it."""
+        """The URL in the format of target-postgres."""
         place = f"host={quote(str(self.sockets))}&port={PORT}"
         return f"postgresql+psycopg://{SUPERUSER}@/{DATABASE}?{place}"
 
     @property
     def dbt_variables(self) -> dict[str, str]:
-        """The address as the dbt package wants it."""
+        """The address in the format of the dbt package."""
         return {
             "DBT_POSTGRES_HOST": str(self.sockets),
             "DBT_POSTGRES_PORT": str(PORT),
@@ -73,10 +73,10 @@ class Server:
         )
 
     def psql(self, schemas: str, *arguments: str) -> int:
-        """Run the wheel's psql on this terminal.
+        """Run the wheel's psql in this terminal.
 
         Args:
-            schemas: Whose tables can be named without them, separated by commas.
+            schemas: Those whose tables can be named without them, separated by commas.
             arguments: Further arguments of psql.
 
         Returns:
@@ -93,7 +93,7 @@ class Server:
             DATABASE,
         ]
         environment = {**os.environ, "PGOPTIONS": f"--search_path={schemas},public"}
-        # On the terminal, Ctrl-C belongs to psql: there it ends a query.
+        # Ctrl-C is for psql, where it cancels a query.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
             return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
@@ -102,7 +102,7 @@ class Server:
 
 
 def create(workspace: Workspace) -> None:
-    """Replace the database of the workspace by an empty one.
+    """Replace the database of the workspace with an empty one.
 
     Raises:
         DemoError: PostgreSQL could not create it.
@@ -115,7 +115,7 @@ def create(workspace: Workspace) -> None:
                 _program(workspace, "initdb"),
                 f"--pgdata={workspace.database.resolve()}",
                 f"--username={SUPERUSER}",
-                "--auth=trust",  # the socket lies in a folder that nobody else may enter
+                "--auth=trust",  # the socket is in a folder that nobody else can enter
                 "--encoding=UTF8",
                 "--no-locale",
                 "--no-sync",
@@ -137,7 +137,7 @@ def running(workspace: Workspace, lock: int) -> Iterator[Server]:
     """Serve the workspace's database until the block ends.
 
     Args:
-        workspace: Whose database.
+        workspace: The one with the database.
         lock: The workspace's lock, which the server holds as well.
 
     Yields:
@@ -146,7 +146,7 @@ def running(workspace: Workspace, lock: int) -> Iterator[Server]:
     Raises:
         DemoError: The server did not start.
     """
-    # A short path: the system allows a socket's name about a hundred characters.
+    # A short path: the system limits a socket's name to about a hundred characters.
     sockets = Path(tempfile.mkdtemp(prefix="partnercenter-demo-"))
     try:
         hand_over(sockets)
@@ -194,7 +194,7 @@ def _wait_until_ready(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)  # "fast": disconnects everybody, then shuts down cleanly
+    process.send_signal(signal.SIGINT)  # "fast": disconnects everyone, then shuts down cleanly
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The questions that the demo asks: each is answered by a model of the dbt package."""
+"""The questions that the demo answers, each with a model of the dbt package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo shows: steps with their time, tables, bars."""
+"""The demo's output: steps with their time, tables, bars."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BAR_CELLS = 40
 
 @dataclass
 class Screen:
-    """The terminal, and the number of the step that the demo has come to."""
+    """The terminal, and the number of the current step."""
 
     console: Console = field(default_factory=lambda: Console(highlight=False))
     step_number: int = 0
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Announce a step, and say what came of it and how long it took."""
+        """Announce a step, and report its result and how long it took."""
         self.step_number += 1
         self.console.print(Text(f"\n{self.step_number}. {title}", style="bold"))
         step = Step()
@@ -42,22 +42,22 @@ class Screen:
         self.say(f"   {step.result} {took}" if step.result else f"   {took}")
 
     def say(self, text: str = "") -> None:
-        """Show a line as it is."""
+        """Show a line unchanged."""
         self.console.print(Text(text))
 
     def query(self, sql: str) -> None:
-        """Show a query that is about to be asked."""
+        """Show a query that is about to be run."""
         self.console.print(Syntax(sql, "postgresql", background_color="default"))
 
     def rows(self, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Show the answer to a query."""
+        """Show the result of a query."""
         table = Table(*names, box=None, padding=(0, 2, 0, 0))
         for row in rows:
             table.add_row(*(Text("" if value is None else str(value)) for value in row))
         self.console.print(table)
 
     def bars(self, names: Sequence[str], rows: Sequence[tuple[str, int]]) -> None:
-        """Show names with numbers, largest first, as bars."""
+        """Show names with numbers as bars, largest first."""
         largest = max((number for _, number in rows), default=1)
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column(names[0])
@@ -69,7 +69,7 @@ class Screen:
         self.console.print(table)
 
     def comparisons(self, comparisons: Sequence[Comparison]) -> None:
-        """Show what was loaded alongside what the emulator holds."""
+        """Show the loaded data alongside the emulator's."""
         table = Table(box=None, padding=(0, 2, 0, 0))
         table.add_column("table")
         table.add_column("rows in PostgreSQL", justify="right")
@@ -87,18 +87,18 @@ class Screen:
 
 @dataclass
 class Step:
-    """A step under way."""
+    """A step in progress."""
 
     result: str = ""
-    """What came of it, in a few words."""
+    """Its result, in a few words."""
 
 
 def counted(number: int, noun: str) -> str:
-    """Say how many of something there are: `1 customer`, `2,000 customers`."""
+    """Format a number of things: `1 customer`, `2,000 customers`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def shown(path: Path) -> str:
-    """Write a path as short as the current folder allows."""
+    """Format a path, relative to the current folder if that is shorter."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -1,4 +1,4 @@
-"""The demo itself: from nothing to answered questions, step by step."""
+"""The demo itself, step by step, from an empty database to answered questions."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ PLUGINS = (EXTRACTOR, LOADER, TRANSFORMER)
 
 
 def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Options) -> None:
-    """Load an emulated Partner Center into an empty PostgreSQL, build models, and ask them.
+    """Load an emulated Partner Center into an empty PostgreSQL, build models, and query them.
 
     Args:
         screen: Where to show it.
-        workspace: Where to keep the database; what was in it is replaced.
-        meltano: What loads it.
-        options: What the emulated Partner Center is like.
+        workspace: Where to keep the database; an existing one is replaced.
+        meltano: Runs the load.
+        options: Those of the emulated Partner Center.
 
     Raises:
-        DemoError: A step failed, or the tables are not what the emulator holds.
+        DemoError: A step failed, or the tables do not match the emulator.
     """
     with ExitStack() as running:
         lock = running.enter_context(workspace.opened())
         meltano.prepare()
-        # The slowest step begins first and goes on alongside the next two.
+        # The slowest step starts first and runs alongside the next two.
         installation = None
         if not meltano.is_installed:
             command = meltano.command("install", *PLUGINS, variables={})
@@ -82,7 +82,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
 
 @contextmanager
 def _run(screen: Screen, meltano: Meltano, *plugins: str, **variables: str) -> Iterator[Step]:
-    """Show a `meltano run` as a step; the block tells what came of it."""
+    """Show a `meltano run` as a step; the block sets its result."""
     with screen.step(f"meltano --environment=demo run {' '.join(plugins)}") as step:
         arguments = ("--environment=demo", "run", "--no-install", *plugins)
         with meltano.command(*arguments, variables=variables) as job:

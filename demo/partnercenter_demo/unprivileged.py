@@ -1,8 +1,8 @@
-"""PostgreSQL under root: who runs it, and a place that this user can reach.
+"""PostgreSQL under root: the user who runs it, and a place that this user can reach.
 
-PostgreSQL refuses to run as root, so root hands its server over to `nobody`. Containers often have
-their checkouts below a folder that only root may enter. Database and programs then lie in a folder
-of their own, to which a link leads from where the database would have been.
+PostgreSQL refuses to run as root, so root runs its server as `nobody`. In containers, checkouts are
+often in a folder that only root can enter. Database and programs are then put in a folder of their
+own, and a link replaces the usual folder of the database.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREFIX = "partnercenter-demo-"
 
 
 def owner() -> dict[str, Any]:
-    """Who runs the server, as options of `subprocess`: none unless this is root."""
+    """Return the user of the server, as options of `subprocess`: none unless this is root."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam(UNPRIVILEGED)
@@ -28,17 +28,17 @@ def owner() -> dict[str, Any]:
 
 
 def hand_over(folder: Path) -> None:
-    """Give a folder to who runs the server."""
+    """Make the server's user the owner of a folder."""
     user = owner()
     if user:
         os.chown(folder, user["user"], user["group"])
 
 
 def make(database: Path, installation: Path) -> None:
-    """Make an empty folder for the data, and see to it that the server can use both.
+    """Create an empty folder for the data, and make sure the server can use it and its programs.
 
     Args:
-        database: The folder to make; a link if the server could not reach it.
+        database: The folder to create; a link if the server could not reach it.
         installation: Folder of the wheel's programs, two levels below that of the packages.
     """
     if not owner() or (_open_to_all(database.parent) and _open_to_all(installation / "bin")):
@@ -47,7 +47,7 @@ def make(database: Path, installation: Path) -> None:
         return
     elsewhere = Path(tempfile.mkdtemp(prefix=PREFIX, dir=ELSEWHERE))
     elsewhere.chmod(0o711)
-    # The programs find their libraries by the way from one folder to the other.
+    # The programs find their libraries by the relative path between the folders.
     packages = installation.parents[1]
     libraries = f"{installation.parent.name}.libs"
     for folder in (installation.relative_to(packages), Path(libraries)):
@@ -64,7 +64,7 @@ def make(database: Path, installation: Path) -> None:
 
 
 def remove(database: Path) -> None:
-    """Remove a folder of data and, if it lies elsewhere, all that went there."""
+    """Remove a data folder and, if it is elsewhere, everything that was put there."""
     if not database.is_symlink():
         shutil.rmtree(database, ignore_errors=True)
         return
@@ -75,7 +75,7 @@ def remove(database: Path) -> None:
 
 
 def programs(database: Path, installation: Path) -> Path:
-    """Find the programs that go with a database: the copies next to it, or the wheel's."""
+    """Return the programs for a database: the copies next to it, or the wheel's."""
     if not database.is_symlink():
         return installation
     return database.readlink().parent / installation.relative_to(installation.parents[1])

@@ -1,4 +1,4 @@
-"""Where the demo keeps its files, and who may use them at a time."""
+"""Where the demo keeps its files, and locking for one process at a time."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MARKER = ".partnercenter-demo"
-"""A file that tells a demo's folder, in which a demo may delete what it finds, from any other."""
+"""A file that marks a demo's folder, whose contents a demo may delete."""
 PROJECT = Path(__file__).resolve().parents[2]
-"""The checkout that this package is a part of."""
+"""The checkout that contains this package."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """One folder with everything a demo leaves behind: database, Meltano's files, logs."""
+    """One folder with all files of a demo: database, Meltano's files, logs."""
 
     folder: Path
 
@@ -33,29 +33,29 @@ class Workspace:
 
     @property
     def database_log(self) -> Path:
-        """What the PostgreSQL server had to say."""
+        """The log of the PostgreSQL server."""
         return self.folder / "postgresql.log"
 
     @property
     def meltano(self) -> Path:
-        """Meltano's plugin environments and its state, apart from those of the project."""
+        """Meltano's plugin environments and state, separate from those of the project."""
         return self.folder / "meltano"
 
     @property
     def meltano_log(self) -> Path:
-        """What Meltano and its plugins had to say in the last run."""
+        """The log of Meltano and its plugins in the last run."""
         return self.folder / "meltano.log"
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """Make the folder, or find it as a demo left it, and hold it for this process alone.
+        """Create the folder, or reuse that of a demo, and lock it for this process.
 
         Yields:
-            The descriptor of the lock. A child that inherits it keeps the folder held for as long
-            as it lives, so a server that outlives a killed demo is noticed by the next one.
+            The descriptor of the lock. A child that inherits it keeps the folder locked for as long
+            as it lives, so the next demo notices a server that outlived a killed one.
 
         Raises:
-            DemoError: Another process holds the folder, or it is not a demo's.
+            DemoError: Another process has locked the folder, or it does not belong to a demo.
         """
         self._claim()
         lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -80,7 +80,7 @@ class Workspace:
                 )
                 raise DemoError(message) from None
         else:
-            # Under root the server is another user, who has to pass through here.
+            # Under root the server runs as another user, who must be able to pass through.
             self.folder.chmod(0o711)
         (self.folder / MARKER).touch()
 

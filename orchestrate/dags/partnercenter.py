@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, Connection, TaskGroup, dag, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-# Airflow itself adds the DAG folder, and none below it.
+# Airflow itself adds the DAG folder, but none below it.
 sys.path.append(str(Path(__file__).parent))
 from partnercenter_meltano import FINAL
 from partnercenter_shards import (
@@ -45,13 +45,13 @@ PLAN = read_plan(
 
 
 class LoadShard(BaseOperator):
-    """Runs `meltano el` for one shard of a tenant and returns what the tap says it sent.
+    """Runs `meltano el` for one shard of a tenant and returns what the tap reports as sent.
 
-    An operator, because Airflow tells only operators when a task is to stop.
+    An operator, because Airflow only notifies operators when a task has to stop.
     """
 
     def __init__(self, *, tenant: dict[str, Any], index: int, **kwargs: Any) -> None:  # noqa: ANN401 - Airflow's
-        """Make the task of a shard."""
+        """Create the task of a shard."""
         super().__init__(**kwargs)
         self.tenant = tenant
         self.index = index
@@ -61,22 +61,22 @@ class LoadShard(BaseOperator):
         """Load the shard.
 
         Raises:
-            AirflowFailException: No retry can help.
-            AirflowException: Meltano failed, or was told to stop.
+            AirflowFailException: A retry cannot help.
+            AirflowException: Meltano failed, or was stopped.
         """
         tenant = Tenant(**self.tenant)
         started = time.time()
         records: dict[str, int] = {}
         with subprocess.Popen(  # noqa: S603 - no part of the command comes from outside
             [sys.executable, _MELTANO, *tenant.command(PLAN.meltano_environment, self.index)],
-            # Secrets go by the environment: arguments can be read by everybody on the machine.
+            # Secrets are environment variables: everyone on the machine can read arguments.
             env={**os.environ, **_secrets(tenant), **tenant.variables(self.index)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            start_new_session=True,  # what ends this process leaves it the time to end the others
+            start_new_session=True,  # whatever ends this process leaves it time to end the others
         ) as self._process:
             try:
                 for line in self._process.stdout or ():
@@ -100,30 +100,30 @@ class LoadShard(BaseOperator):
         )
 
     def on_kill(self) -> None:
-        """Let Meltano and its plugins stop; the next attempt goes on where they were."""
+        """Let Meltano and its plugins stop; the next attempt continues where they were."""
         if self._process is not None:
             self._process.terminate()
 
 
 @task.bash
 def prepare() -> str:
-    """Let one process create the tables of Meltano's own database, where there are none yet."""
+    """Let one process create the tables of Meltano's own database, if there are none yet."""
     return f"meltano --environment={PLAN.meltano_environment} state list"
 
 
 @task
 def check(tenant: dict[str, Any], reports: Sequence[Any]) -> dict[str, int]:
-    """Compare what the shards say they sent with what the warehouse has of it.
+    """Compare what the shards report as sent with the rows in the warehouse.
 
     Args:
         tenant: Whose shards.
-        reports: What they returned: of the first shard, and of the others together.
+        reports: Their return values: of the first shard, and of the others together.
 
     Returns:
-        The rows of each table that this run wrote.
+        The number of rows in each table that this run wrote.
 
     Raises:
-        AirflowFailException: Something is missing; another look would find it missing too.
+        AirflowFailException: Rows are missing; checking again would not find them.
     """
     first, *others = reports
     every = [first, *(report for rest in others for report in rest)]
@@ -134,7 +134,7 @@ def check(tenant: dict[str, Any], reports: Sequence[Any]) -> dict[str, int]:
 
 
 def _rows(schema: str, tables: list[str], since: float) -> dict[str, int]:
-    """Count the rows that loads begun since a time have written; a missing table has none."""
+    """Count the rows written by loads that began after a time; a missing table has none."""
     import psycopg  # noqa: PLC0415 - Airflow reads this file often, and needs it here alone
     from psycopg import sql  # noqa: PLC0415
 
@@ -163,7 +163,7 @@ def _secrets(tenant: Tenant) -> dict[str, str]:
 
 
 def _warehouse() -> str:
-    """Return the address of the warehouse without its scheme, which depends on who asks."""
+    """Return the URL of the warehouse without its scheme, which depends on the client."""
     return Connection.get(PLAN.warehouse).get_uri().partition("://")[2]
 
 
@@ -171,7 +171,7 @@ def _warehouse() -> str:
     schedule=PLAN.schedule,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,  # a state id is for one process at a time
+    max_active_runs=1,  # only one process at a time may use a state id
     default_args={
         "retries": 3,
         "retry_delay": timedelta(minutes=5),

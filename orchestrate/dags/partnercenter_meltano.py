@@ -1,10 +1,10 @@
 """Runs Meltano: `python partnercenter_meltano.py meltano --log-format=json el …`.
 
-Nothing of it is left when this program ends, or whoever started it, for whatever reason. Meltano by
-itself goes on when nobody reads its log any more, with tap and target.
+No process of it remains when this program ends, or the one that started it, for whatever reason.
+On its own, Meltano continues with tap and target when nobody reads its log any more.
 
-Its exit code is Meltano's, except that 78 says that no retry can help: Meltano's is 1 whatever
-failed, and only its log, as JSON, has that of the tap.
+The exit code is Meltano's, except for 78, which means that a retry cannot help: Meltano's is 1 for
+any failure, and only its log, as JSON, contains that of the tap.
 """
 
 # ruff: noqa: INP001 - no package: started by its path
@@ -23,26 +23,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The tap's exit code for what no retry can help.
+#: The tap's exit code for a failure that a retry cannot fix.
 FINAL = 78
-#: Seconds for tap and target to stop in order, before they are killed.
+#: Seconds for tap and target to stop cleanly before they are killed.
 GRACE = 30.0
-#: Seconds between two looks at who started this.
+#: Seconds between checks of the parent process.
 GLANCE = 0.2
 
 
 def run(command: Sequence[str], grace: float = GRACE) -> int:
-    """Run a command and what it starts, and pass on what it says.
+    """Run a command and its child processes, and forward its output.
 
     Returns:
-        Its exit code; 128 and the number of the signal for one that was killed.
+        Its exit code; 128 plus the number of the signal if it was killed.
     """
     parent = os.getppid()
     stopped: list[int] = []
-    # First of all: a signal that came between would leave the command alone.
+    # This comes first: a signal in between would leave the command running alone.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, _: stopped.append(number))
-    # Not with the group of this process, which has to outlive it.
+    # Not in the group of this process, which has to outlive it.
     process = subprocess.Popen(  # noqa: S603 - given by who started this
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -61,7 +61,7 @@ def run(command: Sequence[str], grace: float = GRACE) -> int:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
         except OSError:
-            # Nobody reads it. Meltano does not notice, and stops in order.
+            # Nobody reads it. Meltano does not notice, and stops cleanly.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             stopped.append(signal.SIGPIPE)
     code = process.wait()
@@ -71,7 +71,7 @@ def run(command: Sequence[str], grace: float = GRACE) -> int:
 
 
 def _end(group: int, grace: float) -> None:
-    """End all processes of a group: first so that they can store what they have."""
+    """End all processes of a group, giving them time to store their data first."""
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGTERM)
         until = time.monotonic() + grace
@@ -82,7 +82,7 @@ def _end(group: int, grace: float) -> None:
 
 
 def _is_final(line: bytes) -> bool:
-    """Read what Meltano says of a tap that failed."""
+    """Return whether Meltano's log line reports an exit code of the tap that is final."""
     try:
         entry = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What to load and whether it arrived: the part of the DAG that knows nothing of Airflow."""
+"""What to load and whether it arrived: the part of the DAG that does not depend on Airflow."""
 
 # ruff: noqa: INP001 - no package: Airflow puts this folder itself on Python's path
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXTRACTOR = "tap-partnercenter"
 LOADER = "target-postgres"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-#: The tap's last word on a stream; a line of progress goes on behind the number.
+#: The tap's last line about a stream; a progress line continues after the number.
 _ENDED = re.compile(r"(?:^|\s)(\w+): (\d+) records?(?:, (\d+) of them repeated)?$")
 
 
@@ -33,12 +33,12 @@ class Tenant:
     """Schema of its tables, which no other tenant may use."""
     shards: int = 1
     at_once: int = 1
-    """Shards under way at the same time; as many as the slots of the pool."""
+    """Shards that run at the same time; as many as the slots of the pool."""
     requests_per_minute: int | None = None
-    """Ceiling for all shards of the tenant together."""
+    """Maximum for all shards of the tenant together."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not work.
+        """Reject values that cannot work.
 
         Raises:
             ValueError: With the reason.
@@ -66,7 +66,7 @@ class Tenant:
 
     @property
     def _beside(self) -> int:
-        """How many of the shards behind the first run at the same time."""
+        """How many of the shards after the first run at the same time."""
         return max(1, min(self.at_once, self.shards - 1))
 
     @property
@@ -78,7 +78,7 @@ class Tenant:
         """Return the command that loads a shard.
 
         `meltano run` would share its catalog and state files with the other shards; `el` has a
-        folder for each run. Its state id is taken as it is, so the environment is a part of it.
+        folder for each run. Its state id is used unchanged, so it includes the environment.
         """
         state_id = f"{environment}:{EXTRACTOR}-to-{LOADER}:{self.name}-{index}of{self.shards}"
         return [
@@ -87,7 +87,7 @@ class Tenant:
         ]
 
     def variables(self, index: int) -> dict[str, str]:
-        """Return the settings of a shard that are no secret, as environment variables."""
+        """Return the settings of a shard that are not secret, as environment variables."""
         found = {
             "TAP_PARTNERCENTER_SHARD_COUNT": str(self.shards),
             "TAP_PARTNERCENTER_SHARD_INDEX": str(index),
@@ -100,17 +100,17 @@ class Tenant:
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as Airflow can store it; `Tenant(**…)` reads it."""
+        """Return it in a form that Airflow can store; `Tenant(**…)` reads it."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What tenants.yaml says."""
+    """The contents of tenants.yaml."""
 
     tenants: tuple[Tenant, ...]
     schedule: str | None = None
-    """As Airflow understands it; none for runs by hand alone."""
+    """In Airflow's format; none for manual runs only."""
     meltano_environment: str = "prod"
     warehouse: str = "warehouse"
     """The Airflow connection of the PostgreSQL database."""
@@ -150,7 +150,7 @@ def _known(kind: type[Tenant | Plan], given: Mapping[str, Any]) -> Mapping[str, 
 def tap_variables(
     client_id: str | None, client_secret: str | None, others: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Return settings of the tap, of whatever type, as environment variables."""
+    """Return settings of the tap, of any type, as environment variables."""
     settings = {"client_id": client_id, "client_secret": client_secret, **others}
     return {
         f"TAP_PARTNERCENTER_{name.upper()}": value if isinstance(value, str) else json.dumps(value)
@@ -160,7 +160,7 @@ def tap_variables(
 
 
 def said(line: str) -> tuple[int, str]:
-    """Read a line of Meltano's log: its level, and its text with the name of who said it."""
+    """Parse a line of Meltano's log: its level, and its text with the name of its source."""
     try:
         entry = json.loads(line)
         text = str(entry["event"]).rstrip()
@@ -173,7 +173,7 @@ def said(line: str) -> tuple[int, str]:
 
 
 class ShardReport(TypedDict):
-    """What a shard that came to its end tells the check, small enough for an XCom."""
+    """What a finished shard reports to the check, small enough for an XCom."""
 
     index: int
     attempt: int
@@ -185,9 +185,9 @@ class ShardReport(TypedDict):
 
 
 def ended_stream(text: str) -> dict[str, int]:
-    """Return the stream whose end a line tells, with its number of rows, if it does.
+    """Return the stream that ends with this line, with its number of rows, if any.
 
-    A record that the API lists twice, since pages shift while customers come, is one row.
+    A record that the API lists twice, because pages shift when customers are added, is one row.
     """
     found = _ENDED.search(text)
     return {found[1]: int(found[2]) - int(found[3] or 0)} if found else {}
@@ -198,22 +198,22 @@ def _counted(number: int, noun: str) -> str:
 
 
 def streams(reports: Iterable[ShardReport]) -> list[str]:
-    """Name the streams that any shard read."""
+    """Return the streams that any shard read."""
     return sorted({stream for report in reports for stream in report["records"]})
 
 
 def disagreements(
     tenant: Tenant, reports: Sequence[ShardReport], loaded: Mapping[str, int]
 ) -> Iterator[str]:
-    """Tell, in a sentence each, where the shards and the warehouse do not add up.
+    """Describe, in a sentence each, where the shards and the warehouse differ.
 
     Args:
         tenant: Whose shards.
-        reports: What the shards say.
+        reports: The reports of the shards.
         loaded: For each stream, the rows written since the first of the shards began.
 
     Yields:
-        The sentences; none is good news.
+        The sentences, one for each problem.
     """
     indexes = sorted(report["index"] for report in reports)
     if indexes != [*range(tenant.shards)]:
@@ -226,8 +226,8 @@ def disagreements(
             yield f"{stream}: shards {silent} do not say how many records they sent"
         sent = sum(report["records"].get(stream, 0) for report in reports)
         rows = loaded.get(stream, 0)
-        # Rows of an attempt that failed count too: the next one goes on behind them, or finds that
-        # a customer has gone.
+        # Rows of a failed attempt count too: the next one continues after them, or finds that a
+        # customer has been deleted.
         may_exceed = any(report["attempt"] > 1 for report in reports)
         if rows < sent or (rows > sent and not may_exceed):
             yield f"{stream}: {_counted(sent, 'record')} sent, but {_counted(rows, 'row')} written"
