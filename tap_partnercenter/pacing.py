@@ -222,10 +222,10 @@ class Pace:
 
 
 class _Borne:
-    """Measures the rate that the service allows, at each refusal. The larger of two counts.
+    """Measures the rate that the service allows, at each refusal, as the larger of two rates.
 
-    The rate since the previous refusal fits any way of counting, unless another process was
-    favoured. The rate of the last minute fits if a window was entered midway or the rate was lower.
+    That since the previous refusal fits any way of counting, unless another process was favoured.
+    That of the last minute fits if a window was entered midway, or the rate was much lower.
     """
 
     def __init__(self, now: float) -> None:

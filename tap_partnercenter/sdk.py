@@ -53,7 +53,7 @@ class _QuietTimer(_Quiet, metrics.Timer):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Drop the SDK's lines about each child stream and about each deselected stream."""
+    """Reject the SDK's lines about each child stream and about each deselected stream."""
     return record.module != "tap_base" or record.levelno > logging.INFO
 
 

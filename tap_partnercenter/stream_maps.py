@@ -122,7 +122,7 @@ def checked_mapper(
             if isinstance(stream_map, RemoveRecordTransform) or not _is_sent(streams.get(name)):
                 continue
             if alias in written:
-                # On deletion, the version of the second would remove the rows of the first.
+                # If the target deletes rows, the version of one would remove those of the other.
                 message = (
                     f"stream_maps: {written[alias]} and {name} are both written as {alias}, which "
                     "would become one table. Choose another name"
