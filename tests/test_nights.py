@@ -442,6 +442,21 @@ def test_a_part_that_was_interrupted_is_read_to_its_end(world: World, later: flo
         assert [*read(second)] == world.ids()
 
 
+def test_a_late_record_of_a_customer_read_before_an_interruption_is_acted_on(world: World) -> None:
+    """The resumed run learns of it, but does not come back to the customer: the next night does."""
+    world.run(full_refresh_days=90)
+    world.now += 2 * DAY
+    world.emulator.faults = [Fault(place="continuation", skip=1, status=501)]
+    assert world.run(full_refresh_days=90).exit_code == 1
+    world.emulator.faults = ()
+    one = world.ids()[0]
+    late = {"customerId": one, "operationDate": "2026-11-21T09:00:00.0000000Z"}
+    world.emulator.add("audit_records", late)
+    assert one not in read(world.run(full_refresh_days=90))
+    world.now += DAY
+    assert read(world.run(full_refresh_days=90))[one] == "audit"
+
+
 def test_a_first_run_that_takes_all_night_goes_on_after_midnight(world: World) -> None:
     """Seventeen hours must not begin again; the next night makes up for the day that began."""
     world.emulator.faults = [Fault(place="continuation", skip=1, status=501)]
