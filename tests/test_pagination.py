@@ -466,6 +466,14 @@ def test_full_pages_of_invoices_need_no_link(invoices: int, start: Start, sync: 
     assert result.keys("invoices", "id") == ids
 
 
+def test_a_circle_of_invoices_is_an_error(start: Start, sync: Sync) -> None:
+    """Only a service that has sent the whole list may repeat a link."""
+    emulator = start(Fault(place="invoices_continuation", cycle=1), invoices=10)
+    result = sync(emulator, catalog=catalog_of("invoices"), page_size=2)
+    assert result.exit_code == 1
+    assert "its pages form a loop" in result.error
+
+
 def test_an_offset_that_is_ignored_does_not_end_a_longer_list(start: Start, sync: Sync) -> None:
     """Asked for everything, the service sends a page all the same: its link is followed."""
 

@@ -473,6 +473,23 @@ def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, c
     assert line.startswith("The new refresh token could not be stored in token_cache_path: No such")
 
 
+def test_a_token_that_could_not_be_stored_is_used_before_the_stored_one(
+    start: Start, sync: Sync, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stored one was redeemed for it, and is not offered again."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator.faults = [Fault(place="customers", times=1, expire_token=True)]
+    emulator.reset_stats()
+
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+    assert emulator.stats().by_place["token"] == {"200": 2}
+
+
 def test_a_cache_is_replaced_in_one_step(
     start: Start,
     sync: Sync,
