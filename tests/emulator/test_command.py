@@ -92,8 +92,9 @@ def test_exec_passes_signals_on() -> None:
 def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
     """Also where standard input comes from elsewhere; the terminal sends it to both."""
     code = (
-        "import signal, sys; seen = [];"
-        "signal.signal(signal.SIGINT, lambda *_: (seen.append(1), print('key', flush=True)));"
+        # Not `print`: the key may come while the line before is being written.
+        "import os, signal, sys; seen = [];"
+        "signal.signal(signal.SIGINT, lambda *_: (seen.append(1), os.write(1, b'key\\n')));"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(40 + len(seen)));"
         "print('ready', flush=True);\nwhile True: signal.pause()"
     )
