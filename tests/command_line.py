@@ -1,4 +1,4 @@
-"""The tap's command line, run inside the test process with a clock that never really waits."""
+"""Run the tap's command line inside the test process, with a clock that never really waits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from unittest import mock
 from tap_partnercenter.clock import Cancelled, Clock
 from tap_partnercenter.tap import TapPartnerCenter
 
-#: The exit code of what no retry can help, as docs/operating.md has it.
+#: The exit code of errors that no retry can fix, as in docs/operating.md.
 FINAL = 78
-#: Seconds that a thread waits before it looks again.
+#: Seconds between two looks of a waiting thread.
 _GLANCE = 0.02
 
 
 class QuickClock(Clock):
-    """A clock on which a wait is over at once, and has taken its time all the same."""
+    """A clock whose waits return at once, yet advance its time."""
 
     waits: list[float]
 
@@ -43,8 +43,8 @@ class QuickClock(Clock):
         if not self._ended.empty():
             raise Cancelled
         if seconds <= _GLANCE:
-            # A look at what another thread does: in no time it would look forever,
-            # and the clock would run far ahead of that of the next process.
+            # Polling another thread: without a real pause this would spin,
+            # and the clock would run far ahead of the next process's clock.
             super().wait(seconds)
         else:
             self.waits.append(seconds)
@@ -53,7 +53,7 @@ class QuickClock(Clock):
 
 @dataclass
 class Result:
-    """What one run of the command left behind."""
+    """The output and exit code of one run."""
 
     exit_code: int
     stdout: str
@@ -86,7 +86,7 @@ class Result:
     def lines(self) -> list[tuple[str, str, str]]:
         """The log: level, logger and message of each line.
 
-        Lines of the emulator's server are left out: it runs in the same process.
+        Lines from the emulator's server are left out: it runs in the same process.
         """
         parts = [line.split(" | ", 3) for line in self.stderr.splitlines()]
         found = [(p[1].strip(), p[2].strip(), p[3]) for p in parts if len(p) == 4]
@@ -94,16 +94,16 @@ class Result:
 
     @property
     def log(self) -> list[str]:
-        """The messages that the tap itself wrote."""
+        """The messages written by the tap itself."""
         return [text for _, logger, text in self.lines if logger.startswith("tap-partnercenter")]
 
     def levels(self, level: str) -> list[str]:
-        """The messages of one level, of any logger."""
+        """The messages at one level, from any logger."""
         return [text for found, _, text in self.lines if found == level]
 
     @property
     def error(self) -> str:
-        """The one line at level ERROR, which is the last of the log."""
+        """The only line at level ERROR, which is the last of the log."""
         (line,) = self.levels("ERROR")
         assert self.lines[-1][2] == line
         return line
@@ -120,7 +120,7 @@ def run_tap(  # noqa: PLR0913 - the files and ends of a process
 ) -> Result:
     """Run `tap-partnercenter` with arguments and files, as a shell would.
 
-    A target stands at the other end of its output; without one, all output is kept.
+    A target may read its output; without one, all output is kept.
     """
     clocks: list[Clock] = []
 
@@ -169,8 +169,8 @@ def catalog_of(
 ) -> dict[str, Any]:
     """The discovered catalog with some streams selected.
 
-    The others are in it, as they are in a user's, where the test says so: reading their schemas
-    takes most of the time of a small run.
+    The others are included, as in a user's catalog, only if the test asks for them: reading their
+    schemas takes most of the time of a small run.
     """
     catalog: dict[str, Any] = json.loads(_discovered(tap))
     catalog["streams"] = [

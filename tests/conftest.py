@@ -1,4 +1,4 @@
-"""What every test has at hand: an emulated Partner Center, and the tap's command line before it."""
+"""Fixtures for all tests: an emulated Partner Center, and the tap's command line against it."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
     from tests.warehouse import Project
 
 
-# Random tests try a few examples, and many more each night with `--hypothesis-profile whole`.
+# Property-based tests try a few examples; `--hypothesis-profile whole` (nightly) tries many more.
 settings.register_profile("quick", max_examples=15)
 settings.register_profile("whole", max_examples=300)
 settings.load_profile("quick")
 
-#: Encrypts the tokens that a test keeps.
+#: Encrypts the tokens stored by a test.
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 
-# Their terminals and signals are those of POSIX.
+# These tests need POSIX terminals and signals.
 POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]
 POSIX += ["test_untrusted.py", "demo", "orchestrate"]
 collect_ignore = POSIX if sys.platform == "win32" else []
 
-# What one process compiles is kept for the next, whatever an image says: the tests start hundreds,
-# and compiling is most of what a short one does.
+# Cache bytecode even if the image says not to: the tests start hundreds of processes,
+# and a short one spends most of its time compiling.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
 
 
-@pytest.hookimpl(trylast=True)  # of those that are left
+@pytest.hookimpl(trylast=True)  # after deselection
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     most = config.getoption("--sample")
     if most is None:
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _sample(cases: list[pytest.Item], most: int) -> list[pytest.Item]:
-    """Take the case with the most values that are in none taken before, again and again."""
+    """Repeatedly pick the case with the most values that no picked case has."""
     if len(cases) <= most:
         return cases
     values = {
@@ -98,13 +98,13 @@ def _sample(cases: list[pytest.Item], most: int) -> list[pytest.Item]:
     return taken
 
 
-#: What the tests of the login in a real browser need; they are not collected where it is missing.
+#: Needed by the tests of the login in a real browser, which are not collected without it.
 MISSING = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
 collect_ignore += ["test_browser.py"] if MISSING else []
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say loudly that nothing was tried in a browser."""
+    """Say clearly that no browser test ran."""
     if MISSING:
         terminalreporter.section("NO BROWSER", sep="!", red=True, bold=True)
         terminalreporter.line(
@@ -115,7 +115,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test depends on the settings, proxies or log levels of the developer's machine."""
+    """Keep tests independent of the developer's settings, proxies and log levels."""
     for name in list(os.environ):
         if name.startswith(("TAP_PARTNERCENTER_", "SINGER_SDK_")) or name.lower().endswith(
             ("_proxy", "loglevel", "ca_bundle"),
@@ -124,7 +124,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Start(Protocol):
-    """Starts emulators that end with the test: `start(customers=7, link_form="rotate")`."""
+    """Start emulators that stop with the test: `start(customers=7, link_form="rotate")`."""
 
     def __call__(
         self,
@@ -136,7 +136,7 @@ class Start(Protocol):
 
 
 class Sync(Protocol):
-    """Runs a whole sync against an emulator: `sync(emulator, page_size=3)`."""
+    """Run a whole sync against an emulator: `sync(emulator, page_size=3)`."""
 
     def __call__(
         self,
@@ -185,7 +185,7 @@ def sync() -> Sync:
 
 @pytest.fixture
 def broken(start: Start) -> Callable[..., Emulator]:
-    """Three pages of customers, of which the one reseller has three as well, and faults."""
+    """Start an emulator with faults: three pages of customers, all from one reseller."""
 
     def breaks(*faults: Fault) -> Emulator:
         return start(*faults, customers=8, resellers=1)
@@ -207,7 +207,7 @@ def database() -> Iterator[Server]:
 
 @pytest.fixture
 def table(database: Server) -> str:
-    """The address of a database without the table."""
+    """Return the address of a database without the table."""
     with database.connect() as connection:
         connection.execute("drop table if exists tap_partnercenter_tokens")
     return database.sqlalchemy_url
@@ -215,7 +215,7 @@ def table(database: Server) -> str:
 
 @pytest.fixture(params=["file", "encrypted file", "database"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    """The settings of each kind of store."""
+    """Return the settings of each kind of store."""
     if request.param == "file":
         return {"token_cache_path": str(tmp_path / "tokens")}
     if request.param == "encrypted file":
@@ -226,12 +226,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
-    """One PostgreSQL server and one installation of the plugins for all tests that need them."""
+    """Share one PostgreSQL server and one installation of the plugins among the tests."""
     with installed() as project:
         yield project
 
 
 @pytest.fixture(scope="session")
 def pipe(project: Project) -> Pipe:
-    """The target of the project's environment, fed by the tap of the test process."""
+    """Run the project's target on the output of the tap in the test process."""
     return Pipe(project.server, project.program("target-postgres", "target-postgres"))

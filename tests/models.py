@@ -1,7 +1,7 @@
-"""Tables as target-postgres keeps them, and the models that dbt builds of them.
+"""Tables as written by target-postgres, and the models that dbt builds from them.
 
-Rows are written by this module, which is quicker than target-postgres; dbt runs in an environment
-of its own, as Meltano's would.
+This module writes the rows, which is faster than target-postgres; dbt runs in its own
+environment, as with Meltano.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRANSFORM = ROOT / "transform"
 
 Row = dict[str, Any]
 
-#: Fields of a stream as their model of today's rows has them.
+#: A stream's fields as named in its model of today's rows.
 COLUMNS = {
     "customers": {"id": "customer_id"},
     "indirect_resellers": {"id": "reseller_id"},
@@ -53,7 +53,7 @@ class Models:
 
     server: Server
     folder: Path
-    """Where dbt keeps what it compiles."""
+    """Where dbt keeps its compiled files."""
     keys: Mapping[str, tuple[str, ...]]
     """The streams that are loaded, each with the key of its table."""
     schema: str = "nights"
@@ -64,7 +64,7 @@ class Models:
         return f"{self.schema}_models"
 
     def create(self) -> None:
-        """Make empty tables, and models of them."""
+        """Create empty tables, and their models."""
         with self.server.connect() as connection:
             connection.execute(sql.SQL("create schema {}").format(sql.Identifier(self.schema)))
             for stream, key in self.keys.items():
@@ -86,7 +86,7 @@ class Models:
         self.build()
 
     def empty(self) -> None:
-        """Forget all rows, and what earlier builds found."""
+        """Delete all rows and the results of earlier builds."""
         histories = [
             sql.Identifier(self.models, path.stem) for path in TRANSFORM.glob("snapshots/*.sql")
         ]
@@ -122,7 +122,7 @@ class Models:
                 cursor.executemany(query, found.values())
 
     def today(self, stream: str) -> list[Row]:
-        """The rows of the model of a stream, with the fields that the stream has for them."""
+        """The rows of a stream's model, with the stream's fields."""
         fields = COLUMNS[stream]
         found = self.rows(f"stg_partnercenter__{stream}")
         return [{field: row[column] for field, column in fields.items()} for row in found]
@@ -135,7 +135,7 @@ class Models:
             return [row for (row,) in found]
 
     def build(self) -> None:
-        """Have dbt build and test the models."""
+        """Build and test the models with dbt."""
         variables = {"partnercenter_streams": [*self.keys], "partnercenter_schema": self.schema}
         dbt(
             "build",
@@ -148,11 +148,11 @@ class Models:
 
 
 def dbt(*arguments: str, **variables: str) -> str:
-    """Run dbt for PostgreSQL, of the versions in meltano.yml, on the package; return what it says.
+    """Run dbt for PostgreSQL, in the versions of meltano.yml, on the package; return its output.
 
     Args:
-        arguments: Of dbt.
-        variables: Of its environment.
+        arguments: Arguments for dbt.
+        variables: Variables for its environment.
     """
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
     (core, adapter) = next(
@@ -177,7 +177,7 @@ def dbt(*arguments: str, **variables: str) -> str:
 
 
 def _type(field: dict[str, Any]) -> str:
-    """The type of a column, as target-postgres chooses it, but for arrays."""
+    """The type of a column as chosen by target-postgres, except for arrays."""
     kinds = field["type"] if isinstance(field["type"], list) else [field["type"]]
     if field.get("format") == "date-time":
         return "timestamp"

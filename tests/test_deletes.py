@@ -1,4 +1,4 @@
-"""ACTIVATE_VERSION removes rows: it must never remove what the service still has."""
+"""ACTIVATE_VERSION removes rows, and must never remove what the service still has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def at_hour(
     state: dict[str, Any] | None = None,
     **more: Any,
 ) -> Result:
-    """Run the tap, so many hours later than it is: each pass has a version of its own."""
+    """Run the tap some hours later, so that each pass has its own version."""
 
     class LaterClock(QuickClock):
         def now(self) -> float:
@@ -41,12 +41,12 @@ def at_hour(
 
 
 def interrupt(emulator: Emulator, place: Place, after: int) -> None:
-    """Let the next run break off behind a number of continuations."""
+    """Make the next run fail after a number of continuations."""
     emulator.faults = [Fault(place=place, skip=after, status=501)]
 
 
 def leave(emulator: Emulator, number: int) -> None:
-    """Let the first customers of the list leave."""
+    """Remove the first customers of the list."""
     for customer in [*emulator.customers()][:number]:
         emulator.remove_customer(str(customer["id"]))
 
@@ -56,7 +56,7 @@ def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
     place: Place,
     start: Start,
 ) -> None:
-    """Where tokens count by position, rows move to pages that were read: they must not vanish."""
+    """If tokens count by position, rows move to pages already read: they must not be deleted."""
     emulator = start(customers=60, resellers=2, continuation_by="position")
     warehouse = Warehouse()
     first = at_hour(emulator, 0)
@@ -85,7 +85,7 @@ def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
 
 
 def test_two_states_on_the_same_tables_delete_nobody(start: Start) -> None:
-    """A nightly and a weekly job, both interrupted, both resumed, one after the other."""
+    """A nightly and a weekly job, both interrupted and both resumed, one after the other."""
     emulator, warehouse = start(customers=60, resellers=1), Warehouse()
     runs = {}
     for hour, (job, pages) in enumerate((("nightly", 3), ("weekly", 8))):
@@ -102,13 +102,13 @@ def test_two_states_on_the_same_tables_delete_nobody(start: Start) -> None:
 
 
 def rows(result: Result) -> dict[str, int | None]:
-    """The numbers of rows that the state keeps."""
+    """The row counts in the state."""
     bookmarks = result.state["bookmarks"].items()
     return {name: mark.get("rows") for name, mark in bookmarks if "refreshes" not in name}
 
 
 def test_a_crowd_does_not_vanish_in_one_night(start: Start) -> None:
-    """A pass that holds more than a tenth fewer deletes nothing, night after night, until told."""
+    """A pass with over a tenth fewer rows deletes nothing, until the setting is raised."""
     emulator, warehouse = start(customers=60, resellers=2), Warehouse()
     first = at_hour(emulator, 0)
     counts = {stream: len(keys) for stream, keys in held(emulator).items()}
@@ -120,7 +120,7 @@ def test_a_crowd_does_not_vanish_in_one_night(start: Start) -> None:
         assert guarded.exit_code == 0
         assert activated(guarded) == {"indirect_resellers"}
         assert rows(guarded) == counts
-        # Nor does the account of what was read say so.
+        # The list is not reported as read either.
         assert ("customers",) not in guarded.keys("list_refreshes", "id")
         told, *others = guarded.levels("WARNING")
         assert told.startswith("customers: 53 rows, 60 in the last complete pass: ")
@@ -146,7 +146,7 @@ def test_the_share_that_may_vanish_is_the_settings(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Exactly as much is allowed; without deletes the number follows the service."""
+    """Exactly the limit is allowed; without deletes the count follows the service."""
     emulator = start(customers=60)
     customers = catalog_of("customers")
     first = sync(emulator, catalog=customers)
@@ -165,7 +165,7 @@ def test_the_share_that_may_vanish_is_the_settings(
 
 
 def test_only_whole_passes_are_counted(start: Start, sync: Sync) -> None:
-    """Resumed, with a gap, begun again, or of a shard: none makes the number wrong."""
+    """Resumed passes, gaps, new starts and shards do not falsify the count."""
     emulator = start(customers=12)
     first = sync(emulator, page_size=4)
     state, counts = first.state, rows(first)
@@ -190,7 +190,7 @@ def test_a_number_of_rows_that_is_none_guards_nothing(
     start: Start,
     sync: Sync,
 ) -> None:
-    """State is edited by hand and written by other versions."""
+    """State may be edited by hand or written by another version."""
     state = {"bookmarks": {"customers": {"rows": number}}}
     result = sync(start(customers=3), state=state, catalog=catalog_of("customers"), **DELETES)
     assert activated(result) == {"customers"}
@@ -198,7 +198,7 @@ def test_a_number_of_rows_that_is_none_guards_nothing(
 
 
 def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
-    """Rows of resellers that were not asked for stay."""
+    """Rows of resellers that were not requested are kept."""
     emulator = start(customers=20, resellers=3)
     first, *_ = emulator.resellers()
     result = sync(emulator, reseller_ids=[first["id"]], **DELETES)
@@ -210,7 +210,7 @@ def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
 
 
 def test_no_resellers_are_no_reason_to_empty_a_table(start: Start, sync: Sync) -> None:
-    """An empty answer may be a lost role of the user."""
+    """An empty answer may mean that the user has lost a role."""
     empty = {"totalCount": 0, "items": [], "attributes": {"objectType": "Collection"}}
     result = sync(start(Fault(place="resellers", json=empty), customers=5), **DELETES)
     assert result.exit_code == 0
@@ -218,7 +218,7 @@ def test_no_resellers_are_no_reason_to_empty_a_table(start: Start, sync: Sync) -
 
 
 def test_skips_of_an_interrupted_run_are_told_again(start: Start, sync: Sync) -> None:
-    """The run that completes the pass says what is missing, and why nothing is removed."""
+    """The run that completes the pass says what is missing, and why nothing is deleted."""
     emulator = start(customers=9)
     first, *_ = emulator.customers()
     emulator.faults = [
@@ -236,7 +236,7 @@ def test_skips_of_an_interrupted_run_are_told_again(start: Start, sync: Sync) ->
 
 @pytest.mark.parametrize("status", [400, 404, 410, 412])
 def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sync: Sync) -> None:
-    """However the service says that it knows a continuation no more."""
+    """Whatever the answer by which the service rejects an old continuation."""
     emulator = start(Fault(place="continuation", skip=1, status=501), customers=9)
     interrupted = sync(emulator, page_size=3)
     assert interrupted.exit_code == 1
@@ -253,7 +253,7 @@ def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sy
         ({}, {"flattening_enabled": True, "flattening_max_depth": 1}),
         ({}, {"emit_activate_version_messages": True}),
         ({}, {"tenant_id": TENANT_DOMAIN}),
-        # What the SDK's mapper takes out of the settings it is given.
+        # Settings that the SDK's mapper removes from the dict it is given.
         (
             {"stream_maps": {"customers": {}, "__else__": None}},
             {"stream_maps": {"customers": {}}},
@@ -266,7 +266,7 @@ def test_other_settings_need_another_pass(
     start: Start,
     sync: Sync,
 ) -> None:
-    """What an interrupted run emitted counts only if it would be emitted so again."""
+    """Rows of an interrupted run count only if they would be emitted the same way again."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     interrupted = sync(emulator, page_size=3, **before)
     assert interrupted.exit_code == 1
@@ -277,7 +277,7 @@ def test_other_settings_need_another_pass(
 
 
 def test_another_schema_in_the_catalog_needs_another_pass(start: Start, sync: Sync) -> None:
-    """A field must not be a truth value in one half of the table and text in the other."""
+    """A field must not be a boolean in one half of the table and text in the other."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     catalog = catalog_of("customers")
     (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
@@ -289,7 +289,7 @@ def test_another_schema_in_the_catalog_needs_another_pass(start: Start, sync: Sy
 
 
 def test_another_selection_needs_another_pass(start: Start, sync: Sync) -> None:
-    """A field that is selected later must not be missing in the first half of the table."""
+    """A newly selected field must not be missing in the first half of the table."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     catalog = catalog_of("customers")
     (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
@@ -304,7 +304,7 @@ def test_a_child_that_is_selected_later_is_read_for_every_customer(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The customers that the interrupted run read have relationships, too."""
+    """That includes the customers that the interrupted run read."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     interrupted = sync(emulator, page_size=3, catalog=catalog_of("customers"))
     assert interrupted.exit_code == 1
@@ -316,7 +316,7 @@ def test_a_child_that_is_selected_later_is_read_for_every_customer(
 
 
 def test_a_reseller_that_is_added_before_the_checkpoint_is_read(start: Start, sync: Sync) -> None:
-    """That the partition of the checkpoint is there still does not mean that the others are."""
+    """Finding the checkpoint's partition again does not mean that all others were read."""
     emulator = start(customers=20, resellers=3)
     first, added, last = (str(reseller["id"]) for reseller in emulator.resellers())
     emulator.faults = [Fault(place="partition", reseller_id=last, times=1, status=501)]
@@ -343,7 +343,7 @@ def test_a_table_that_a_map_drops_keeps_its_children(start: Start, sync: Sync) -
 
 
 def test_a_pause_of_a_day_fails_everybody_at_once(start: Start, sync: Sync) -> None:
-    """Nobody waits at the gate for longer than `max_retry_seconds` allows."""
+    """No request waits for longer than `max_retry_seconds` allows."""
     long = Fault(place="relationships", status=429, headers={"Retry-After": "999999999999"})
     result = sync(start(long, customers=40, latency=0.01))
     assert result.exit_code == 1

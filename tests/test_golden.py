@@ -1,6 +1,6 @@
-"""Whole message streams, as files: any change of the output shows as a difference in review.
+"""Whole message streams, as files: any change of the output shows up in review.
 
-`pytest tests/test_golden.py --update-golden` writes the files again.
+Run `pytest tests/test_golden.py --update-golden` to rewrite the files.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden"
 DELETES = {"emit_activate_version_messages": True}
 
-#: Options of the emulator and settings of the tap.
+#: Emulator options and tap settings.
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "every_stream": ({"link_form": "relative"}, {}),
     "tokens_in_bodies": ({"customers": 7, "link_form": "token_only", "ending": "code_2000"}, {}),
@@ -32,9 +32,9 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 def lines(result: Result) -> str:
-    """The messages without what differs from run to run: times, versions, continuation tokens.
+    """The messages without what changes from run to run: times, versions, continuation tokens.
 
-    Nor with the digest of the settings and the schema, which differs with every description.
+    Also without the digest of settings and schema, which changes with every description.
     """
     text = []
     for message in result.messages:
@@ -43,7 +43,7 @@ def lines(result: Result) -> str:
         if "version" in message:
             message["version"] = 0
         if message["type"] == "SCHEMA":
-            # The order of its members means nothing, and differs between versions of the SDK.
+            # The order of the members is irrelevant and differs between versions of the SDK.
             message["schema"] = dict(sorted(message["schema"].items()))
         line = json.dumps(message, ensure_ascii=False)
         line = re.sub(r'("refreshed_at": )"[^"]+"', r'\1"…"', line)
@@ -62,7 +62,7 @@ def test_messages_are_those_of_the_golden_file(
     sync: Sync,
     request: pytest.FixtureRequest,
 ) -> None:
-    """SCHEMA, RECORD, STATE and ACTIVATE_VERSION come as the file shows, at any concurrency."""
+    """SCHEMA, RECORD, STATE and ACTIVATE_VERSION match the file at any concurrency."""
     options, settings = CASES[case]
     emulator = start(**{"customers": 5, **options})
     if "skipped" in case:

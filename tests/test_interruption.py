@@ -1,4 +1,4 @@
-"""Killed, told to stop, or left without a reader: whole lines, true exit codes, nothing lost."""
+"""Killed, stopped, or without a reader: whole lines, correct exit codes, nothing lost."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-#: Seconds after which a test gives up on a process; nothing takes anywhere near as long.
+#: Seconds after which a test gives up on a process; normally nothing takes nearly as long.
 PATIENCE = 60
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-#: The fourth customer of the emulator, first of the second page.
+#: The emulator's fourth customer, first on the second page.
 FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
 
 
 @dataclass
 class Tap:
-    """The command `python -m tap_partnercenter` at work."""
+    """A running `python -m tap_partnercenter`."""
 
     process: subprocess.Popen[bytes]
     read: bytearray
 
     def read_until(self, text: bytes) -> None:
-        """Take from its standard output until it has sent a text, or ended."""
+        """Read its standard output until a text appears or the output ends."""
         while text not in self.read and (block := os.read(self.output, 4096)):
             self.read += block
 
@@ -61,7 +61,7 @@ class Tap:
         return self.process.stdout.fileno()
 
     def end(self) -> tuple[int, list[str], str]:
-        """Take the rest; return exit code, whole lines, and standard error."""
+        """Read the rest; return exit code, whole lines, and standard error."""
         stdout, stderr = self.process.communicate(timeout=PATIENCE)
         self.read += stdout or b""
         text = self.read.decode()
@@ -69,9 +69,9 @@ class Tap:
 
 
 def untraced() -> dict[str, str]:
-    """The environment, without what makes coverage measure a process that is to be told to stop.
+    """The environment, without coverage in a process that will get a signal.
 
-    Now and then it takes a lock, and deadlocks when a signal's handler runs meanwhile.
+    Coverage sometimes holds a lock, and deadlocks if a signal handler runs meanwhile.
     """
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
 
@@ -84,7 +84,7 @@ def started(
     unbuffered: bool = False,
     **settings: object,
 ) -> Iterator[Tap]:
-    """A tap in a process of its own, which does not outlive the block."""
+    """A tap in its own process, which ends with the block at the latest."""
     config = {"page_size": 3, **emulator.tap_config(), **settings}
     with tempfile.TemporaryDirectory() as folder:
         arguments = []
@@ -108,7 +108,7 @@ def started(
 
 @contextmanager
 def own_handlers() -> Iterator[None]:
-    """A tap in this process takes the signals for itself; here they are given back."""
+    """Restore the signal handlers that a tap in this process replaces."""
     before = {number: signal.getsignal(number) for number in EXIT_CODES}
     try:
         yield
@@ -118,7 +118,7 @@ def own_handlers() -> Iterator[None]:
 
 
 def assert_resumable(lines: list[str], emulator: Emulator) -> None:
-    """With the last STATE the next run emits what is missing."""
+    """Check that the next run emits what is missing when given the last STATE."""
     emulator.faults = ()
     config = {"page_size": 3, **emulator.tap_config()}
     again = run_tap(config=config, state=last_state(lines) or {})
@@ -127,7 +127,7 @@ def assert_resumable(lines: list[str], emulator: Emulator) -> None:
 
 
 def wait_until_full(tap: Tap, size: int) -> None:
-    """Let the tap go on until a pipe is as good as full: some room is lost between the pieces."""
+    """Let the tap run until a pipe is nearly full: some room is lost between the pieces."""
     held = array.array("i", [0])
     while held[0] < size * 3 // 4:
         assert tap.process.poll() is None
@@ -173,7 +173,7 @@ def test_a_signal_before_the_first_answer_has_the_same_end(
     number: signal.Signals,
     start: Start,
 ) -> None:
-    """While the tap signs in there is nothing to lose, and the exit code is no less true."""
+    """While the tap signs in there is nothing to lose, but the exit code still counts."""
     emulator = start(Fault(place="token", hang=PATIENCE), customers=8, resellers=1)
     with started(emulator) as tap:
         tap.read_until(b'"type":"SCHEMA"')
@@ -189,7 +189,7 @@ def test_a_terminal_that_closes_ends_the_run_unless_it_is_ignored(
     ignored: bool,  # noqa: FBT001
     start: Start,
 ) -> None:
-    """With a line and an exit code of its own; under `nohup` the run goes on."""
+    """It has its own log line and exit code; under `nohup` the run goes on."""
     emulator = start(Fault(place="continuation", times=1, hang=1), customers=8, resellers=1)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:
@@ -207,7 +207,7 @@ def test_a_terminal_that_closes_ends_the_run_unless_it_is_ignored(
 if sys.platform == "linux":
 
     def test_no_thread_but_the_main_one_takes_a_signal(start: Start) -> None:
-        """One that came while the process was stopped may go to any thread that lets it."""
+        """A signal sent to the stopped process may go to any thread that accepts it."""
         emulator = start(Fault(place="continuation", hang=PATIENCE), customers=8, resellers=1)
         with started(emulator) as tap:
             tap.read_until(b'"type":"RECORD"')
@@ -243,7 +243,7 @@ def test_a_signal_while_the_target_is_slow_leaves_whole_lines(
     unbuffered: bool,  # noqa: FBT001
     start: Start,
 ) -> None:
-    """A line that is half in the pipe is brought to its end."""
+    """A line that is partly in the pipe is completed."""
     emulator = start(customers=600, resellers=1)
     with started(emulator, unbuffered=unbuffered, page_size=500) as tap:
         if sys.platform == "linux":
@@ -263,7 +263,7 @@ def test_a_signal_ends_the_run_while_the_target_does_not_read(
     number: signal.Signals,
     start: Start,
 ) -> None:
-    """One signal is enough, the pipe holds whole lines, and the next run goes on from them."""
+    """One signal is enough, the pipe holds whole lines, and the next run continues from them."""
     emulator = start(customers=600, resellers=1)
     with started(emulator, page_size=500) as tap:
         wait_until_full(tap, 65_536)
@@ -277,7 +277,7 @@ def test_a_signal_ends_the_run_while_the_target_does_not_read(
 
 
 def test_a_signal_ends_the_run_in_the_middle_of_a_line_that_nobody_reads(start: Start) -> None:
-    """A line longer than the pipe is cut in the end; whoever goes on ignores what is left of it."""
+    """A line longer than the pipe is cut off in the end; the next reader ignores the fragment."""
     emulator = start(customers=8, resellers=1)
     with started(emulator) as tap:
         if sys.platform == "linux":
@@ -307,12 +307,12 @@ def test_an_output_that_cannot_be_written_fails_in_one_line(
     start: Start,
     tmp_path: Path,
 ) -> None:
-    """Exit code 1, what is wrong and what to do, and no half line in a file."""
+    """Exit code 1, a line with cause and remedy, and no partial line in a file."""
     emulator = start(customers=100, resellers=1)
     lines = tmp_path / "lines"
     lines.touch()
     command = 'exec "$0" -m tap_partnercenter --config=ENV "$@"'
-    # Coverage could not write its own file below a limit either.
+    # With a limit this low, coverage could not write its file either.
     environment = untraced() if "ulimit" in output else os.environ
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{output}; {command}", sys.executable, *arguments.split()],
@@ -350,7 +350,7 @@ def test_a_target_that_died_ends_the_tap_with_one_line(
     until: bytes,
     start: Start,
 ) -> None:
-    """Exit code 1 and where to look; no traceback, nothing from the interpreter's own end."""
+    """Exit code 1 and where to look; no traceback, and no error at interpreter exit."""
     emulator = start(customers=customers, resellers=1, latency=0.005)
     page_size = max(3, customers // 10)
     with started(emulator, unbuffered=unbuffered, page_size=page_size) as tap:
@@ -371,7 +371,7 @@ def test_a_target_that_died_ends_the_tap_with_one_line(
 
 @pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test=schema"]])
 def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> None:
-    """The other commands end without a traceback too when their output goes nowhere."""
+    """The other commands also end without a traceback when nobody reads their output."""
     emulator = start(customers=3)
     reader, writer = os.pipe()
     os.close(reader)
@@ -394,7 +394,7 @@ def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> Non
 
 @pytest.mark.parametrize("number", EXIT_CODES)
 def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> None:
-    """The tap is waiting for the service, of its own free will, when it is told to stop."""
+    """The signal comes while the tap waits, as the service asked."""
 
     class StruckClock(Clock):
         def wait(self, seconds: float) -> None:
@@ -407,7 +407,7 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
         result = run_tap(config=config, clock=StruckClock)
     assert result.exit_code == EXIT_CODES[number]
     assert result.log[-1].startswith("interrupted: ")
-    # Of the ten minutes that it was told to wait, none passed.
+    # None of the ten minutes that the service asked for has passed.
     assert ", 0 s waited, " in result.log[-1]
     assert_resumable(result.stdout.splitlines(), emulator)
 
@@ -417,7 +417,7 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
     number: signal.Signals,
     start: Start,
 ) -> None:
-    """The target gets the whole block, and nothing after it but what ends the run."""
+    """The target gets the whole block, and then only what ends the run."""
 
     class StruckTarget(io.BytesIO):
         def write(self, block: Buffer) -> int:
@@ -438,7 +438,7 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
 
 
 def test_a_state_reaches_the_target_at_once(start: Start) -> None:
-    """Held back until the next block is full, it would confirm rows of an hour ago."""
+    """Held until the next block is full, it would confirm rows that are an hour old."""
 
     blocks: list[bytes] = []
 
@@ -455,7 +455,7 @@ def test_a_state_reaches_the_target_at_once(start: Start) -> None:
     assert not [line for block in lines for line in block[:-1] if b'"type":"STATE"' in line]
 
 
-#: Ends the tap by a signal as soon as it holds whatever lock its waiting takes.
+#: Ends the tap by a signal as soon as its waiting takes a lock.
 STRUCK_IN_A_LOCK = """
 import signal, sys, threading
 
@@ -481,7 +481,7 @@ TapPartnerCenter.cli()
 
 
 def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) -> None:
-    """Within the first lines of a wait, too, the tap ends rather than waits for itself."""
+    """Even in the first lines of a wait, the tap ends instead of deadlocking."""
     emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
     ended = subprocess.run(
         [sys.executable, "-c", STRUCK_IN_A_LOCK, "--config=ENV"],
@@ -501,7 +501,7 @@ def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) ->
 
 
 def test_nothing_is_asked_after_the_end(start: Start) -> None:
-    """Whoever waits in another thread when the run ends does not go on."""
+    """A thread that is waiting when the run ends sends nothing more."""
 
     class EndingClock(Clock):
         def wait(self, seconds: float) -> None:
@@ -517,7 +517,7 @@ def test_nothing_is_asked_after_the_end(start: Start) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_tap_goes_on_from_the_last_whole_state(seed: int, start: Start) -> None:
-    """SIGKILL at any byte: what the target has and what the next run sends are everything."""
+    """SIGKILL at any byte: the target's rows and the next run's add up to everything."""
     chance = random.Random(seed)  # noqa: S311
     emulator = start(customers=40, resellers=2, latency=0.002)
     with started(emulator) as tap:

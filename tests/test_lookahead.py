@@ -1,4 +1,4 @@
-"""Reading ahead: what is asked when, and that a failure comes out at its place."""
+"""Reading ahead: which request is sent when, and that a failure surfaces at its place."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def places(emulator: Emulator) -> list[str]:
-    """Where the requests stood, in the order in which they were answered."""
+    """The kinds of requests, in the order in which they were answered."""
     return [request.place for request in emulator.requests]
 
 
 def test_a_long_partition_is_not_read_alone_in_the_end(start: Start, sync: Sync) -> None:
-    """Its next page goes before the first pages of the short ones behind it."""
+    """Its next page is requested before the first pages of the short partitions after it."""
     emulator = start(customers=60, resellers=12, latency=0.05)
     sizes = Counter(reseller_id for reseller_id, _ in held(emulator)["reseller_customers"])
     (longest, _), (_, page_size), *_ = sizes.most_common()
@@ -41,7 +41,7 @@ def test_a_long_partition_is_not_read_alone_in_the_end(start: Start, sync: Sync)
 
 
 def test_the_next_stream_begins_while_the_last_child_is_awaited(start: Start, sync: Sync) -> None:
-    """Its records come out in their turn all the same."""
+    """Its records are still emitted in their turn."""
     emulator = start(customers=6, resellers=2)
     last = str([*emulator.customers()][-1]["id"])
     emulator.faults = (Fault(place="relationships", customer_id=last, hang=0.5),)
@@ -56,7 +56,7 @@ def test_the_next_stream_begins_while_the_last_child_is_awaited(start: Start, sy
 
 
 def test_what_was_read_ahead_fails_in_its_turn(start: Start, sync: Sync) -> None:
-    """The stream before it is whole, and done with."""
+    """The stream before it is complete."""
     emulator = start(Fault(place="resellers", status=403), customers=8, resellers=1)
     result = sync(emulator, page_size=3)
     assert result.exit_code == 1
@@ -67,7 +67,7 @@ def test_what_was_read_ahead_fails_in_its_turn(start: Start, sync: Sync) -> None
 
 
 def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: Sync) -> None:
-    """Where an earlier run stopped in it is still known, and two more runs complete everything."""
+    """The position of an earlier run in it is kept, and two more runs complete everything."""
     emulator = start(customers=8, resellers=1)
     settings: dict[str, Any] = {
         "page_size": 3,
@@ -91,7 +91,7 @@ def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: 
 
 
 def test_one_request_at_once_is_the_plain_order(start: Start, sync: Sync) -> None:
-    """Nothing is read ahead, from no stream."""
+    """No stream is read ahead."""
     emulator = start(customers=6, resellers=2)
     resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
     result = sync(emulator, reseller_ids=resellers, max_concurrent_requests=1)
@@ -111,7 +111,7 @@ def test_a_connection_test_reads_nothing_ahead(start: Start, sync: Sync) -> None
 
 
 def test_a_source_that_is_waited_for_goes_on_before_those_behind_it() -> None:
-    """It came to rest after them, when they had filled the room: waiting for them has no end."""
+    """It became idle after they had filled the buffer: waiting for them would never end."""
     filled = threading.Event()
 
     class Pieces:

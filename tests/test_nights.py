@@ -1,4 +1,4 @@
-"""Nights that cost what changed, and a warehouse that knows what the API holds today."""
+"""Nightly runs that request only what changed, and a warehouse that knows today's rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 CHILDREN = ("customer_relationships", "subscriptions")
-#: Streams with their keys, and what the emulator calls their records.
+#: Streams with their keys, and the emulator's names for their records.
 KEYS = {
     "customers": ("id",),
     "indirect_resellers": ("id",),
@@ -54,13 +54,13 @@ catalog = functools.cache(catalog_of)
 
 
 def part(customer_id: str, first: int, parts: int) -> int:
-    """Four bytes of a hash, as the documentation has it: 0 for shards, 4 for turns."""
+    """Four bytes of a hash, as documented: from 0 for shards, from 4 for turns."""
     digest = hashlib.md5(customer_id.encode(), usedforsecurity=False).digest()
     return int.from_bytes(digest[first : first + 4], "big") % parts
 
 
 def contents(rows: Iterable[Row]) -> list[str]:
-    """Rows without regard to their order, as far as the emulator and the tap both tell them."""
+    """Rows in any order, with the fields that both the emulator and the tap have."""
     names = ("customer_id", "reseller_id", "id", "quantity", "friendlyName")
     return sorted(json.dumps([row.get(name) for name in names]) for row in rows)
 
@@ -70,7 +70,7 @@ def held(emulator: Emulator, stream: str) -> list[Row]:
 
 
 class Tables:
-    """Tables as a target keeps them that updates rows, and never removes one."""
+    """Tables of a target that updates rows, and never removes one."""
 
     def __init__(self) -> None:
         self.tables: defaultdict[str, dict[tuple[str, ...], tuple[dt.datetime, Row]]]
@@ -99,7 +99,7 @@ class Tables:
         ]
 
     def _left(self, stream: str, since: dt.datetime, row: Row) -> bool:
-        """Whether a list was read, in which the row would stand, and did not."""
+        """Whether a list that should contain the row was read without it."""
         return any(
             _newer((at, told), since)
             for at, told in self.tables["list_refreshes"].values()
@@ -117,7 +117,7 @@ class Tables:
 
 
 class Warehouse(Tables):
-    """Tables of PostgreSQL as well, with the models that dbt builds of them: both must agree."""
+    """PostgreSQL tables with dbt's models as well: both must agree."""
 
     def __init__(self, models: Models) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class Warehouse(Tables):
         return found
 
     def assert_answers(self, emulator: Emulator, before: Iterable[str]) -> None:
-        """The marts hold what the emulator holds, and who left since the build before."""
+        """Check that the marts hold what the emulator holds, and who left since the last build."""
         names = {one["id"]: one["name"] for one in emulator.resellers()}
         pairs = [(one["reseller_id"], one["customer_id"]) for one in emulator.memberships()]
         sizes = Counter(reseller for reseller, _ in pairs)
@@ -169,7 +169,7 @@ class World:
         self.state: Row | None = None
 
     def run(self, *streams: str, **settings: Any) -> Result:
-        """Run the tap; what it says before it is cut off goes into the tables."""
+        """Run the tap; what it emits before it is cut off is loaded into the tables."""
         cut = settings.pop("cut", 1.0)
         world = self
 
@@ -192,7 +192,7 @@ class World:
         return [customer["id"] for customer in self.emulator.customers()]
 
     def asked(self) -> dict[str, int]:
-        """The requests since the last look, by place."""
+        """The number of requests since the last call, by place."""
         by_place = {place: sum(n.values()) for place, n in self.emulator.stats().by_place.items()}
         self.emulator.reset_stats()
         return by_place
@@ -211,7 +211,7 @@ def world() -> Iterator[World]:
         yield world
 
 
-# Today's truth
+# Today's rows
 
 
 @pytest.mark.parametrize("deletes", [False, True])
@@ -233,7 +233,7 @@ def test_rows_that_are_gone_are_known_without_deletes(world: World, *, deletes: 
 
 
 def test_shards_know_what_is_gone(world: World) -> None:
-    """Each of them for its part, also when there were other shards before."""
+    """Each for its own part, even after runs with a different number of shards."""
     for count in (1, 3, 2):
         for index in range(count):
             world.run(shard_count=count, shard_index=index)
@@ -244,7 +244,7 @@ def test_shards_know_what_is_gone(world: World) -> None:
 
 
 def test_a_skipped_customer_keeps_its_rows(world: World) -> None:
-    """Of the stream that was refused: nobody knows which of them are gone."""
+    """For the refused stream: the API does not say which rows are gone."""
     world.run()
     before = world.tables.today("subscriptions")
     lost = before[0]["customer_id"]
@@ -258,7 +258,7 @@ def test_a_skipped_customer_keeps_its_rows(world: World) -> None:
 
 @pytest.mark.parametrize("place", ["continuation", "subscriptions", "partition"])
 def test_an_interrupted_run_tells_what_it_read(world: World, place: Any) -> None:
-    """And the one that goes on tells the rest; the lists are told when they are read in one go."""
+    """The next run reports the rest; lists are reported only when read in one go."""
     world.run()
     for customer in world.ids()[1::4]:
         world.emulator.move_customer(customer, None)
@@ -275,7 +275,7 @@ def test_an_interrupted_run_tells_what_it_read(world: World, place: Any) -> None
 
 
 def test_a_resellers_list_that_is_read_on_in_its_middle_is_not_told(world: World) -> None:
-    """Its first rows are those of the interrupted run: they would pass for gone."""
+    """Its first rows were read by the interrupted run, and would be taken for gone."""
     streams = ("reseller_customers", "list_refreshes")
     first, second, third = (one["id"] for one in world.emulator.resellers())
     fault = Fault(place="partition_continuation", reseller_id=second, status=501)
@@ -291,7 +291,7 @@ def test_a_resellers_list_that_is_read_on_in_its_middle_is_not_told(world: World
 
 
 def test_rows_of_a_list_that_is_read_again_are_those_of_the_second_reading(world: World) -> None:
-    """A row that left between the two is gone, though the same run has emitted it."""
+    """A row that left between the two is gone, although the same run emitted it."""
     world.emulator.configure(link_form="token_only")
     leaves = world.ids()[0]
     world.emulator.faults = [Fault(place="continuation", times=1, status=400, code=2000)]
@@ -303,7 +303,7 @@ def test_rows_of_a_list_that_is_read_again_are_those_of_the_second_reading(world
 
 
 def test_without_a_table_there_is_no_account_of_it(world: World) -> None:
-    """A list that only its children need, and children that nobody wants."""
+    """For example a list that only its children need, and children that are not selected."""
     result = world.run("subscriptions", "customer_refreshes", "list_refreshes")
     assert [*read(result)] == world.ids()
     assert result.records("list_refreshes") == []
@@ -314,7 +314,7 @@ def test_without_a_table_there_is_no_account_of_it(world: World) -> None:
 
 
 def test_each_night_reads_a_part_and_a_week_reads_all(world: World) -> None:
-    """Every customer once, by its turn; the first run reads everything and says why."""
+    """Each customer once, in its turn; the first run reads everything and says why."""
     first = world.run(full_refresh_days=7)
     assert {*read(first).values()} == {"all"}
     assert any("no complete run with the same" in line for line in first.log)
@@ -333,7 +333,7 @@ def test_each_night_reads_a_part_and_a_week_reads_all(world: World) -> None:
 
 
 def test_a_second_run_of_the_day_reads_only_what_changed(world: World) -> None:
-    """An operation that nobody has heard of counts, and one that failed as well."""
+    """Unknown operations count as changes, and so do failed ones."""
     world.run(full_refresh_days=7)
     one, other, *_ = world.ids()
     world.now += DAY
@@ -345,7 +345,7 @@ def test_a_second_run_of_the_day_reads_only_what_changed(world: World) -> None:
 
 
 def test_a_day_of_the_log_is_acted_on_again_when_something_came_late(world: World) -> None:
-    """Or was replaced; a day that is as it was costs nothing but its own requests."""
+    """Or if a record was replaced; an unchanged day costs only its own requests."""
     world.run(full_refresh_days=90)
     one, other, *_ = world.ids()
     entry = world.emulator.add("audit_records", {"customerId": one, "operationStatus": "progress"})
@@ -391,7 +391,7 @@ def test_nights_that_never_ran_are_made_up_for(world: World) -> None:
 def test_everything_is_read_where_a_part_would_not_do(
     world: World, days: int, settings: Row, streams: tuple[str, ...], says: str
 ) -> None:
-    """And the log says why."""
+    """The log says why."""
     world.run(full_refresh_days=90)
     world.now += days * DAY
     result = world.run(*streams, **{"full_refresh_days": 90, **settings})
@@ -401,7 +401,7 @@ def test_everything_is_read_where_a_part_would_not_do(
 
 
 def test_everything_is_read_where_the_audit_log_cannot_be(world: World) -> None:
-    """With a warning: the night takes longer than it should."""
+    """With a warning, as the night takes longer than it should."""
     world.run(full_refresh_days=7)
     world.now += DAY
     world.emulator.faults = [Fault(place="audit_records", status=403)]
@@ -413,7 +413,7 @@ def test_everything_is_read_where_the_audit_log_cannot_be(world: World) -> None:
 
 @pytest.mark.parametrize("stored", [7, None, {}, {"scope": 1}, {"complete": "soon"}])
 def test_a_bookmark_that_is_none_means_everything(world: World, stored: Any) -> None:
-    """State is edited by hand."""
+    """State may be edited by hand."""
     world.run(full_refresh_days=7)
     bookmark = (world.state or {})["bookmarks"]["customers"]
     kept = stored | {"scope": bookmark["nights"]["scope"]} if stored == {} else stored
@@ -425,7 +425,7 @@ def test_a_bookmark_that_is_none_means_everything(world: World, stored: Any) -> 
 
 @pytest.mark.parametrize("later", [0.1, 1.0])
 def test_a_part_that_was_interrupted_is_read_to_its_end(world: World, later: float) -> None:
-    """On the same day from where it stopped; on the next one from the start, with both turns."""
+    """On the same day from where it stopped; on the next from the start, with both turns."""
     world.run(full_refresh_days=2)
     world.now += DAY
     due = [one for one in world.ids() if one in _due(world, 2, 1)]
@@ -443,7 +443,7 @@ def test_a_part_that_was_interrupted_is_read_to_its_end(world: World, later: flo
 
 
 def test_a_late_record_of_a_customer_read_before_an_interruption_is_acted_on(world: World) -> None:
-    """The resumed run learns of it, but does not come back to the customer: the next night does."""
+    """The resumed run reads the record, but not the customer again: the next night does."""
     world.run(full_refresh_days=90)
     world.now += 2 * DAY
     world.emulator.faults = [Fault(place="continuation", skip=1, status=501)]
@@ -458,7 +458,7 @@ def test_a_late_record_of_a_customer_read_before_an_interruption_is_acted_on(wor
 
 
 def test_a_first_run_that_takes_all_night_goes_on_after_midnight(world: World) -> None:
-    """Seventeen hours must not begin again; the next night makes up for the day that began."""
+    """Seventeen hours of work must not start over; the next night catches up on the new day."""
     world.emulator.faults = [Fault(place="continuation", skip=1, status=501)]
     first = world.run(full_refresh_days=2)
     world.emulator.faults = ()
@@ -470,7 +470,7 @@ def test_a_first_run_that_takes_all_night_goes_on_after_midnight(world: World) -
 
 
 def test_no_child_has_a_version_in_a_part(world: World) -> None:
-    """The list of customers has one: it is read in full."""
+    """Only the list of customers has one: it is read in full."""
     settings = {"full_refresh_days": 7, "emit_activate_version_messages": True}
     versions = []
     for _ in range(2):
@@ -482,7 +482,7 @@ def test_no_child_has_a_version_in_a_part(world: World) -> None:
 
 
 def test_shards_and_maps_have_their_nights(world: World) -> None:
-    """Together the shards read the turns of all; what a map filters out costs nothing."""
+    """Together the shards read all turns; customers that a map filters out cost nothing."""
     maps = {"customers": {"__filter__": f"id != '{world.ids()[0]}'"}}
     settings = {"full_refresh_days": 3, "stream_maps": maps, "shard_count": 2}
     states: list[Row | None] = [None, None]
@@ -498,7 +498,7 @@ def test_shards_and_maps_have_their_nights(world: World) -> None:
 
 
 def test_two_refused_customers_of_a_part_are_no_system(world: World) -> None:
-    """A part may hold two customers, and both may be refused."""
+    """A night's part may hold only two customers, and both may be refused."""
     world.run(full_refresh_days=7)
     world.now += DAY
     refused = sorted(_due(world, 7, 1))[:2] or world.ids()[:2]
@@ -523,25 +523,25 @@ def _due(world: World, days: int, nights: int) -> set[str]:
 
 
 class Season:
-    """Nights in which things change, runs fail, are killed, or never begin; and what must hold."""
+    """Nights with changes, failures, kills and missed runs; and the checks after each."""
 
     def __init__(self, days: int, seed: int, tables: Tables) -> None:
         self.days = days
         self.random = random.Random(seed)  # noqa: S311 - no secret
         self.world = World(customers=24, audit_per_day=0)
         self.world.tables = tables
-        #: Of each customer and child stream: since when it held which rows.
+        #: For each customer and child stream: since when it held which rows.
         self.history: defaultdict[tuple[str, str], list[tuple[float, list[str]]]]
         self.history = defaultdict(lambda: [(0.0, [])])
-        #: Changes that the audit log tells of: the customer, when it was, and when it is told.
+        #: Changes in the audit log: the customer, when it happened, and when it is logged.
         self.audited: list[tuple[str, float, float]] = []
-        #: When the last complete run began.
+        #: When the last complete run started.
         self.complete = 0.0
-        #: Requests for children in each complete night, and the most that they may be.
+        #: Requests for children in each complete night, and their upper limit.
         self.requests: list[tuple[int, int]] = []
 
     def night(self, *, quiet: bool = False) -> None:
-        """Let a day pass, and run; after a failure once more, perhaps."""
+        """Let a day pass, and run; after a failure perhaps run again."""
         world, chance = self.world, self.random.random
         morning = world.now
         for moment in sorted(chance() for _ in range(0 if quiet else self.random.randint(0, 3))):
@@ -564,7 +564,7 @@ class Season:
         world.now = morning + DAY
 
     def change(self) -> None:
-        """Change something of a customer; the audit log tells of it, at once, late, or never."""
+        """Change something of a customer; the audit log has it at once, late, or never."""
         emulator, pick = self.world.emulator, self.random.choice
         telling: Any = {
             "audited": self.random.random() < 0.6,
@@ -593,7 +593,7 @@ class Season:
             self.audited.append((customer, self.world.now, self.world.now + telling["late"]))
 
     def note(self) -> None:
-        """Remember what each customer holds from now on."""
+        """Record what each customer holds from now on."""
         for (customer, stream), rows in self.held().items():
             known = self.history[customer, stream]
             if known[-1][1] != rows:
@@ -603,9 +603,9 @@ class Season:
         return grouped({s: held(self.world.emulator, s) for s in CHILDREN}, self.world.ids())
 
     def run(self, cut: float) -> bool:
-        """Run, and look whether all that must hold holds; tell whether the run was complete."""
+        """Run and check everything that must hold; return whether the run was complete."""
         world, started = self.world, self.world.now
-        # What a run that failed had sent may still arrive.
+        # What a failed run had sent may still arrive.
         seen = -1
         while seen < (seen := len(world.emulator.requests)):
             time.sleep(0.02)
@@ -616,7 +616,7 @@ class Season:
         if result.exit_code or cut < 1:
             return False
         resumed = any("resumed where" in line for line in result.log)
-        # Who left is known when the list was read in one go.
+        # Departures are known if the list was read in one go.
         here = {*world.ids()} | {row["id"] for row in world.tables.today("customers") if resumed}
         today = {stream: world.tables.today(stream) for stream in CHILDREN}
         for (customer, stream), rows in grouped(today, here).items():
@@ -629,7 +629,7 @@ class Season:
         return True
 
     def assert_young(self, customer: str, stream: str, rows: list[str]) -> None:
-        """The rows are those of some moment of the last days, and what was audited is there."""
+        """Check that the rows are from one moment of the last days, with all audited changes."""
         now, known = self.world.now, self.history[customer, stream]
         ends = [*(since for since, _ in known[1:]), now + 1]
         assert any(
@@ -640,7 +640,7 @@ class Season:
             assert rows == known[-1][1], (customer, stream)
 
     def count(self, result: Result, asked: dict[str, int]) -> None:
-        """Requests are at most those for turns and changes."""
+        """Check that requests stay within those for turns and changes."""
         everything = {*read(result).values()} == {"all"}
         today, before = int(self.world.now // DAY), int(self.complete // DAY)
         due = _due(self.world, self.days, today - before)
@@ -658,7 +658,7 @@ class Season:
 def grouped(
     rows: dict[str, list[Row]], customers: Iterable[str]
 ) -> dict[tuple[str, str], list[str]]:
-    """The rows of each customer and child stream, also where there are none."""
+    """The rows of each customer and child stream, even if there are none."""
     found: dict[tuple[str, str], list[Row]] = {
         (customer, stream): [] for customer in customers for stream in rows
     }
@@ -669,7 +669,7 @@ def grouped(
 
 
 def test_nights_keep_their_promises() -> None:
-    """No child older than so many days, what is audited at once, and in the end all is as it is."""
+    """Children are never too old, audited changes come at once, and in the end all rows match."""
     season = Season(3, 1, Tables())
     with season.world.emulator:
         season.note()
@@ -682,20 +682,20 @@ def test_nights_keep_their_promises() -> None:
 
 @pytest.fixture(scope="module")
 def models(database: Server, tmp_path_factory: pytest.TempPathFactory) -> Models:
-    """Models of empty tables."""
+    """The models of empty tables."""
     models = Models(database, tmp_path_factory.mktemp("dbt"), KEYS)
     models.create()
     return models
 
 
-#: How many nights are tried by how many days: sixty of each with `--hypothesis-profile whole`.
+#: How many nights are tried for each number of days: sixty with `--hypothesis-profile whole`.
 SAMPLE = {1: 6, 3: 12, 7: 16, 30: 10}
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("days", SAMPLE)
 def test_models_hold_what_is_promised(days: int, models: Models) -> None:
-    """After each night, on PostgreSQL; after so many quiet ones, exactly what the API holds."""
+    """After each night, on PostgreSQL; after some quiet ones, exactly what the API holds."""
     warehouse = Warehouse(models)
     season = Season(days, days, warehouse)
     world = season.world
@@ -709,7 +709,7 @@ def test_models_hold_what_is_promised(days: int, models: Models) -> None:
         if builds:
             models.build()
         before = world.ids()
-        # Who had customers, and has none now, is noticed by the next build.
+        # The next build notices who had customers and has none now.
         world.emulator.remove_customer(before[0])
         world.emulator.move_customer(before[1], None)
         season.note()

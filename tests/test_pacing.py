@@ -1,15 +1,15 @@
-"""Pacing, simulated against servers whose quota the tap does not know. No time passes.
+"""Pacing, simulated against servers with a quota unknown to the tap, without real waiting.
 
-The aims: in a long run 95 % of an unknown quota are used and 1 % of the requests refused; 5 % in
-the first minute of a run, and 3 % in that of a late throttling; a short run ends within 1.35 of the
-ideal time, and processes that share a quota end within 1.3 of the time of one.
+The goals: in a long run 95 % of an unknown quota are used and 1 % of the requests refused; 5 % in
+the first minute of a run, and 3 % in the first minute of a late throttling; a short run takes 1.35
+times the ideal, and processes that share a quota take 1.3 times as long as one.
 
-Some are out of reach for any of five ways of pacing that were simulated before this one was chosen:
-CUBIC, additive increase and others, over several thousand cases. There the bound is the worst of
-the best of them, `WORST_…`. A bound that is neither says on what it rests.
+Some goals were met by none of the five ways of pacing that were simulated before choosing this
+one: CUBIC, additive increase and others, over several thousand cases. There the bound is the worst
+case of the best of them, `WORST_…`. Any other bound comes with its reason.
 
-`python -m tests.test_pacing` prints a larger matrix: the share of the quota used in an hour, and of
-the requests refused.
+`python -m tests.test_pacing` prints a larger matrix: the shares of the quota used in an hour, and
+of the requests refused.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 LATENCY = 0.1
 #: Share of the quota used and of the requests refused in a long run, and the time of a short one
-#: divided by the ideal: the worst of the best of five ways of pacing.
+#: divided by the ideal: the worst case of the best of five ways of pacing.
 WORST_USED, WORST_REFUSED, WORST_RATIO = 0.75, 0.021, 2.8
 
 
 class Quota(Protocol):
-    """A server's way of counting."""
+    """How a server counts requests."""
 
     def refuse(self, now: float) -> float | None:
         """Count a request; return None, or the seconds until one would be accepted."""
@@ -44,7 +44,7 @@ class Quota(Protocol):
 
 @dataclass
 class FixedWindow:
-    """So many requests in each minute of the server's clock."""
+    """A number of requests in each minute of the server's clock."""
 
     limit: float
     began: float = 0.0
@@ -59,7 +59,7 @@ class FixedWindow:
 
 @dataclass
 class OpenedWindow(FixedWindow):
-    """A minute that begins with the first request after the last one."""
+    """A window of a minute that opens with the first request after the previous one."""
 
     began: float = -inf
 
@@ -71,7 +71,7 @@ class OpenedWindow(FixedWindow):
 
 @dataclass
 class SlidingWindow:
-    """So many requests in any sixty seconds; with a penalty, refused ones count too."""
+    """A number of requests in any sixty seconds; with a penalty, refused ones count too."""
 
     limit: float
     penalty: bool = False
@@ -90,7 +90,7 @@ class SlidingWindow:
 
 @dataclass
 class TokenBucket:
-    """Tokens that come back evenly, up to a burst; with a penalty, a refused request costs one."""
+    """Tokens refilled evenly, up to a burst; with a penalty, a refused request costs one."""
 
     limit: float
     burst: float
@@ -123,7 +123,7 @@ class Late:
 
 @dataclass
 class Changing:
-    """A quota that changes at some second, and perhaps back at another."""
+    """A quota that changes at some second, and perhaps changes back later."""
 
     quota: FixedWindow | SlidingWindow | TokenBucket
     at: float
@@ -140,7 +140,7 @@ class Changing:
 
 @dataclass
 class Shared:
-    """A quota of which another client takes a steady part for a while."""
+    """A quota of which another client uses a steady part for a while."""
 
     quota: Quota
     every: float
@@ -154,7 +154,7 @@ class Shared:
         return self.quota.refuse(now)
 
 
-#: How a server names a wait.
+#: How a server states a wait.
 NAMINGS: dict[str, Callable[[float], float | None]] = {
     "exactly": lambda wait: wait,
     "rounded up": ceil,
@@ -165,7 +165,7 @@ NAMINGS: dict[str, Callable[[float], float | None]] = {
 
 
 class Process:
-    """A run of the tap: its gate, its workers, and what became of its requests."""
+    """A run of the tap: its gate, its workers, and the results of its requests."""
 
     def __init__(  # noqa: PLR0913 - one name for each circumstance
         self,
@@ -191,16 +191,16 @@ class Process:
         self.refused: list[float] = []
 
     def used(self, start: float, end: float = inf) -> int:
-        """Return how many were accepted in a time."""
+        """Return how many requests were accepted in a period."""
         return sum(start <= time < end for time in self.accepted)
 
     def refused_share(self, start: float = 0, end: float = inf) -> float:
-        """Return which part was refused in a time."""
+        """Return the share of requests refused in a period."""
         refused = sum(start <= time < end for time in self.refused)
         return refused / max(1, refused + self.used(start, end))
 
     def asks_at(self, now: float) -> float:
-        """Return when somebody wants to send a request."""
+        """Return when the next worker wants to send a request."""
         if now >= self.leaves:
             return inf
         start, end = self.blocked
@@ -213,7 +213,7 @@ def simulate(
     minutes: float = 180,
     naming: str = "rounded up",
 ) -> Process:
-    """Let workers send requests through gates, each as soon as it has its last answer."""
+    """Let workers send requests through gates, each as soon as its last answer arrives."""
     order = itertools.count()
     events: list[tuple[float, int, Process, Ticket | None, bool, float | None]] = []
     for process in processes:
@@ -235,7 +235,7 @@ def simulate(
             at = process.asks_at(now)
             passed = process.pace.ask(now) if at <= now else at - now
             if not isinstance(passed, Ticket):
-                # One of its workers waits at the gate, the others behind it.
+                # One worker waits at the gate, the others queue up after it.
                 process.asking = True
                 if passed < inf:
                     again = (now + passed, next(order), process, None, False, None)
@@ -268,12 +268,12 @@ BUCKETS: Model = {
     "bucket of 500, penalty": lambda limit: TokenBucket(limit, 500, penalty=True),
 }
 MODELS = WINDOWS | BUCKETS
-#: One of each kind.
+#: One model of each kind.
 KINDS = ("window", "sliding window, penalty", "bucket of 60, penalty", "bucket of 500")
 
 
 def long_run(model: str, limit: int, workers: int, minutes: int) -> tuple[float, float]:
-    """Return the share of the quota that was used, the first minute aside, and that refused."""
+    """Return the shares of the quota used, without the first minute, and of requests refused."""
     run = simulate(MODELS[model](limit), Process(workers), minutes=minutes)
     assert run.inside_retry_after == 0
     return run.used(60) / (limit * (minutes - 1)), run.refused_share()
@@ -286,10 +286,10 @@ def long_run(model: str, limit: int, workers: int, minutes: int) -> tuple[float,
 def test_an_unknown_quota_is_used_and_respected(
     model: str, limit: int, workers: int, minutes: int
 ) -> None:
-    """95 % are used, and 1 % of the requests refused: none of them inside Retry-After.
+    """95 % are used, and 1 % of the requests refused: none of them within Retry-After.
 
-    Of a bucket that forgives next to nothing less can be used. With 100 requests in a minute, one
-    refusal in each is 1 % already.
+    With a bucket that tolerates almost no excess, less can be used. At 100 requests a minute, one
+    refusal per minute is already 1 %.
     """
     share, refused = long_run(model, limit, workers, minutes)
     assert share >= (WORST_USED if model == "bucket of 5" else 0.95)
@@ -300,9 +300,9 @@ def test_an_unknown_quota_is_used_and_respected(
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """5 % of the requests, or 1 % alongside what was under way when a small quota ended.
+    """5 % of the requests, or 1 % plus what was under way when a small quota was used up.
 
-    All that is under way at that moment is refused, whatever the pacing.
+    Everything under way at that moment is refused, whatever the pacing.
     """
     run = simulate(MODELS[model](limit), Process(workers), minutes=1)
     total = len(run.refused) + len(run.accepted)
@@ -318,19 +318,19 @@ def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: 
     ],
 )
 def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: int) -> None:
-    """640 requests take at most 1.35 of the time that the quota or the latency needs.
+    """640 requests take at most 1.35 times as long as the quota or the latency requires.
 
-    Two seconds are for the first measurement. A bucket that forgives next to nothing lets so few
-    pass at first that its rate has to be found from below.
+    Two seconds are for the first measurement. A bucket that tolerates almost no excess accepts so
+    few requests at first that its rate has to be found from below.
     """
     quota = MODELS[model](limit)
     if isinstance(quota, TokenBucket):
-        # With a penalty, what is under way at the first refusal, and at the end of the way back,
+        # With a penalty, what is under way at the first refusal, and at the end of the recovery,
         # costs as much.
         asked = 640 + 2 * workers * quota.penalty
         ideal = (asked - quota.burst) / limit * 60
     else:
-        # The second window is entered; that of the clock ends earlier.
+        # The second window is reached; that of the clock ends earlier.
         ideal = 20.0 if model == "window of the clock" else 60.0
         ideal += 140 * LATENCY / workers
     run = simulate(quota, Process(workers, requests=640))
@@ -345,7 +345,7 @@ def test_throttling_that_begins_late(model: str, begins: int) -> None:
     """In its first minute 3 % are refused, and then the quota is used."""
     since = begins * 60.0
     quota = Late(MODELS[model](500), since)
-    # Slow answers until shortly before: the rate was never the brake.
+    # Slow answers until shortly before: so far the rate was not the limit.
     run = simulate(
         quota,
         Process(latency=lambda now: LATENCY if now > since - 20 else 30.0),
@@ -359,7 +359,7 @@ def test_throttling_that_begins_late(model: str, begins: int) -> None:
 @pytest.mark.parametrize("hold", ["latency", "target"])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_rate_that_is_not_used_does_not_grow(model: str, hold: str) -> None:
-    """Three hours of slow answers, or of a target that reads nothing, teach nothing."""
+    """Three hours of slow answers, or of a target that reads nothing, do not change the rate."""
     start, end = 600.0, 600.0 + 3 * 3600
     process = Process(
         latency=lambda now: 30.0 if hold == "latency" and start <= now < end else LATENCY,
@@ -376,14 +376,14 @@ def test_a_rate_that_is_not_used_does_not_grow(model: str, hold: str) -> None:
     run = simulate(MODELS[model](500), process, minutes=end / 60 + 10)
     before = max(rate for time, rate in rates if start - 60 < time < start)
     after = next(rate for time, rate in rates if time >= end)
-    # The rate goes up and down by its probes, whatever came before.
+    # The rate goes up and down with its probes, whatever came before.
     assert after <= 1.02 * before
     assert run.refused_share(end, end + 60) <= 0.05
     assert run.used(end + 60) >= 0.95 * 500 * 9
 
 
 def test_hours_without_a_request() -> None:
-    """Nothing overflows, and the rate learnt still holds."""
+    """Nothing overflows, and the learned rate still holds."""
     pace = Pace(0.0)
     first, second = pace.ask(0.0), pace.ask(0.0)
     assert isinstance(first, Ticket)
@@ -401,9 +401,9 @@ def test_hours_without_a_request() -> None:
 @pytest.mark.parametrize("naming", ["exactly", "too short", "always a second", "not at all"])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -> None:
-    """Or none: then one request at a time tries whether the quota is open again.
+    """Or states none: then one request at a time tests whether the quota is available again.
 
-    One that names less than its wait, or nothing, is met again before it is open.
+    If the server states less than its wait, or nothing, the tap comes back too early.
     """
     run = simulate(MODELS[model](500), Process(), minutes=30, naming=naming)
     honest = naming in {"exactly", "too short"}
@@ -416,7 +416,7 @@ def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -
 def test_a_quota_that_changes_is_found(model: str, limit: int) -> None:
     """It halves or doubles after ten minutes; two minutes later nine tenths of it are used.
 
-    The worst of the best of five used 0.88 of a quota that had doubled.
+    The worst case of the best of five used 0.88 of a quota that had doubled.
     """
     run = simulate(Changing(MODELS[model](500), 600, limit), Process(), minutes=20)
     assert run.used(720) / (limit * 8) >= 0.9
@@ -425,9 +425,9 @@ def test_a_quota_that_changes_is_found(model: str, limit: int) -> None:
 
 @pytest.mark.parametrize("model", KINDS)
 def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
-    """What the other takes is left to it; when it has gone, the tap takes its part.
+    """The tap leaves the other client its share, and takes it over when that client stops.
 
-    Nine tenths of either, as the worst of the best of five.
+    Nine tenths of either, as in the worst case of the best of five.
     """
     quota = Shared(MODELS[model](500), every=60 / 250, begins=300, ends=900)
     run = simulate(quota, Process(), minutes=25)
@@ -439,10 +439,10 @@ def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", [*KINDS, "bucket of 5"])
 def test_the_way_back_from_a_tiny_rate_is_short(model: str, limit: int) -> None:
-    """A service that lets next to nothing through for ten minutes, and then everything again.
+    """A service accepts almost nothing for ten minutes, and then everything again.
 
-    Within three minutes the rate is found again. In the four minutes from then on a window that
-    was overshot may stay shut for the rest of one: four fifths are used.
+    The rate recovers within three minutes. In the four minutes after that, an overshot window may
+    stay shut until it ends: four fifths are used.
     """
     quota = Changing(MODELS[model](limit), 300, 6, back_at=900)
     run = simulate(quota, Process(32), minutes=22)
@@ -466,20 +466,20 @@ def last_of(model: str, limit: int, count: int, total: int, seed: int) -> tuple[
 )
 @pytest.mark.parametrize("model", MODELS)
 def test_processes_that_share_a_quota_end_together(model: str, limit: int, count: int) -> None:
-    """The last of them within 1.3 of the time of one process alone, for 4,000 requests."""
-    # Of the larger quota the run takes a minute or two: who began first, and when, is much of it.
+    """The last one takes at most 1.3 times as long as a single process, for 4,000 requests."""
+    # With the larger quota the run takes a minute or two: who started first, and when, matters.
     ratios = []
     for seed in (1, 2, 3) if limit == 3000 else (1,):
         alone, last, refused = last_of(model, limit, count, 4000, seed)
         ratios.append(last / alone)
-        # Each of them has to meet the limit for itself: 1 % for each.
+        # Each process has to discover the limit itself: 1 % for each.
         assert refused <= 0.01 * count * 4000
     assert sum(ratios) <= 1.3 * len(ratios), ratios
 
 
 @pytest.mark.parametrize("model", KINDS)
 def test_many_processes_share_a_small_quota(model: str) -> None:
-    """Sixteen, of which each has a request in two seconds: refused often, but none is starved."""
+    """Sixteen, each with one request in two seconds: refused often, but never starved."""
     alone, last, refused = last_of(model, 500, 16, 4000, 1)
     assert last <= 1.3 * alone
     assert refused <= 0.01 * 16 * 4000
@@ -488,11 +488,11 @@ def test_many_processes_share_a_small_quota(model: str) -> None:
 @pytest.mark.parametrize("limit", [500, 1500])
 @pytest.mark.parametrize("model", KINDS)
 def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: int) -> None:
-    """Three share the quota, a fourth joins them, and after minutes the three leave.
+    """Three share the quota, a fourth joins them, and minutes later the three leave.
 
-    Two minutes after each change each has half of an equal part at least, and the last one two
-    thirds of the quota. No aim says how soon the parts are equal; with half of it a process takes
-    twice as long, and is not starved.
+    Two minutes after each change each has at least half of an equal share, and the last one two
+    thirds of the quota. There is no goal for when the shares are equal; with half of its share a
+    process takes twice as long, but is not starved.
     """
     others = [Process(seed=number, leaves=480) for number in range(3)]
     late = Process(begins=60, seed=3)
@@ -503,7 +503,7 @@ def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: 
 
 
 def test_without_a_quota_nothing_is_held_back() -> None:
-    """As many requests as the workers can send, but for the first second."""
+    """As many requests as the workers can send, except in the first second."""
     run = simulate(FixedWindow(inf), Process(32), minutes=1)
     assert len(run.accepted) >= 0.97 * 32 / LATENCY * 60
 
@@ -511,7 +511,7 @@ def test_without_a_quota_nothing_is_held_back() -> None:
 @pytest.mark.parametrize("workers", [1, 8, 32])
 @pytest.mark.parametrize("ceiling", [7, 500])
 def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
-    """`max_requests_per_minute` is never exceeded, wherever the minute begins."""
+    """`max_requests_per_minute` is never exceeded in any period of a minute."""
     run = simulate(FixedWindow(inf), Process(workers, ceiling=ceiling / (60 + CREDIT)), minutes=10)
     spans = zip(run.accepted, run.accepted[ceiling:], strict=False)
     assert all(later - earlier >= 60 - 1e-6 for earlier, later in spans)
@@ -519,7 +519,7 @@ def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
 
 
 def test_a_late_refusal_only_prolongs_the_pause() -> None:
-    """What was sent before the last refusal says nothing of the rate after it."""
+    """Requests sent before the last refusal say nothing about the rate after it."""
     pace = Pace(0.0)
     early, late = pace.ask(0.0), pace.ask(0.0)
     assert isinstance(early, Ticket)
@@ -534,6 +534,6 @@ def test_a_late_refusal_only_prolongs_the_pause() -> None:
 
 
 if __name__ == "__main__":
-    # The larger matrix, for those who change the constants: an hour of each.
+    # The larger matrix, an hour of each case, for changes of the constants.
     for case in itertools.product(MODELS, (100, 500, 1800, 3000), (8, 32)):
         print(*case, *(f"{share:.2%}" for share in long_run(*case, minutes=60)))  # noqa: T201

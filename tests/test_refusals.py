@@ -1,4 +1,4 @@
-"""Answers that asking again does not fix: the end of data, of a stream, or of a customer."""
+"""Errors that a retry does not fix, and that end the data, a stream, or a customer."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_a_bare_token_may_lead_behind_the_last_page(start: Start, sync: Sync) -> None:
-    """400 with code 2000 ends the data where a token led there behind a short page."""
+    """400 with code 2000 ends the data if a token led there after a short page."""
     emulator = start(customers=7, link_form="token_only", ending="code_2000")
     assert_complete(sync(emulator, page_size=3), emulator)
     assert emulator.stats().by_place["continuation"]["400"] == 1
@@ -74,7 +74,7 @@ def test_the_same_answer_to_a_first_page_is_an_error(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Taking bad input for the end of the data would lose customers in silence."""
+    """Treating bad input as the end of the data would lose customers silently."""
     emulator = broken(Fault(place=place, status=400, code=2000))
     result = sync(emulator, page_size=3)
     assert_told(result, emulator, API[place], status=400)
@@ -87,7 +87,7 @@ def test_the_same_answer_behind_a_link_is_an_error(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A link is the service's own request: it has no reason to call it malformed."""
+    """A link is the service's own request, so the service has no reason to call it malformed."""
     emulator = broken(Fault(place=place, status=400, code="2000"))
     result = sync(emulator, page_size=3)
     assert_told(result, emulator, API[place], status=400)
@@ -100,7 +100,7 @@ def test_a_checkpoint_that_has_expired_means_from_the_start(
     start: Start,
     sync: Sync,
 ) -> None:
-    """400 to a stored continuation: the stream is read again, and the log says so."""
+    """400 for a stored continuation: the stream is read from the start, and the log says so."""
     emulator = start(
         Fault(place="continuation", skip=1, status=503),
         customers=8,
@@ -121,7 +121,7 @@ def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The partitions before it belong to the same pass: they are read again too."""
+    """Earlier partitions belong to the same pass, so they are read again too."""
     emulator = start(customers=40, resellers=3)
     last = list(emulator.resellers())[2]["id"]
     emulator.faults = [Fault(place="partition_continuation", reseller_id=last, status=503)]
@@ -137,7 +137,7 @@ def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
 
 
 def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: Sync) -> None:
-    """Between two partitions the checkpoint names the next one; those before are not read again."""
+    """Between two partitions the checkpoint names the next; earlier ones are not read again."""
     emulator = start(customers=40, resellers=3)
     second = list(emulator.resellers())[1]["id"]
     emulator.faults = [Fault(place="partition", reseller_id=second, status=503)]
@@ -157,7 +157,7 @@ def test_partitions_behind_the_checkpoint_are_read_from_their_first_page(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The stored continuation is that of one reseller, and leads to no customer of another."""
+    """The stored continuation belongs to one reseller and is not used for another."""
     emulator = start(customers=40, resellers=3)
     first = next(emulator.resellers())["id"]
     emulator.faults = [Fault(place="partition_continuation", reseller_id=first, status=501)]
@@ -190,11 +190,11 @@ def test_a_continuation_that_is_not_found_is_no_end(
 
 @pytest.mark.parametrize(
     ("refusal", "place"),
-    # What ends a run is told apart from what skips a customer.
+    # For relationships, errors that end a run must not be mistaken for skips.
     sampled(
         [name for name in REFUSALS if name != "bad input"], COLLECTIONS, always=["relationships"]
     )
-    # Behind a link the same answer may mean that a token has expired.
+    # After a link the same answer may mean that a token has expired.
     + sampled(["bad input"], ["customers", "resellers", "relationships"], each=3),
 )
 def test_a_refusal_ends_the_run_with_one_line(
@@ -203,7 +203,7 @@ def test_a_refusal_ends_the_run_with_one_line(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Stream, status, code, meaning, remedy and ids; asked once; nothing emitted is lost."""
+    """Stream, status, code, meaning, remedy and ids; no retry, and no emitted record is lost."""
     answer, meaning, remedy = REFUSALS.get(refusal, BAD_INPUT)
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -223,7 +223,7 @@ def test_bad_input_advises_only_settings_that_the_request_holds(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Requests for relationships have neither size nor filter."""
+    """Requests for relationships have neither a size nor a filter."""
     result = sync(broken(Fault(place=place, status=400, code=2000)), page_size=3)
     sized = place not in {"resellers", "relationships"}
     assert ("page_size" in result.error) == sized
@@ -246,7 +246,7 @@ def test_a_partner_of_another_kind_is_told_which_streams_to_deselect(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Code 1002, and the advice works."""
+    """Code 1002; following the advice works."""
     emulator = broken(Fault(place=place, status=403, code=1002))
     result = sync(emulator)
     assert_told(result, emulator, API[place], status=403)
@@ -263,7 +263,7 @@ def test_streams_that_every_partner_has_are_no_matter_of_enrolment(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Code 1002 for them speaks of rights, not of relationships."""
+    """For these streams, code 1002 is about rights, not relationships."""
     emulator = broken(Fault(place=place, status=403, code=1002))
     result = sync(emulator, catalog=catalog_of(place))
     assert "Admin agent" in result.error
@@ -289,7 +289,7 @@ def test_streams_that_need_a_user_are_named_before_the_first_request(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Once, as a warning; with App+User credentials there is none."""
+    """One warning, and none with App+User credentials."""
     catalog = catalog_of(*selected)
     emulator = start(Fault(place="token", status=400, code=7000215))
     result = sync(emulator, app_only=True, catalog=catalog)
@@ -316,7 +316,7 @@ def test_without_a_user_every_403_asks_for_one(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Which code means it has changed over time."""
+    """The code for this has changed over time."""
     emulator = start(app_only_code=int(code), customers=3, resellers=1)
     resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
     stream = API[place]
@@ -327,7 +327,7 @@ def test_without_a_user_every_403_asks_for_one(
 
 
 def test_a_skip_without_a_user_asks_for_one_too(start: Start, sync: Sync) -> None:
-    """Where others were answered, the summary says it; other statuses do not."""
+    """If other customers were answered, the summary says so; other statuses add no such advice."""
     document = {"items": [], "totalCount": 0}
     emulator = start(
         Fault(place="relationships", times=1, status=403, code=20002),
@@ -350,7 +350,7 @@ def test_what_skips_a_customer_is_fatal_for_a_collection(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The codes that concern one customer say no more about a list than their status."""
+    """For a list, the codes about a single customer mean no more than their status."""
     answer, _ = INDIVIDUAL[refusal]
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3)
@@ -360,7 +360,7 @@ def test_what_skips_a_customer_is_fatal_for_a_collection(
 
 @pytest.mark.parametrize("bom", ["success", "error", "all"])
 def test_a_byte_order_mark_is_no_fault(bom: str, start: Start, sync: Sync) -> None:
-    """In pages, errors and refusals to come back later."""
+    """In pages, in errors, and in responses that ask to retry later."""
     emulator = start(
         Fault(place="customers", times=1, status=429, headers={"Retry-After": "2"}),
         Fault(place="resellers", times=1, status=500),
@@ -383,7 +383,7 @@ def test_a_lost_customer_is_skipped_and_named(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """One customer that is refused is left out, counted, and named in the summary; asked once."""
+    """A refused customer is requested once, left out, counted, and named in the summary."""
     emulator = broken()
     lost = held(emulator)["customers"][4][0]
     answer, reason = INDIVIDUAL[refusal]
@@ -406,7 +406,7 @@ def test_a_pass_with_a_skip_deletes_nothing_in_its_stream(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """No ACTIVATE_VERSION for the relationships, one for each of the other streams."""
+    """The relationships get no ACTIVATE_VERSION, each of the other streams gets one."""
     emulator = broken(Fault(place="relationships", skip=3, times=1, status=403, code=20002))
     result = sync(emulator, page_size=3, emit_activate_version_messages=True)
     assert result.exit_code == 0
@@ -418,7 +418,7 @@ def test_a_skip_is_remembered_when_the_pass_is_resumed(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The gap belongs to the pass, not to the run: the run that ends it activates nothing."""
+    """The gap belongs to the pass, not to the run: the run that completes it activates nothing."""
     emulator = broken(
         Fault(place="relationships", skip=1, times=1, status=403, code=20002),
         Fault(place="continuation", skip=1, status=503),
@@ -434,7 +434,7 @@ def test_a_skip_is_remembered_when_the_pass_is_resumed(
 
 
 def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
-    """A provider whose every customer is refused has no right to ask: that is no skip."""
+    """If every customer is refused, the partner lacks the right to ask: that is not a skip."""
     emulator = start(Fault(place="relationships", status=403, code=1002), customers=30)
     result = sync(emulator, page_size=20, max_concurrent_requests=1)
     assert_told(result, emulator, "customer_relationships", status=403)
@@ -444,7 +444,7 @@ def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
 
 
 def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> None:
-    """Once the service has answered for somebody, refusals are individual."""
+    """Once the service has answered for one customer, refusals are individual."""
     emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=130)
     result = sync(emulator, max_skipped_customers=200, max_concurrent_requests=1)
     assert result.exit_code == 0
@@ -455,7 +455,7 @@ def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> 
 
 
 def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None:
-    """Three of three customers: the run must not end as if it were complete."""
+    """With three of three customers refused, the run must not end as if it were complete."""
     emulator = start(Fault(place="relationships", status=403, code=1002), customers=3)
     result = sync(emulator)
     assert result.exit_code == 1
@@ -469,7 +469,7 @@ def test_refusals_of_an_earlier_run_are_no_system(
     start: Start,
     sync: Sync,
 ) -> None:
-    """After a resume, one more refusal is not the tenth of the first ten."""
+    """After a resume, one more refusal does not complete the first ten."""
     emulator = start(
         Fault(place="relationships", skip=1, times=11, status=403, code=20002),
         *([Fault(place="continuation", skip=3, status=503)] if resume else []),
@@ -484,7 +484,7 @@ def test_refusals_of_an_earlier_run_are_no_system(
 
 
 def test_a_resumed_pass_without_further_customers_is_no_system(start: Start, sync: Sync) -> None:
-    """Skips of the earlier run alone do not mean that everybody was refused."""
+    """Skips of the earlier run alone do not mean that every customer was refused."""
     emulator = start(
         Fault(place="relationships", skip=1, times=2, status=403, code=20002),
         Fault(place="continuation", skip=1, status=503),
@@ -505,7 +505,7 @@ def test_the_line_counts_the_skips_of_the_whole_pass(
     start: Start,
     sync: Sync,
 ) -> None:
-    """An interruption does not double the customers that a table may lack."""
+    """An interruption does not double the number of customers that a table may lack."""
     emulator = start(
         Fault(place="relationships", skip=1, times=1, status=403, code=20002),
         Fault(place="continuation", skip=1, status=501),
@@ -527,7 +527,7 @@ def test_the_operator_draws_the_line(
     start: Start,
     sync: Sync,
 ) -> None:
-    """max_skipped_customers is the last number that is still accepted."""
+    """max_skipped_customers is the highest number that is still accepted."""
     emulator = start(
         Fault(place="relationships", skip=1, times=refused, status=403, code=20002),
         customers=8,
@@ -551,7 +551,7 @@ def test_a_redirect_is_not_followed(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Not to another origin, nor within our own; the line says so."""
+    """Neither to another origin nor within our own; the line says so."""
     other = start()
     for address in (f"{other.url}/v1/customers", "/v1/customers?size=3"):
         emulator = broken(Fault(place=place, redirect=address, status=int(status)))
@@ -567,7 +567,7 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Credentials go to auth_url and nowhere else."""
+    """Credentials go only to auth_url."""
     other = start()
     emulator = broken(Fault(place="token", redirect=f"{other.url}/steal", status=307))
     result = sync(emulator)
@@ -583,7 +583,7 @@ def test_a_failed_run_says_so_and_how_far_it_came(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The last two lines: the totals, and the reason."""
+    """The last two lines are the totals and the reason."""
     emulator = broken(Fault(place="continuation", status=403, code=900150))
     result = sync(emulator, page_size=3)
     assert len(result.records("customers")) == 3
@@ -595,7 +595,7 @@ def test_deselecting_the_refused_stream_is_a_remedy(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """What the line advises works."""
+    """Following the line's advice works."""
     emulator = broken(Fault(place="relationships", status=403, code=900150))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert result.exit_code == 0

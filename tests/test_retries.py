@@ -1,4 +1,4 @@
-"""Passing faults, throttling and outages: asked again, within bounds, and nothing is lost."""
+"""Transient errors, throttling and outages: bounded retries, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ PASSING: dict[str, dict[str, Any]] = {
     [
         (fault, place)
         for fault, place in sampled(PASSING, API, always=["token"], each=2)
-        # Of one customer, no content is an answer: there are no relationships.
+        # For a customer, an empty response is an answer: there are no relationships.
         if not (place == "relationships" and PASSING[fault].get("empty_body"))
     ],
 )
@@ -69,7 +69,7 @@ def test_a_passing_fault_leaves_no_trace_in_the_messages(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Whatever fails once is asked again until it is there: as a new request, if answered."""
+    """Anything that fails once is retried until it succeeds: after an answer, as a new request."""
     emulator = broken(Fault(place=place, times=1, **PASSING[fault]))
     result = sync(emulator, page_size=3)
     assert_complete(result, emulator)
@@ -88,7 +88,7 @@ def test_a_request_without_an_answer_is_given_up_and_asked_again(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """An answer that does not come within request_timeout counts as none."""
+    """A response that takes longer than request_timeout counts as missing."""
     emulator = broken(Fault(place=place, times=1, hang=30))
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
@@ -111,7 +111,7 @@ def test_an_answer_that_drips_is_given_up_and_asked_again(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """It is the whole answer that must come within request_timeout, not its next byte."""
+    """request_timeout limits the whole response, not the time to its next byte."""
     emulator = broken(Fault(place=place, times=1, drip=part))
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
@@ -126,12 +126,12 @@ def test_an_outage_ends_the_run_after_bounded_retries(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """As long as max_retry_seconds allows, with growing, jittered pauses; then one line."""
+    """Retries go on for max_retry_seconds, with growing, jittered pauses; then one line follows."""
     emulator = broken(Fault(place=place, status=503, shape="D"))
     # On the test's clock the waits of all threads add up.
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     tried = at(emulator, place)
-    # A pause is 30 s on average and 60 s at most: not too few attempts, and not too many.
+    # A pause is 30 s on average and 60 s at most, which bounds the number of attempts.
     assert 15 < len(tried) < 100
     if place == "token":
         assert result.exit_code == 1
@@ -142,7 +142,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
         assert {request.status for request in tried} == {503}
         assert_told(result, emulator, API[place], status=503)
         assert "Gave up after retrying for up to 900 s (max_retry_seconds)." in result.error
-    # No pause is begun that the patience would not outlast.
+    # No pause starts that would outlast max_retry_seconds.
     assert 800 < sum(result.waits) <= 900
     assert_resumable(result, emulator, sync)
 
@@ -153,11 +153,11 @@ def test_without_patience_nothing_is_asked_twice(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Not even at once."""
+    """Not even an immediate retry."""
     emulator = broken(Fault(place=place, status=500))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
-    # Looked at once: some may be under way still.
+    # Read the log now: some requests may still be under way.
     asked = [request.request_id for request in at(emulator, place) if request.status == 500]
     assert len(set(asked)) == len(asked)
     assert result.waits == []
@@ -170,7 +170,7 @@ def test_an_unreachable_service_is_told_without_ids_of_an_answer(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Without any answer the line still names the request, and what to look at."""
+    """Without an answer the line still names the request and says what to check."""
     emulator = broken(Fault(place=place, reset=True))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert result.exit_code == 1
@@ -190,7 +190,7 @@ def test_an_answer_that_stays_unreadable_is_an_error(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A 200 is no success by itself."""
+    """A 200 alone does not mean success."""
     action: dict[str, Any] = {fault: True}
     emulator = broken(Fault(place="continuation", **action))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -209,7 +209,7 @@ def test_the_service_names_the_wait_in_seconds(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """429 twice in a row: each time the tap waits as long as the service says."""
+    """For each of two 429s in a row the tap waits as long as the service says."""
     emulator = broken(Fault(place=place, times=2, status=429, headers={"Retry-After": "57"}))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -222,7 +222,7 @@ def test_the_service_names_the_wait_as_a_date(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """An HTTP date is understood in all three forms of RFC 9110."""
+    """All three date formats of RFC 9110 are understood."""
     then = time.time() + 600
     moment = time.gmtime(then)
     forms = [
@@ -242,7 +242,7 @@ def test_the_service_names_the_wait_as_a_date(
 @pytest.mark.parametrize("form", ["seconds", "date"])
 @pytest.mark.parametrize("model", ["fixed_window", "sliding_window", "token_bucket"])
 def test_no_request_comes_before_the_time_that_the_service_named(form: str, model: str) -> None:
-    """Under a quota each refusal is followed by quiet, for as long as was asked."""
+    """Under a quota each refusal is followed by a pause of the requested length."""
     ahead = 0.0
 
     class SharedClock(QuickClock):
@@ -272,7 +272,7 @@ def test_a_wait_beyond_all_patience_ends_the_run_at_once(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Nobody sleeps for a year: the run says what the service wants, and ends."""
+    """The tap does not sleep for a year: it says what the service wants, and ends."""
     emulator = broken(Fault(place=place, status=429, headers={"Retry-After": "31536000"}))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert len(attempts(emulator, place, 429)) == 1
@@ -289,7 +289,7 @@ def test_throttling_without_end_is_bounded(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Even a service that says "at once" is not asked in a hot loop."""
+    """Even a service that says "now" is not called in a hot loop."""
     headers = {"Retry-After": retry_after} if retry_after else None
     emulator = broken(Fault(place="customers", status=429, headers=headers))
     result = sync(emulator, page_size=3, max_retry_seconds=120)
@@ -303,7 +303,7 @@ def test_throttling_of_one_place_is_borne(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Every third request refused, and nothing is lost."""
+    """Every third request is refused, and nothing is lost."""
     emulator = broken(Fault(place=place, every=3, status=429, headers={"Retry-After": "3"}))
     assert_complete(sync(emulator, page_size=3), emulator)
     assert_ids(emulator)

@@ -1,4 +1,4 @@
-"""Wrong settings: told by name, all at once, before anything is sent, without repeating secrets."""
+"""Wrong settings: all named at once, before any request, and without repeating secrets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ GOOD: dict[str, Any] = {
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
-    """One line for each, and no request before they are fixed."""
+    """One line for each, and no request until they are fixed."""
     result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
     assert result.exit_code == FINAL
     told = [line.split()[0] for line in result.levels("ERROR")]
@@ -63,7 +63,7 @@ def test_all_wrong_settings_are_told_at_once() -> None:
     ],
 )
 def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str) -> None:
-    """Told alongside what is wrong elsewhere, and before anything is asked."""
+    """Reported together with other errors, before any request."""
     result = run_tap(config={**GOOD, **settings, "page_size": 0})
     assert result.exit_code == FINAL
     (told,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]
@@ -174,14 +174,14 @@ def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) 
     ],
 )
 def test_good_settings_pass(name: str, value: object) -> None:
-    """The edges of what is accepted."""
+    """The limits of what is accepted."""
     config = {**GOOD, "token_cache_key": KEY, name: value}
     assert problems(config, CONFIG_JSONSCHEMA) == []
 
 
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_a_cloud_sets_the_three_addresses(cloud: str) -> None:
-    """API, authority and audience come from one setting; the first two can be overridden."""
+    """API, authority and audience follow from one setting; the first two can be overridden."""
     settings = Settings.from_config({**GOOD, "cloud": cloud})
     assert (settings.api_url, settings.auth_url) == (CLOUDS[cloud].api_url, CLOUDS[cloud].auth_url)
     assert "graph" not in settings.cloud.resource
@@ -190,7 +190,7 @@ def test_a_cloud_sets_the_three_addresses(cloud: str) -> None:
 
 
 def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
-    """A misspelt setting has no effect, and somebody should know."""
+    """A misspelt setting has no effect, so the user should know."""
     result = sync(start(), reseller_id=["9b1de2aa-7777-4888-9999-aaaabbbbcccc"])
     assert result.exit_code == 0
     assert result.levels("WARNING") == [
@@ -204,7 +204,7 @@ def test_a_reseller_that_the_service_does_not_name_is_warned_of(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A wrong id reads as a reseller without customers; where the list is read, it shows."""
+    """A wrong id looks like a reseller without customers, unless the list of resellers is read."""
     emulator = start(resellers=2)
     right = str(next(iter(emulator.resellers()))["id"])
     wrong = right[:-1] + ("1" if right[-1] == "0" else "0")
@@ -219,7 +219,7 @@ def test_a_reseller_that_the_service_does_not_name_is_warned_of(
 
 
 def test_flattening_needs_a_depth() -> None:
-    """The SDK finds it, and the line is its own."""
+    """The SDK checks it, and its message is printed."""
     result = run_tap(config={**GOOD, "flattening_enabled": True})
     assert result.error == "flattening_max_depth is required when flattening is enabled"
 
@@ -243,7 +243,7 @@ def test_a_misspelt_variable_is_warned_of(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It sets nothing; its value may be a secret. Those of others are left alone."""
+    """It sets nothing, and its value may be a secret. Other programs' variables are ignored."""
     for name, value in start(customers=1).environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", "info")
@@ -255,7 +255,7 @@ def test_a_misspelt_variable_is_warned_of(
 
 
 def test_the_settings_of_the_sdk_are_known(start: Start, sync: Sync) -> None:
-    """To say of one of them that it has no effect would be wrong."""
+    """A warning that one of them has no effect would be wrong."""
     result = sync(start(), stream_maps={}, stream_map_config={}, flattening_enabled=False)
     assert result.exit_code == 0
     assert result.levels("WARNING") == []
@@ -306,7 +306,7 @@ def test_settings_come_from_the_environment(
     [{"customers": {"short": "id["}}, {"customers": {"__alias__": 7}}, {"customers": 7}],
 )
 def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
-    """The SDK finds it when the tap is made; the operator gets a line, not a traceback."""
+    """The SDK finds it when the tap is created; the operator gets a line, not a traceback."""
     result = run_tap(config={**GOOD, "stream_maps": maps})
     assert result.exit_code == FINAL
     assert result.error
@@ -328,7 +328,7 @@ def test_a_stream_map_that_does_not_fit_a_record(
     start: Start,
     sync: Sync,
 ) -> None:
-    """It shows only on the record: the line names stream and setting, and holds nothing of it."""
+    """It shows only on a record: the line names stream and setting, and quotes nothing from it."""
     emulator = start(customers=3)
     result = sync(emulator, stream_maps={"customers": changes})
     assert result.exit_code == 1
@@ -358,7 +358,7 @@ def test_an_empty_state_file_is_no_state(
     sync: Sync,
     tmp_path: Path,
 ) -> None:
-    """`… | tail -1 > state.json` leaves one when the target dies: the next night must go on."""
+    """`… | tail -1 > state.json` leaves one when the target dies: the next run must still work."""
     path = tmp_path / "state.json"
     path.write_text(content, encoding="utf-8")
     emulator = start()
@@ -374,7 +374,7 @@ def test_an_empty_state_file_is_no_state(
     [*itertools.product(["--state", "--catalog"], ["{", "[1]"]), ("--catalog", "")],
 )
 def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> None:
-    """State and catalog are read before anything is sent."""
+    """State and catalog are read before any request."""
     path = tmp_path / "broken.json"
     path.write_text(content, encoding="utf-8")
     result = run_tap(option, str(path), config=GOOD)
@@ -383,7 +383,7 @@ def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> No
 
 
 def test_about_and_discover_need_no_configuration() -> None:
-    """Meltano asks both before anybody has set anything."""
+    """Meltano runs both before any setting exists."""
     about = run_tap("--about", "--format=json")
     assert about.exit_code == 0
     assert '"max_concurrent_requests"' in about.stdout
@@ -393,7 +393,7 @@ def test_about_and_discover_need_no_configuration() -> None:
 
 
 def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
-    """`--test=schema` prints the schemas and asks nothing."""
+    """`--test=schema` prints the schemas and sends no request."""
     emulator = start()
     result = sync(emulator, "--test=schema")
     assert result.exit_code == 0
@@ -411,12 +411,12 @@ def table(result: Result) -> dict[str, str]:
 
 
 def answered(result: Result) -> set[str]:
-    """The streams that are reachable."""
+    """The reachable streams."""
     return {name for name, text in table(result).items() if text.startswith("reachable, ")}
 
 
 def test_a_connection_test_tries_every_stream(start: Start, sync: Sync) -> None:
-    """`--test` asks for one record of each stream, the child too, and writes a sentence for it."""
+    """`--test` requests one record of each stream, the child too, and prints a sentence for it."""
     emulator = start()
     result = sync(emulator, "--test")
     assert result.exit_code == 0
@@ -438,7 +438,7 @@ def test_a_connection_test_tries_what_is_selected(
     sync: Sync,
     tmp_path: Path,
 ) -> None:
-    """App-only, the other streams would refuse; the catalog may come before or after the option."""
+    """App-only, the other streams would refuse; the catalog may precede or follow the option."""
     path = tmp_path / "catalog.json"
     path.write_text(json.dumps(catalog_of("customers")), encoding="utf-8")
     options = ["--catalog", str(path), "--test"]
@@ -463,7 +463,7 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The others are tried all the same; the exit code is 1."""
+    """The others are still tried; the exit code is 1."""
     emulator = start(Fault(place=place, status=403))
     result = sync(emulator, "--test")
     assert result.exit_code == 1
@@ -505,7 +505,7 @@ def test_a_connection_test_says_what_it_could_not_see(
     start: Start,
     sync: Sync,
 ) -> None:
-    """An empty or refused answer is an answer too, and says less."""
+    """An empty response or a refusal is still an answer, but a less informative one."""
     result = sync(start(*faults, **options), "--test")
     assert result.exit_code == 0
     assert told.items() <= table(result).items()

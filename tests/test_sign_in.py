@@ -1,4 +1,4 @@
-"""Tokens: refused, replaced, rotated, kept; and what the operator is told."""
+"""Tokens: refused, replaced, rotated and stored; and what the operator reads about it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_token_that_is_over_is_replaced_in_the_middle(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """401: a new token, and the same request once more with the same continuation."""
+    """On a 401 the same request is repeated with a new token and the same continuation."""
     emulator = broken(Fault(place=place, times=1, expire_token=True))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -88,11 +88,11 @@ def test_a_401_that_new_tokens_do_not_end_is_fatal(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A new token that is refused too is no question of time; the line says what it is."""
+    """If a new token is refused too, retrying is useless; the line says what is wrong."""
     answer, meaning, remedy = REJECTED[reason]
     emulator = broken(Fault(place=place, status=401, **answer))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
-    # MFA is demanded of a share of the requests first, which some more attempts get through.
+    # At first only some requests need MFA, so this error gets a few more attempts.
     tries = 6 if reason == "MFA" else 2
     assert [request.status for request in attempts(emulator, place, 401)] == [401] * tries
     assert emulator.stats().tokens_issued == tries
@@ -106,7 +106,7 @@ def test_a_401_that_new_tokens_do_not_end_is_fatal(
 def test_missing_mfa_is_retried_while_few_requests_are_refused(
     broken: Callable[..., Emulator], sync: Sync
 ) -> None:
-    """Of many requests some are refused twice and more, although each passes in the end."""
+    """Some of many requests are refused twice or more, but each succeeds in the end."""
     emulator = broken(Fault(place="relationships", times=5, status=401, code="900421"))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -114,7 +114,7 @@ def test_missing_mfa_is_retried_while_few_requests_are_refused(
 
 
 def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], sync: Sync) -> None:
-    """The service demands MFA of ever more requests: those that pass again are the early sign."""
+    """As the service enforces MFA on ever more requests, retries that succeed are an early sign."""
     emulator = broken(Fault(place="relationships", every=3, status=401, code="900421"))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -132,9 +132,9 @@ def test_a_token_is_not_used_in_its_last_minutes(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A request that is sent with it may be under way when it ends, and clocks differ."""
+    """It may expire while a request is under way, and clocks differ."""
     headers = {"Retry-After": "3400"}
-    # The token lives for 3599 seconds, more than the pause, and less than five minutes more.
+    # The token lives for 3599 seconds: longer than the pause, but by less than five minutes.
     emulator = broken(Fault(place="continuation", times=1, status=429, headers=headers))
     result = sync(emulator, page_size=3, max_concurrent_requests=1, max_retry_seconds=4000)
     assert_complete(result, emulator)
@@ -143,7 +143,7 @@ def test_a_token_is_not_used_in_its_last_minutes(
 
 
 def test_a_token_that_lives_for_two_minutes_is_used_for_one(start: Start, sync: Sync) -> None:
-    """The margin is longer than its life: each request would sign in again."""
+    """With a margin longer than its life, each request would sign in again."""
     emulator = start(token_lifetime=120)
     assert sync(emulator).exit_code == 0
     assert emulator.stats().tokens_issued == 1
@@ -151,7 +151,7 @@ def test_a_token_that_lives_for_two_minutes_is_used_for_one(start: Start, sync: 
 
 @pytest.mark.parametrize("form", ["header", "code"])
 def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync: Sync) -> None:
-    """One morning the service demands MFA."""
+    """The service starts to require MFA."""
     result = sync(start(mfa=form))
     assert result.exit_code == 1
     assert "onsent again" in result.error
@@ -159,7 +159,7 @@ def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync
 
 
 def test_tokens_that_die_early_are_survived() -> None:
-    """A token may end long before its stated time: each request gets a second chance."""
+    """A token may expire long before its stated time: each request gets a second chance."""
     ticks = itertools.count()
     options = Options(customers=8, resellers=1, token_lifetime=3599, early_expiry=3000)
     with Emulator(options, clock=lambda: time.time() + 50 * next(ticks)) as emulator:
@@ -180,11 +180,11 @@ def test_a_refused_sign_in_says_what_to_do(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Each error of the token endpoint that the reference names has its remedy, and no retry."""
+    """Each documented error of the token endpoint has a remedy, and no retry."""
     status, error, remedy = SIGN_IN[number]
     emulator = broken(Fault(place="token", status=status, code=number))
     result = sync(emulator)
-    # Another machine, or another time, may not meet these.
+    # A later run, or one on another machine, may not get these errors.
     assert result.exit_code == (1 if number in {53003, 700024} else FINAL)
     assert result.error.startswith(
         f"sign-in: the token endpoint returned HTTP {status} {error} AADSTS{number}. ",
@@ -214,7 +214,7 @@ def test_an_error_without_a_known_number_has_a_remedy_too(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Where the number is missing, new or no number, the error's name decides."""
+    """If the number is unknown or missing, the error's name decides."""
     for numbers in ([999999], [], "7000215", ["abc"], None):
         document = {"error": error, "error_codes": numbers}
         emulator = broken(Fault(place="token", status=400, json=document))
@@ -228,7 +228,7 @@ def test_a_sign_in_refused_without_json_has_one_line(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A proxy that answers in place of the token endpoint: the line says where to look."""
+    """A proxy answers in place of the token endpoint: the line says where to look."""
     emulator = broken(Fault(place="token", status=403, shape="html"))
     result = sync(emulator)
     assert result.error == (
@@ -243,14 +243,14 @@ def test_a_busy_token_endpoint_is_asked_again(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The last row of the reference: the only errors of sign-in that pass by themselves."""
+    """The reference's last row: the only sign-in errors that are transient."""
     emulator = broken(Fault(place="token", times=2, status=400, json={"error": error}))
     assert_complete(sync(emulator), emulator)
     assert emulator.stats().by_place["token"] == {"200": 1, "400": 2}
 
 
 def test_the_token_endpoint_names_the_wait(broken: Callable[..., Emulator], sync: Sync) -> None:
-    """Retry-After holds for sign-in too."""
+    """Retry-After is obeyed for sign-in too."""
     headers = {"Retry-After": "33"}
     emulator = broken(Fault(place="token", times=2, status=429, headers=headers))
     result = sync(emulator)
@@ -264,11 +264,11 @@ def test_the_life_of_a_token_is_read_from_numbers_and_strings(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The v1 endpoint sends strings; what cannot be read is taken for a short life."""
+    """The v1 endpoint sends strings; an unreadable lifetime counts as a short one."""
     emulator = broken()
     plain = sync(emulator, page_size=3)
     issued = {"token_type": "Bearer", "expires_in": lifetime, "access_token": "no-such-token"}
-    # The first token is refused as unknown, the second one is the emulator's.
+    # The first token is refused as unknown; the second is the emulator's.
     emulator = broken(Fault(place="token", times=1, json=issued))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_complete(result, emulator)
@@ -282,13 +282,13 @@ def test_an_answer_without_a_usable_token_is_asked_again(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A 200 of the token endpoint without a token is a passing fault."""
+    """A token response with status 200 but no token is a transient error."""
     emulator = broken(Fault(place="token", times=1, json={"access_token": token}))
     assert_complete(sync(emulator), emulator)
 
 
 def test_threads_that_need_a_token_at_once_share_one(start: Start, sync: Sync) -> None:
-    """The partitions begin together, before there is a token."""
+    """The partitions start together, before there is a token."""
     emulator = start(customers=80, resellers=8, token_latency=0.1)
     resellers = [reseller["id"] for reseller in emulator.resellers()]
     result = sync(emulator, catalog=catalog_of("reseller_customers"), reseller_ids=resellers)
@@ -298,7 +298,7 @@ def test_threads_that_need_a_token_at_once_share_one(start: Start, sync: Sync) -
 
 
 def test_a_failed_sign_in_is_asked_once_for_all_threads(start: Start, sync: Sync) -> None:
-    """Whoever waits for the token that one thread asks for shares its failure."""
+    """All threads that wait for the same token share its failure."""
     emulator = start(
         Fault(place="relationships", expire_token=True),
         Fault(place="token", skip=1, status=400, code=50173),
@@ -319,7 +319,7 @@ def cache(tmp_path: Path) -> Path:
 
 
 def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) -> None:
-    """Within a run each redemption uses the newest one: the one before it may be revoked."""
+    """Within a run each redemption uses the newest token: the previous one may be revoked."""
     emulator = start(
         *(Fault(place=place, times=1, expire_token=True) for place in ("partition", "resellers")),
         revoke_old_refresh_tokens=True,
@@ -329,7 +329,7 @@ def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) 
 
 
 def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache: Path) -> None:
-    """With token_cache_path the next run begins with the newest token; only the owner reads it."""
+    """With token_cache_path the next run starts with the newest token, in a file of mode 0600."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     first = cache.read_text()
@@ -337,11 +337,11 @@ def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache
     assert emulator.credentials.refresh_token not in first
     assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
     assert cache.read_text() != first
-    # An empty file to lock, and nothing else.
+    # An empty lock file, and nothing else.
     lock = cache.with_name("tokens.json.lock")
     assert sorted(cache.parent.iterdir()) == [cache, lock]
     assert (lock.stat().st_size, lock.stat().st_mode & 0o777) == (0, 0o600)
-    # Without the cache the configured one is revoked by now.
+    # Without the cache: the configured token is revoked by now.
     assert "AADSTS50173" in sync(emulator).error
 
 
@@ -350,7 +350,7 @@ def test_a_newly_configured_token_makes_the_cached_one_obsolete(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """After a new consent the operator sets the new token, and it counts."""
+    """After a new consent the operator configures the new token, and the tap uses it."""
     before = start()
     assert sync(before, token_cache_path=str(cache)).exit_code == 0
     after = start()
@@ -374,7 +374,7 @@ def test_a_cached_token_is_not_sent_to_another_tenant(
 
 
 def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Path) -> None:
-    """There is no refresh token to keep."""
+    """There is no refresh token to store."""
     catalog = catalog_of("customers")
     result = sync(start(), app_only=True, catalog=catalog, token_cache_path=str(cache))
     assert result.exit_code == 0
@@ -401,7 +401,7 @@ def test_an_unusable_cache_is_told_in_one_line(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """A file that holds something else is not overwritten, and nothing of it is told."""
+    """A file with other content is not overwritten, and the line quotes nothing from it."""
     if content is None:
         cache.mkdir(mode=0o700)
     else:
@@ -420,7 +420,7 @@ def test_an_unusable_cache_is_told_in_one_line(
 def test_an_empty_cache_is_one_without_a_token(
     key: str | None, start: Start, sync: Sync, cache: Path
 ) -> None:
-    """Somebody made room for it, or a disk was full: the configured token still works."""
+    """Someone created it, or a disk was full: the configured token still works."""
     cache.touch(mode=0o600)
     emulator = start()
     result = sync(emulator, token_cache_path=str(cache), token_cache_key=key)
@@ -432,7 +432,7 @@ def test_an_empty_cache_is_one_without_a_token(
 def test_a_folder_as_cache_is_not_to_be_closed_to_others(
     start: Start, sync: Sync, cache: Path
 ) -> None:
-    """A folder of the usual mode: with 0600 nobody could enter it."""
+    """With mode 0600 nobody could enter the folder."""
     cache.mkdir(mode=0o755)
     result = sync(start(), token_cache_path=str(cache))
     assert result.exit_code == 1
@@ -441,7 +441,7 @@ def test_a_folder_as_cache_is_not_to_be_closed_to_others(
 
 
 def test_a_link_to_itself_as_cache_is_called_so(start: Start, sync: Sync, cache: Path) -> None:
-    """Not an OSError alone, which tells nobody where to look."""
+    """A bare OSError would not say where to look."""
     cache.symlink_to(cache)
     result = sync(start(), token_cache_path=str(cache))
     assert result.exit_code == 1
@@ -455,7 +455,7 @@ def test_a_cache_that_others_may_read_is_refused(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """A secret in the open is not used in silence."""
+    """A secret that others can read is not used silently."""
     cache.touch()
     cache.chmod(mode)
     result = sync(start(), token_cache_path=str(cache))
@@ -465,7 +465,7 @@ def test_a_cache_that_others_may_read_is_refused(
 
 
 def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, cache: Path) -> None:
-    """The token in hand is good: a warning says what to look after."""
+    """The token is valid: a warning says what to fix."""
     emulator = start()
     result = sync(emulator, token_cache_path=str(cache / "missing" / "file"))
     assert_complete(result, emulator)
@@ -476,7 +476,7 @@ def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, c
 def test_a_token_that_could_not_be_stored_is_used_before_the_stored_one(
     start: Start, sync: Sync, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stored one was redeemed for it, and is not offered again."""
+    """The stored token was redeemed for it, and is not used again."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     emulator.faults = [Fault(place="customers", times=1, expire_token=True)]
@@ -496,7 +496,7 @@ def test_a_cache_is_replaced_in_one_step(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """When the disk fails in the middle, the old token is still there, and no half one."""
+    """If the disk fails halfway, the file still holds the old token, complete."""
     emulator = start()
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     before = cache.read_text()
@@ -513,7 +513,7 @@ def test_a_cache_is_replaced_in_one_step(
 
 
 def test_a_symbolic_link_to_the_cache_is_kept(start: Start, sync: Sync, cache: Path) -> None:
-    """The file may lie on a volume: what the link leads to is replaced, there already or not."""
+    """The file may be on a volume: the link's target is replaced, whether or not it exists yet."""
     volume = cache.with_name("volume")
     volume.mkdir()
     cache.symlink_to("volume/tokens")
@@ -537,7 +537,7 @@ def test_a_refused_token_in_the_cache_gives_way_to_the_configured_one(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """The night's run is saved, a warning tells of it, and the next one needs no luck."""
+    """The run succeeds with a warning, and the next one starts with a valid token."""
     emulator = start()
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     put(cache, "revoked")
@@ -570,7 +570,7 @@ def test_both_tokens_refused_is_told_once(start: Start, sync: Sync, cache: Path)
 
 
 def test_a_token_that_came_meanwhile_is_used(sync: Sync, cache: Path) -> None:
-    """A process without the lock has redeemed the token that was read, and stored its successor."""
+    """A process without the lock redeemed the token that was read, and stored its successor."""
     late: list[str] = []
 
     def clock() -> float:
@@ -586,7 +586,7 @@ def test_a_token_that_came_meanwhile_is_used(sync: Sync, cache: Path) -> None:
         new = cache.read_text()
         cache.write_text(old)
         emulator.reset_stats()
-        # The emulator looks at the clock when the request with the old token arrives.
+        # The emulator reads its clock when the request with the old token arrives.
         late.append(new)
         result = sync(emulator, token_cache_path=str(cache))
         assert_complete(result, emulator)
@@ -599,7 +599,7 @@ def test_a_process_that_hangs_on_the_cache_holds_nobody_up_for_ever(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """Two minutes, said while they last; then the run goes on, and does not wait again."""
+    """The tap waits two minutes, says so meanwhile, goes on, and does not wait again."""
     emulator = start(Fault(place="resellers", times=1, expire_token=True))
     with cache.with_name("tokens.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -618,7 +618,7 @@ def test_a_file_system_without_locks_costs_no_run(
     cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As some network file systems: the token is kept all the same, with a warning."""
+    """On such network file systems the token is still stored, with a warning."""
 
     def refuses(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
@@ -634,7 +634,7 @@ def test_a_file_system_without_locks_costs_no_run(
 
 @pytest.mark.slow
 def test_processes_that_share_a_cache_lock_nobody_out(start: Start, cache: Path) -> None:
-    """Each redeems what the other stored, though the service revokes a token that was used."""
+    """Each redeems what the other stored, although the service revokes used tokens."""
     emulator = start(customers=24, revoke_old_refresh_tokens=True, token_latency=0.02)
     emulator.faults = [
         Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
@@ -653,5 +653,5 @@ def test_processes_that_share_a_cache_lock_nobody_out(start: Start, cache: Path)
         assert tap.returncode == 0, stderr
         assert " WARNING " not in stderr
         assert_complete(Result(0, stdout, stderr), emulator)
-    # One for each process at its start, and one for each token that was revoked under way.
+    # One for each process at its start, and one for each token revoked meanwhile.
     assert emulator.stats().by_place["token"] == {"200": 26}

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tests.command_line import Result
     from tests.conftest import Start, Sync
 
-# The SDK declares a name for instances alone.
+# The SDK declares `name` for instances only.
 STREAMS: dict[str, Any] = {vars(stream)["name"]: stream for stream in streams.STREAMS}
-#: What the emulator calls the records of a stream, where it is another name.
+#: The emulator's name for a stream's records, where it differs.
 PLACES = {
     "customer_details": "customer",
     "customer_relationships": "relationships",
@@ -32,10 +32,10 @@ PLACES = {
     "reseller_customers": "partition",
 }
 CHILDREN = [name for name, stream in STREAMS.items() if issubclass(stream, ChildStream)]
-#: What the tap writes itself: no request, no version.
+#: Streams written by the tap itself: no requests, no version.
 REFRESHES = ["customer_refreshes", "list_refreshes"]
 FULL = [name for name in STREAMS if name not in {"audit_records", *REFRESHES}]
-#: Forms of what the service may do; each is one whole run.
+#: Variants of the service's behaviour; each is one whole run.
 FORMS: list[dict[str, Any]] = [
     {"link_form": "relative", "collection_page_limit": 1},
     {"link_form": "token_only", "collection_page_limit": 2, "bom": "all"},
@@ -62,7 +62,7 @@ def keys(result: Result, name: str) -> list[tuple[Any, ...]]:
 
 
 def assert_exact(result: Result, emulator: Emulator, names: list[str]) -> None:
-    """Each record once, and those of the API in its order."""
+    """Check that each record came once, in the order of the API."""
     assert result.exit_code == 0, result.stderr
     for name in names:
         expected = held(emulator, name)
@@ -78,7 +78,7 @@ def assert_exact(result: Result, emulator: Emulator, names: list[str]) -> None:
 
 @pytest.fixture
 def everything(sync: Sync) -> Callable[..., Result]:
-    """A run of all streams."""
+    """Run all streams."""
     return lambda emulator, **settings: sync(
         emulator, catalog=catalog_of(*STREAMS), **{"page_size": 7, **settings}
     )
@@ -89,7 +89,7 @@ def everything(sync: Sync) -> Callable[..., Result]:
 def test_every_stream_is_exact_in_every_form(
     form: dict[str, Any], start: Start, everything: Callable[..., Result]
 ) -> None:
-    """All records, each once and in order, valid, and no field that a schema lacks."""
+    """All records, once, in order and valid, with no field that a schema lacks."""
     emulator = start(**{"customers": 20, **form})
     result = everything(emulator)
     assert_exact(result, emulator, FULL)
@@ -107,7 +107,7 @@ def test_every_stream_is_exact_in_every_form(
 def test_the_bytes_are_the_same_at_any_concurrency(
     start: Start, everything: Callable[..., Result]
 ) -> None:
-    """At 1, 8 and 32 requests at once: all messages but for their times."""
+    """With 1, 8 and 32 concurrent requests, all messages are equal except for their times."""
     emulator = start(customers=30, collection_page_limit=2, latency=0.002)
     found = set()
     for requests in (1, 8, 32):
@@ -118,7 +118,7 @@ def test_the_bytes_are_the_same_at_any_concurrency(
 
 
 def test_numbers_lose_nothing(start: Start, sync: Sync) -> None:
-    """Money comes with up to 22 digits."""
+    """Amounts of money have up to 22 digits."""
     emulator = start(customers=3)
     ids = [customer["id"] for customer in emulator.customers()]
     price = "120.5682999999995904716"
@@ -129,7 +129,7 @@ def test_numbers_lose_nothing(start: Start, sync: Sync) -> None:
 
 @pytest.mark.parametrize("name", CHILDREN)
 def test_a_refused_customer_is_left_out_and_named(name: str, start: Start, sync: Sync) -> None:
-    """Of one stream: the others hold the customer, and only this one deletes nothing."""
+    """Only for that stream, which then deletes nothing; the others still have the customer."""
     emulator = start(customers=5)
     lost = [customer["id"] for customer in emulator.customers()][1]
     place: Any = PLACES.get(name, name)
@@ -153,7 +153,7 @@ def test_a_refused_customer_is_left_out_and_named(name: str, start: Start, sync:
 
 
 def test_rights_that_customers_grant_are_missing_one_by_one(start: Start, sync: Sync) -> None:
-    """Without a role in the directories of the first twelve customers the run goes on."""
+    """The run goes on without a role in the directories of the first twelve customers."""
     emulator = start(customers=14)
     ids = [customer["id"] for customer in emulator.customers()]
     emulator.faults = [
@@ -171,7 +171,7 @@ def test_rights_that_customers_grant_are_missing_one_by_one(start: Start, sync: 
 def test_an_interrupted_run_and_the_next_one_emit_everything(
     place: Any, start: Start, everything: Callable[..., Result]
 ) -> None:
-    """Wherever the first one ended: with its last STATE the next run gets the rest."""
+    """Wherever the first run ended, the next one continues from its last STATE."""
     emulator = start(Fault(place=place, skip=1, status=501), customers=20)
     first = everything(emulator)
     assert first.exit_code == 1
@@ -198,7 +198,7 @@ def test_shards_divide_all_streams(start: Start, everything: Callable[..., Resul
 def test_a_version_ends_each_full_table_and_no_other(
     start: Start, everything: Callable[..., Result]
 ) -> None:
-    """What a run does not read of a stream by date is there all the same."""
+    """Rows of a stream read by date are kept even if this run did not read them."""
     result = everything(start(customers=8), emit_activate_version_messages=True)
     versions = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
     assert sorted(versions) == sorted(FULL)
@@ -206,7 +206,7 @@ def test_a_version_ends_each_full_table_and_no_other(
 
 
 def test_one_object_of_another_customer_ends_the_run(start: Start, sync: Sync) -> None:
-    """An answer is paired with its customer by identity."""
+    """Answers are matched to their customers by identity."""
     emulator = start(customers=2)
     other = json.dumps({"id": "00000000-0000-4000-8000-000000000000"}).encode()
     emulator.faults = [Fault(place="customer", body=other)]
@@ -217,7 +217,7 @@ def test_one_object_of_another_customer_ends_the_run(start: Start, sync: Sync) -
 
 @pytest.mark.parametrize("name", ["customer_details", "subscriptions"])
 def test_what_is_no_record_is_asked_for_again(name: str, start: Start, sync: Sync) -> None:
-    """A 200 of another shape, once."""
+    """One 200 of another shape."""
     place: Any = PLACES.get(name, name)
     emulator = start(Fault(place=place, times=1, body=b'{"value": []}'), customers=3)
     result = sync(emulator, catalog=catalog_of("customers", name))
@@ -237,7 +237,7 @@ def test_no_credential_of_an_audit_record_is_emitted(
     provider: Emulator,
     sync: Sync,
 ) -> None:
-    """The pictures of resources come only when asked for, and then without what is secret."""
+    """Resource data are emitted only on request, and then without secrets."""
     secret = "Pa55-in-clear"  # noqa: S105 - it is none
     hidden = {"Deep": [{"UserCredentials": {"userName": "admin", "PASSWORD": secret}, "Kept": 1}]}
     entries: list[dict[str, Any]] = [
@@ -280,7 +280,7 @@ def test_no_credential_of_an_audit_record_is_emitted(
 def test_a_record_without_an_id_has_the_same_one_in_each_run(
     provider: Emulator, sync: Sync
 ) -> None:
-    """Whatever the settings are."""
+    """Whatever the settings."""
     provider.add("audit_records", {"id": None, "operationType": "odd"})
     catalog = catalog_of("audit_records")
     first = sync(provider, catalog=catalog)

@@ -1,4 +1,4 @@
-"""Whole syncs of a provider of some size, through every form of link."""
+"""Whole syncs of a medium-sized provider, with every form of link."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def without_times(result: Result) -> list[dict[str, Any]]:
-    """The messages without the times at which they were made."""
+    """The messages without their timestamps."""
     messages = result.messages
     for message in messages:
         message.pop("time_extracted", None)
@@ -50,7 +50,7 @@ def test_every_record_is_there_once_and_in_order(
     result: Result,
     stream: str,
 ) -> None:
-    """Counts and keys are those of the API, whatever totalCount claims."""
+    """Counts and keys match the API, whatever totalCount claims."""
     assert result.exit_code == 0
     keys = result.keys(stream, *KEYS[stream])
     assert len(set(keys)) == len(keys)
@@ -58,7 +58,7 @@ def test_every_record_is_there_once_and_in_order(
 
 
 def test_every_record_fits_the_schema_sent_before_it(result: Result) -> None:
-    """SCHEMA comes once for each stream, before its records, and they are valid against it."""
+    """Each stream sends one SCHEMA before its records, and they are valid against it."""
     schemas: dict[str, Any] = {}
     for message in result.messages:
         if message["type"] == "SCHEMA":
@@ -71,7 +71,7 @@ def test_every_record_fits_the_schema_sent_before_it(result: Result) -> None:
 
 
 def test_full_pages_of_the_default_size_lose_nothing(start: Start, sync: Sync) -> None:
-    """Two full pages of customers, of a reseller's customers, and one of relationships."""
+    """Two full pages of customers and of a reseller's customers, and one of relationships."""
     customers, resellers = ids(1, 1000), ids(2, 2)
     fixture = Fixture(
         customers=[{"id": customer} for customer in customers],
@@ -90,7 +90,7 @@ def test_full_pages_of_the_default_size_lose_nothing(start: Start, sync: Sync) -
 
 @pytest.mark.slow
 def test_two_runs_say_the_same(provider: Emulator, result: Result) -> None:
-    """The output is a function of the data: order and content repeat."""
+    """The output depends on the data alone: order and content repeat."""
     again = run_tap(config={**provider.tap_config(), "page_size": 100})
     assert without_times(again) == without_times(result)
 
@@ -105,7 +105,7 @@ def test_state_messages_stay_small(result: Result) -> None:
 
 
 def test_the_log_does_not_grow_with_the_customers(result: Result) -> None:
-    """A healthy run warns of nothing and says little."""
+    """A healthy run logs little and warns of nothing."""
     assert len(result.stderr.splitlines()) < 25
     assert result.levels("WARNING") == []
     assert result.levels("ERROR") == []
@@ -115,7 +115,7 @@ def test_partitions_are_read_in_the_configured_order(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Configured reseller ids are read in their order, each once, whatever their case."""
+    """Configured reseller ids are read in their order, each once, ignoring case."""
     emulator = start(customers=60, resellers=4)
     ids = [reseller["id"] for reseller in emulator.resellers()]
     wanted = [ids[2], ids[0], ids[2].upper()]
@@ -129,7 +129,7 @@ def test_without_resellers_the_stream_is_empty(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A provider without resellers is no error, and its table exists all the same."""
+    """A provider without resellers is not an error, and the table is still created."""
     result = sync(start(customers=5, resellers=0))
     assert result.exit_code == 0
     assert len(result.records("customers")) == 5
@@ -141,7 +141,7 @@ def test_without_customers_all_tables_exist(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A child stream that was never asked for anything has a schema too."""
+    """A child stream without any requests has a schema too."""
     result = sync(start(customers=0, resellers=1))
     assert result.exit_code == 0
     assert {m["stream"] for m in result.messages if m["type"] == "SCHEMA"} == {*KEYS, *REFRESHES}
@@ -151,7 +151,7 @@ def test_app_only_credentials_read_customers(
     start: Start,
     sync: Sync,
 ) -> None:
-    """With customers alone selected, no user is needed."""
+    """Customers alone need no user."""
     emulator = start()
     result = sync(emulator, app_only=True, catalog=catalog_of("customers"))
     assert result.exit_code == 0
@@ -162,7 +162,7 @@ def test_a_deselected_child_costs_nothing(
     start: Start,
     sync: Sync,
 ) -> None:
-    """No relationship is asked for when nobody wants it."""
+    """Relationships are not requested when the stream is deselected."""
     emulator = start()
     sync(emulator, catalog=catalog_of("customers", "indirect_resellers"))
     assert "relationships" not in emulator.stats().by_place
@@ -172,7 +172,7 @@ def test_a_child_is_read_when_its_parent_is_deselected(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Relationships can be loaded alone."""
+    """Relationships can be synced alone."""
     emulator = start()
     result = sync(emulator, catalog=catalog_of("customer_relationships"))
     assert {m["stream"] for m in result.messages if "stream" in m} == {"customer_relationships"}
@@ -183,7 +183,7 @@ def test_a_child_is_read_when_its_parent_is_deselected(
 
 
 def test_a_run_without_streams_says_so(start: Start, sync: Sync) -> None:
-    """It reads nothing, which somebody may have meant."""
+    """The run reads nothing, which may be intended."""
     emulator = start()
     result = sync(emulator, catalog=catalog_of(others=True))
     assert result.exit_code == 0
@@ -196,10 +196,10 @@ def test_a_filtered_customer_on_a_page_that_is_read_ahead_has_no_children(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Nor do the others of its page lose theirs."""
+    """The other customers of its page keep theirs."""
     emulator = start(customers=6)
     ids = [key for (key,) in held(emulator)["customers"]]
-    # The second page is there before the children of the first.
+    # The second page is read before the children of the first.
     emulator.faults = [Fault(place="relationships", customer_id=ids[2], hang=0.3)]
     maps = {"customers": {"id": "id", "__filter__": f"id != '{ids[3]}'"}}
     result = sync(emulator, page_size=3, stream_maps=maps)
@@ -222,7 +222,7 @@ def test_a_record_belongs_to_whom_it_was_asked_for(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Whatever field of the same name the service sends with it."""
+    """A field of the same name from the service does not change that."""
     emulator = start(Fault(place=place, add_fields={field: "another"}), customers=6)
     result = sync(emulator)
     assert result.exit_code == 0, result.stderr
@@ -233,7 +233,7 @@ def test_a_filtered_customer_has_no_children(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A stream map that leaves a customer out spares its requests, even at the end of a page."""
+    """A stream map that drops a customer saves its requests, even at the end of a page."""
     emulator = start(customers=6)
     last_of_page = held(emulator)["customers"][2][0]
     maps = {"customers": {"__filter__": f"id != '{last_of_page}'", "__else__": None}}

@@ -1,4 +1,4 @@
-"""What a server may send that no server should: each with a defined, safe outcome."""
+"""Input that no server should send: every case has a defined, safe outcome."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SECRET = "Initial-Passw0rd"  # noqa: S105 - planted
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """Another address on which somebody listens, and may wait for a token."""
+    """A listener at another address, which must never receive a token."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)  # noqa: FBT003
         yield server
 
 
 def assert_nobody_came(listener: socket.socket) -> None:
-    """No connection waits to be accepted."""
+    """Check that no connection waits to be accepted."""
     with pytest.raises(BlockingIOError):
         listener.accept()
 
@@ -57,7 +57,7 @@ def page(*items: object, **more: object) -> dict[str, Any]:
 
 
 def linked(uri: object, *headers: object, **more: object) -> dict[str, Any]:
-    """A page whose link leads to the uri, with some headers."""
+    """A page with a link to the URI, with some headers."""
     link = {"uri": uri, "method": "GET", "headers": [*headers]}
     return page(customer("a"), links={"next": link}, **more)
 
@@ -160,7 +160,7 @@ def test_a_link_to_another_origin_gets_no_request(
     ],
 )
 def test_a_link_out_of_the_api_is_not_followed(uri: object, start: Start, sync: Sync) -> None:
-    """A path that leaves /v1, or is none, leads nowhere."""
+    """A path outside /v1, or a malformed one, is refused."""
     emulator = start(first_page(linked(uri)))
     assert_refused(sync(emulator), "the service named a next page")
     assert emulator.stats().by_place.keys() <= {"token", "customers", "relationships"}
@@ -192,14 +192,14 @@ def test_a_link_out_of_the_api_is_not_followed(uri: object, start: Start, sync: 
     ],
 )
 def test_a_link_cannot_set_headers_of_ours(header: object, start: Start, sync: Sync) -> None:
-    """Nobody but the tap signs requests, and nobody smuggles a second header into one."""
+    """Only the tap authorizes requests, and a header value cannot smuggle in a second header."""
     emulator = start(first_page(linked("/customers?seekOperation=Next", header)))
     assert_refused(sync(emulator), "with a header that the tap must not send")
     assert "continuation" not in emulator.stats().by_place
 
 
 def test_blanks_around_a_header_of_a_link_mean_nothing(start: Start, sync: Sync) -> None:
-    """They are no part of its value (RFC 9110, section 5.5)."""
+    """They are not part of its value (RFC 9110, section 5.5)."""
     emulator = start()
     sync(emulator, page_size=3)
     header = {"key": "MS-ContinuationToken", "value": "  no such token "}
@@ -209,7 +209,7 @@ def test_blanks_around_a_header_of_a_link_mean_nothing(start: Start, sync: Sync)
 
 @pytest.mark.parametrize("name", ["MS-CorrelationId", "ms-requestid", "User-Agent"])
 def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None:
-    """The ids by which support finds the run stay ours."""
+    """The tap's own ids, by which support finds the run, are kept."""
     header = {"key": name, "value": "00000000-0000-0000-0000-000000000000"}
     token = {"key": "MS-ContinuationToken", "value": "none"}
     emulator = start(first_page(linked("/customers?seekOperation=Next", header, token)))
@@ -242,7 +242,7 @@ def test_a_continuation_in_an_unknown_form_is_no_end(
     start: Start,
     sync: Sync,
 ) -> None:
-    """What says "there is more" in words the tap does not know must not end the data in silence."""
+    """A continuation that the tap does not understand must not end the data silently."""
     assert_refused(sync(start(first_page(document))), "the service ")
 
 
@@ -278,7 +278,7 @@ def test_a_circle_of_pages_is_an_error(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A continuation that comes again is named by its digest; nothing runs forever."""
+    """The log names a repeated continuation by its digest; nothing runs forever."""
     emulator = start(Fault(place=place, skip=1, cycle=length), customers=30, resellers=1)
     result = sync(emulator, page_size=3)
     stream = "customers" if place == "continuation" else "reseller_customers"
@@ -287,7 +287,7 @@ def test_a_circle_of_pages_is_an_error(
 
 
 def test_empty_pages_are_not_the_end(start: Start, sync: Sync) -> None:
-    """An empty page with a continuation leads on."""
+    """An empty page with a continuation is followed by the next page."""
     emulator = start(customers=30, empty_page_every=2)
     assert_complete(sync(emulator, page_size=4), emulator)
 
@@ -309,7 +309,7 @@ def test_a_huge_body_is_cut_off(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A body is read up to a bound, and no further."""
+    """A body is read up to a limit and no further."""
     emulator = start(Fault(place=place, huge_body=100_000_000))
     result = sync(emulator, max_retry_seconds=0)
     assert result.exit_code == 1
@@ -323,7 +323,7 @@ PACKED = {"Content-Encoding": "gzip"}
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
 def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync) -> None:
-    """What a small body would become is bounded as a large one is."""
+    """The decompressed size has the same limit as an uncompressed body."""
     bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
     emulator = start(Fault(place=place, body=bomb, headers=PACKED))
     result = sync(emulator, max_retry_seconds=0)
@@ -342,7 +342,7 @@ def test_a_compressed_body_without_its_end_is_asked_for_again(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """It could pass for an empty answer, which a customer without relationships has."""
+    """It could be taken for the empty response for a customer without relationships."""
     cut = gzip.compress(b"\xef\xbb\xbf" + content)[:length]
     emulator = broken(Fault(place=place, times=1, body=cut, headers=PACKED))
     result = sync(emulator)
@@ -354,7 +354,7 @@ def test_a_body_compressed_in_two_pieces_is_whole(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """As a server may that compresses while it writes (RFC 1952)."""
+    """A server that compresses while it writes may send that (RFC 1952)."""
     pieces = b"".join(gzip.compress(piece) for piece in (b'{"totalCount": 0, ', b'"items": []}'))
     emulator = broken(Fault(place="customers", body=pieces, headers=PACKED))
     result = sync(emulator)
@@ -363,7 +363,7 @@ def test_a_body_compressed_in_two_pieces_is_whole(
 
 
 def test_a_body_that_is_not_compressed_as_it_says_is_told(start: Start, sync: Sync) -> None:
-    """The line says so, and nothing of the body."""
+    """The line says so, and quotes nothing from the body."""
     emulator = start(Fault(place="customers", body=b"plain", headers=PACKED))
     result = sync(emulator)
     assert "HTTP 200 with a body that cannot be decompressed" in result.error
@@ -378,14 +378,14 @@ def test_answers_are_the_same_compressed_or_not(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Compression is asked for, and is the server's to do or not."""
+    """The tap asks for compression, and the server may use it or not."""
     emulator = start(gzip=compressing, bom=bom, customers=60)
     assert_complete(sync(emulator, page_size=20), emulator)
 
 
 @pytest.mark.slow
 def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
-    """The size that a server announces, or sends, takes no memory."""
+    """Neither the announced size nor the size of a body takes up memory."""
     emulator = start(Fault(place="customers", huge_body=2_000_000_000))
     environment = {**emulator.environment(), "TAP_PARTNERCENTER_MAX_RETRY_SECONDS": "0"}
     ended = subprocess.run(
@@ -402,7 +402,7 @@ def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
 
 @pytest.mark.parametrize("place", ["token", "customers", "relationships", "resellers"])
 def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) -> None:
-    """A body that no decoder should follow is an unreadable one."""
+    """A body too deep for any decoder counts as unreadable."""
     emulator = start(Fault(place=place, deep_json=1_000_000))
     result = sync(emulator, max_retry_seconds=0)
     assert result.exit_code == 1
@@ -442,7 +442,7 @@ def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Nothing of it is emitted, and the data does not end in silence."""
+    """Nothing from it is emitted, and the data does not end silently."""
     emulator = start(Fault(place=place, body=body))
     result = sync(emulator, max_concurrent_requests=1, max_retry_seconds=60)
     stream = STREAMS[place]
@@ -451,7 +451,7 @@ def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
     assert result.records(stream) == []
 
 
-#: What may stand for "no relationships" in the first answer for a customer.
+#: Forms of "no relationships" in the first answer for a customer.
 NOTHING: dict[str, dict[str, Any]] = {
     "null": {"body": b"null"},
     "null behind a mark": {"body": b"\xef\xbb\xbfnull"},
@@ -470,7 +470,7 @@ def test_a_customer_for_whom_nothing_comes_has_no_relationships(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Asked once, neither retried nor skipped, and the table is complete without."""
+    """One request, no retry and no skip, and the table is complete without the customer."""
     emulator = start(resellers=1)
     alone = held(emulator)["customer_relationships"][2][0]
     emulator.faults = [Fault(place="relationships", customer_id=alone, **NOTHING[answer])]
@@ -489,7 +489,7 @@ def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Nothing for one customer is an answer; nothing for each of them may be an outage."""
+    """An empty response for one customer is valid; for every customer it may be an outage."""
     emulator = start(customers=10, resellers=1)
     settings: dict[str, Any] = {
         "emit_activate_version_messages": True,
@@ -505,7 +505,7 @@ def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
     assert f"{reason}, so deletes are disabled for this run" in result.log
     activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
     assert activated == ["customers", "indirect_resellers", "reseller_customers"]
-    # The next night is compared with the last that is believed.
+    # The next run is compared with the last trusted count.
     bookmarks = (run.state["bookmarks"]["customer_relationships"] for run in (before, result))
     assert next(bookmarks) == next(bookmarks)
 
@@ -544,7 +544,7 @@ def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The service said that there is more: what it then leaves out would be lost in silence."""
+    """The service announced more: what it then leaves out would be lost silently."""
     partner = {"id": RESELLER["id"], "relationshipType": "is_indirect_reseller_of"}
     next_page = linked("/customers/a/relationships?seekOperation=Next")
     first = {**next_page, "items": [partner]}
@@ -571,14 +571,14 @@ def test_nothing_in_place_of_a_list_is_an_error(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A list says that it is empty by a collection without items."""
+    """An empty list is a collection without items."""
     result = sync(start(Fault(place=place, **NOTHING[answer])), page_size=3, max_retry_seconds=60)
     assert result.exit_code == 1
     assert "HTTP 20" in result.error
     assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
 
 
-#: What a text holds on the wire, and what of it is emitted.
+#: A text on the wire, and what is emitted for it.
 BROKEN = {
     "first half of a pair": (rb"Caf\ud83d", "Caf\ufffd"),
     "second half of a pair": (rb"\ude00 Bakery", "\ufffd Bakery"),
@@ -605,7 +605,7 @@ def test_an_odd_character_costs_no_more_than_itself(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The page is read at once, all else in it is whole, and the summary names the field."""
+    """The page is not requested again, all else is intact, and the summary names the field."""
     sent, emitted = BROKEN[case]
     body = (
         b'{"items": [{"id": "a", "companyProfile": {"companyName": "%s", "domain": "\xc3\xbc"}},'
@@ -629,7 +629,7 @@ def test_an_odd_character_costs_no_more_than_itself(
 
 
 def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> None:
-    """JSON wants it escaped, and a service that does not loses no page by it."""
+    """JSON requires escaping it; if the service does not, no page is lost."""
     body = b'{"items": [{"id": "a", "commerceId": "x\x01y\tz"}]}'
     result = sync(start(Fault(place="customers", body=body)), catalog=catalog_of("customers"))
     assert result.exit_code == 0, result.stderr
@@ -639,7 +639,7 @@ def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> No
 
 @pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d", "\\u0000"])
 def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
-    """A whole pair, and a replacement character that the service itself sent, are no fault."""
+    """A complete pair, and a replacement character sent by the service, are not errors."""
     emulator = start(Fault(place="customers", add_fields={"commerceId": text}))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert [record["commerceId"] for record in result.records("customers")] == [text] * 7
@@ -654,7 +654,7 @@ def test_a_key_with_an_odd_character_ends_the_run(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Two keys that differ in what was lost would become one row."""
+    """Two keys that differ only in the lost characters would become one row."""
     emulator = start(Fault(place=place, body=b'{"items": [{"id": "a%s"}]}' % sent))
     result = sync(emulator, reseller_ids=[RESELLER["id"]])
     assert_refused(result, "whose id, which is part of the key, has a broken", STREAMS[place])
@@ -677,7 +677,7 @@ def test_a_broken_continuation_is_not_followed(
     start: Start,
     sync: Sync,
 ) -> None:
-    """It is neither sent in another form than it came nor taken for the end of the data."""
+    """It is neither sent in an altered form nor taken for the end of the data."""
     body = b'{"items": [{"id": "a"}], %s}' % (envelope % sent)
     emulator = start(Fault(place="customers", body=body))
     assert_refused(sync(emulator), "the service ")
@@ -686,7 +686,7 @@ def test_a_broken_continuation_is_not_followed(
 
 @pytest.mark.parametrize("status", [202, 203, 206])
 def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
-    """Part of a page, or an answer that is yet to come, is not taken for all of it."""
+    """A partial page, or an answer still to come, is not taken for a whole one."""
     emulator = start(Fault(place="customers", status=status, json=page(customer("a"))))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert_refused(result, f"HTTP {status}")
@@ -694,7 +694,7 @@ def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
 
 
 def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) -> None:
-    """Also where the list of resellers is read twice: for its rows, and for what they name."""
+    """Even if the list of resellers is read twice: for its rows, and for its ids."""
     body = b'{"items": [{"id": "%s", "name": "\xff"}]}' % RESELLER["id"].encode()
     result = sync(start(Fault(place="resellers", body=body)))
     assert result.exit_code == 0
@@ -703,14 +703,14 @@ def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) 
 
 
 def test_an_odd_character_in_an_error_does_not_hide_its_code(start: Start, sync: Sync) -> None:
-    """The description of a refusal may hold one too."""
+    """The description of an error may contain one too."""
     body = b'{"code": 900329, "description": "\xff"}'
     emulator = start(Fault(place="customers", status=403, body=body))
     assert_refused(sync(emulator), "HTTP 403, code 900329")
 
 
 def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
-    """A number that fits nowhere is no reason to lose the page."""
+    """A number too large for any type is no reason to lose the page."""
     body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
     for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):
         emulator = start(Fault(place="customers", body=body % (number, number)))
@@ -742,7 +742,7 @@ def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
     ],
 )
 def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync: Sync) -> None:
-    """The record is emitted as it came; its id leads to no address, and is not repeated in logs."""
+    """The record is emitted unchanged; its id is not used in an address or quoted in logs."""
     emulator = start(fixture=Fixture(customers=[customer("good"), customer(identifier)]))
     result = sync(emulator)
     assert result.exit_code == 0
@@ -765,7 +765,7 @@ def test_a_record_without_a_usable_id_ends_the_run(
     start: Start,
     sync: Sync,
 ) -> None:
-    """What has no key cannot be loaded; leaving it out would be a loss in silence."""
+    """A record without a key cannot be loaded; leaving it out would lose it silently."""
     emulator = start(Fault(place=place, json=page(customer(identifier))))
     result = sync(emulator, reseller_ids=[RESELLER["id"]])
     assert result.exit_code == 1
@@ -775,7 +775,7 @@ def test_a_record_without_a_usable_id_ends_the_run(
 
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers", "partition"])
 def test_a_record_that_lost_its_id_ends_the_run(place: Place, start: Start, sync: Sync) -> None:
-    """The same for a member that is missing."""
+    """The same applies if the field is missing."""
     emulator = start(Fault(place=place, drop_field="items.id"))
     result = sync(emulator, reseller_ids=[str(r["id"]) for r in emulator.resellers()])
     assert result.exit_code == 1
@@ -790,7 +790,7 @@ def test_items_of_another_kind_are_refused(
     start: Start,
     sync: Sync,
 ) -> None:
-    """`items` is a list of objects or the page is asked for again, and then given up."""
+    """If `items` is not a list of objects, the page is retried, and then the run gives up."""
     action: dict[str, Any] = {fault: True}
     emulator = start(Fault(place=place, **action))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
@@ -799,7 +799,7 @@ def test_items_of_another_kind_are_refused(
 
 
 def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) -> None:
-    """The vendor's own specification has numbers where the wire has names."""
+    """The vendor's own specification has numbers where the service sends names."""
     emulator = start(
         Fault(place="customers", add_fields={"relationshipToPartner": 1}),
         Fault(place="relationships", add_fields={"relationshipType": 2}),
@@ -821,7 +821,7 @@ def test_a_flattened_record_has_no_column_that_the_schema_lacks(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A null object is null in each of its columns, and the same as one whose fields are null."""
+    """A null object is null in each of its columns, like one whose fields are null."""
     fields = {"companyProfile": None, "billingProfile": {"id": "b", "defaultAddress": None}}
     emulator = start(Fault(place="customers", add_fields=fields), customers=1)
     result = sync(
@@ -849,7 +849,7 @@ def test_a_null_object_empties_no_column_of_a_similar_name(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Only what lies within it is null, and not each column that begins with its name."""
+    """Only its own fields become null, and not every column that starts with its name."""
     catalog = catalog_of("customers")
     (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
     stream["schema"]["properties"] |= {
@@ -880,7 +880,7 @@ def test_what_says_false_is_never_true(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A boolean may be written as text or number; what is neither is null and named."""
+    """A boolean may be written as text or number; any other value becomes null and is reported."""
     records = [customer(f"c{n}", allowDelegatedAccess=value) for n, value in enumerate(sent)]
     emulator = start(Fault(place="customers", json=page(*records)))
     result = sync(emulator, catalog=catalog_of("customers"))
@@ -897,7 +897,7 @@ def test_what_says_false_is_never_true(
 
 
 def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
-    """A field that no schema has is left out, and the summary says so; odd names are not told."""
+    """A field missing from the schema is dropped; the summary says so, but hides odd names."""
     fields = {"loyaltyTier": "gold", "x" * 70: 1, "with blank": 2, "ünïcode": 3, "a\nb": 4}
     emulator = start(Fault(place="customers", add_fields=fields), customers=5)
     result = sync(emulator, catalog=catalog_of("customers"))
@@ -910,7 +910,7 @@ def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> 
 
 
 def test_a_flood_of_unknown_fields_stays_one_short_line(start: Start, sync: Sync) -> None:
-    """A thousand new names do not make a log of a thousand names."""
+    """A thousand new names do not make the line longer."""
     fields = {f"field{number}": number for number in range(1000)}
     emulator = start(Fault(place="customers", add_fields=fields), customers=3)
     result = sync(emulator, catalog=catalog_of("customers"))
@@ -947,7 +947,7 @@ def test_credentials_of_users_surface_nowhere(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The answer to a creation holds a password in clear; should a list ever do, it is removed."""
+    """Creating a user returns a password in clear text; if a list ever does, it is removed."""
     emulator = start(Fault(place="customers", add_fields=fields), customers=3)
     result = sync(emulator, catalog=catalog_of("customers"))
     assert SECRET not in result.stdout + result.stderr
@@ -957,7 +957,7 @@ def test_credentials_of_users_surface_nowhere(
 
 
 def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
-    """Fields that an operator's catalog declares, as free as can be, hold none either."""
+    """Even fields that an operator's catalog declares without restrictions contain none."""
     catalog = catalog_of("customers")
     (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
     stream["schema"]["properties"] |= {
@@ -976,7 +976,7 @@ def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
 
 
 def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync: Sync) -> None:
-    """Orders have one whose members nobody knows beforehand."""
+    """Orders have an object whose fields are not known in advance."""
     context = {"kept": {"deep": "1", "userCredentials": CREDENTIALS}}
     fields = {"lineItems": [{"provisioningContext": context}]}
     fault = Fault(place="orders", add_fields=fields)
@@ -988,7 +988,7 @@ def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync:
 
 
 def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync) -> None:
-    """Sources disagree about some fields, and a target refuses what is not as declared."""
+    """Sources disagree about some fields, and a target refuses what does not match the schema."""
     fault = Fault(place="orders", add_fields={"lineItems": {"offerId": "one"}})
     result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
     assert result.exit_code == 0, result.stderr
@@ -999,7 +999,7 @@ def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync
 
 
 def test_a_reseller_who_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
-    """A partition that came twice would have each customer of it twice."""
+    """Reading a partition twice would emit each of its customers twice."""
     fault = Fault(place="resellers", duplicate_first_item=True)
     emulator = start(fault, customers=9, resellers=2)
     result = sync(emulator, catalog=catalog_of("reseller_customers"))
@@ -1009,7 +1009,7 @@ def test_a_reseller_who_is_listed_twice_is_read_once(start: Start, sync: Sync) -
 
 
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
-    """Also by the values that are not emitted: one of two changes in a second would be lost."""
+    """Values that are not emitted count too: otherwise one of two changes in a second is lost."""
     same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
     rows = [{**same, "resourceNewValue": value} for value in ("1", "2")]
     emulator = start(Fault(place="audit_records", json=page(*rows), times=1), customers=1)
@@ -1027,7 +1027,7 @@ def test_a_reseller_id_of_the_api_must_be_a_guid(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The filter matches beginnings: a short id would read other resellers' customers."""
+    """The filter matches prefixes: a short id would read other resellers' customers."""
     emulator = start(Fault(place="resellers", json=page({"id": identifier, "name": "Contoso"})))
     result = sync(emulator, catalog=catalog_of("reseller_customers"))
     assert_refused(result, "a reseller whose id is not a GUID", "reseller_customers")
@@ -1037,7 +1037,7 @@ def test_a_reseller_id_of_the_api_must_be_a_guid(
 
 
 def test_duplicates_are_passed_on(start: Start, sync: Sync) -> None:
-    """The same customer twice in a page: the target's key makes one of them, as the log says."""
+    """The same customer twice in a page: the target's key merges them, as the log says."""
     emulator = start(Fault(place="customers", times=1, duplicate_first_item=True), customers=5)
     result = sync(emulator)
     assert result.exit_code == 0
@@ -1052,7 +1052,7 @@ def test_duplicates_are_passed_on(start: Start, sync: Sync) -> None:
 
 
 def test_a_customer_that_moves_to_the_next_page_is_repeated(start: Start, sync: Sync) -> None:
-    """Pages that the service counts by position shift while customers come."""
+    """If the service counts pages by position, they shift when customers are added."""
     emulator = start(customers=5)
     first = [customer["id"] for customer in emulator.customers()][1]
     shifted = {"id": first, "companyProfile": {"tenantId": first}}
@@ -1066,7 +1066,7 @@ def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The type is in the key: null and missing become `none`."""
+    """The type is part of the key: null and missing become `none`."""
     emulator = start(Fault(place="relationships", add_fields={"relationshipType": None}))
     result = sync(emulator)
     assert result.exit_code == 0
@@ -1075,7 +1075,7 @@ def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(
 
 
 def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> None:
-    """Ids that are numbers become text; what is read ahead for them is not mixed up."""
+    """Numeric ids become text; children that are read ahead are not mixed up."""
     ids: list[object] = ["a", "b", 5, "c", 6, 7, "d", "e", 8]
     emulator = start(
         *(
@@ -1093,7 +1093,7 @@ def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> Non
 
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
 def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, sync: Sync) -> None:
-    """The tap has nothing to emit, and does not pass it off as all there is."""
+    """The tap has nothing to emit, and does not claim that this is everything."""
     emulator = start(Fault(place=place, json={"totalCount": 5, "items": []}), customers=1)
     result = sync(emulator)
     assert result.exit_code == 0, result.stderr
@@ -1106,7 +1106,7 @@ def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, s
 
 
 def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
-    """The state of a run that was interrupted in the second stream with a continuation."""
+    """The state of a run interrupted in the second stream with continuations."""
     emulator.faults = [Fault(place="partition_continuation", skip=1, status=501)]
     result = sync(emulator, page_size=2, emit_activate_version_messages=True)
     assert result.exit_code == 1
@@ -1150,7 +1150,7 @@ def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
     start: Start,
     sync: Sync,
 ) -> None:
-    """An unusable checkpoint is ignored: all rows are read, and none that exists is deleted."""
+    """An unusable checkpoint is ignored: all rows are read, and no existing row is deleted."""
     emulator = start(customers=20, resellers=2)
     state = broken_off(emulator, sync)
     state["bookmarks"]["reseller_customers"]["resume"].update(change)
@@ -1167,7 +1167,7 @@ def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
     [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
 )
 def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
-    """Then its first pages have grown old; a pass of the future is no pass either."""
+    """After that its first pages are too old; a pass dated in the future is not resumed either."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     moment = 1_800_000_000
 
@@ -1189,7 +1189,7 @@ def test_a_state_that_leads_to_another_collection_is_not_followed(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Its rows would pass for the rest of the table."""
+    """Its rows would be taken for the rest of the table."""
     emulator = start(customers=20, resellers=2)
     state = broken_off(emulator, sync)
     resume = state["bookmarks"]["reseller_customers"]["resume"]
@@ -1208,7 +1208,7 @@ def test_a_bookmark_of_another_kind_is_ignored(
     start: Start,
     sync: Sync,
 ) -> None:
-    """State of other taps and other versions is no reason to fail."""
+    """State of other taps or versions does not make the run fail."""
     emulator = start(customers=5)
     state = {"bookmarks": {"customers": bookmark}}
     result = sync(emulator, page_size=2, state=state)

@@ -1,4 +1,4 @@
-"""What the emulator holds, what a run has emitted of it, and how the two must agree."""
+"""What the emulator holds, what a run emitted, and whether the two agree."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ KEYS = {
     "indirect_resellers": ("id",),
     "reseller_customers": ("reseller_id", "id"),
 }
-#: What the tap tells of its own reading, with the keys.
+#: The tap's own streams about its run, with their keys.
 REFRESHES = {"customer_refreshes": ("customer_id", "stream"), "list_refreshes": ("id",)}
 
 
 class Truth(Protocol):
-    """What an emulator tells of all that it holds."""
+    """An emulator's report of all that it holds."""
 
     def customers(self) -> Iterable[dict[str, Any]]: ...
     def resellers(self) -> Iterable[dict[str, Any]]: ...
@@ -31,7 +31,7 @@ class Truth(Protocol):
 
 
 def held(emulator: Truth) -> dict[str, list[tuple[str, ...]]]:
-    """The keys of all that the emulator holds, in the order in which the API lists it."""
+    """The keys of all that the emulator holds, in the order of the API."""
     resellers = [reseller["id"] for reseller in emulator.resellers()]
     order = {reseller: place for place, reseller in enumerate(resellers)}
     memberships = [(m["reseller_id"], m["customer_id"]) for m in emulator.memberships()]
@@ -47,12 +47,12 @@ def held(emulator: Truth) -> dict[str, list[tuple[str, ...]]]:
 
 
 def whole_lines(stdout: str) -> list[str]:
-    """The lines that a target can read: a run that was killed may leave a part of one."""
+    """The lines that a target can read: a killed run may leave an incomplete one."""
     return stdout[: stdout.rfind("\n") + 1].splitlines()
 
 
 def emitted(lines: Iterable[str]) -> dict[str, set[tuple[Any, ...]]]:
-    """The keys of all records, as a target that upserts has them."""
+    """The keys of all records, as stored by a target that upserts."""
     found: dict[str, set[tuple[Any, ...]]] = {stream: set() for stream in KEYS}
     for line in lines:
         message = json.loads(line)
@@ -63,13 +63,13 @@ def emitted(lines: Iterable[str]) -> dict[str, set[tuple[Any, ...]]]:
 
 
 def last_state(lines: Iterable[str]) -> dict[str, Any] | None:
-    """The last STATE, None without any."""
+    """The last STATE, or None."""
     states = [m["value"] for m in map(json.loads, lines) if m["type"] == "STATE"]
     return states[-1] if states else None
 
 
 def assert_complete(result: Result, emulator: Emulator) -> None:
-    """A run that ended well has emitted everything, once and in order."""
+    """Check that a successful run emitted everything, once and in order."""
     assert result.exit_code == 0, result.stderr
     for stream, keys in held(emulator).items():
         assert result.keys(stream, *KEYS[stream]) == keys
@@ -77,17 +77,17 @@ def assert_complete(result: Result, emulator: Emulator) -> None:
 
 
 def assert_no_checkpoint(state: dict[str, Any]) -> None:
-    """Nothing is left to resume; a bookmark may know how many rows its stream had."""
+    """Check that nothing is left to resume; bookmarks may still hold their stream's row count."""
     assert all(bookmark.keys() <= {"rows"} for bookmark in state["bookmarks"].values())
 
 
 def assert_whole(lines: Iterable[str], emulator: Emulator) -> None:
-    """Several runs together have emitted what the emulator holds, and nothing else."""
+    """Check that several runs together emitted what the emulator holds, and nothing else."""
     assert emitted(lines) == {stream: set(keys) for stream, keys in held(emulator).items()}
 
 
 class Warehouse:
-    """Tables as a target that upserts and obeys ACTIVATE_VERSION keeps them."""
+    """Tables as kept by a target that upserts and obeys ACTIVATE_VERSION."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -95,7 +95,7 @@ class Warehouse:
         self.removed: set[tuple[str, tuple[Any, ...]]] = set()
 
     def load(self, lines: Iterable[str]) -> None:
-        """Do what the messages say."""
+        """Apply the messages."""
         for message in map(json.loads, lines):
             if message["type"] == "RECORD" and message["stream"] in KEYS:
                 key = tuple(message["record"][name] for name in KEYS[message["stream"]])
@@ -107,7 +107,7 @@ class Warehouse:
                     self.removed.add((message["stream"], key))
 
     def assert_equals(self, emulator: Emulator) -> None:
-        """The tables hold the API's rows, no others, and none of them was ever removed."""
+        """Check that the tables hold exactly the API's rows, and that none was ever removed."""
         for stream, keys in held(emulator).items():
             assert set(self.tables[stream]) == set(keys), stream
             assert not {(stream, key) for key in keys} & self.removed
