@@ -1,4 +1,4 @@
-"""Certificates for the app to sign with."""
+"""Certificates for signing in as the app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PASSWORD = "Certificate.Passw0rd"  # noqa: S105 - planted
 
 
 def certificate(key: Any = RSA_KEY, *, begins: int = -1, ends: int = 365) -> x509.Certificate:
-    """A certificate of a key; days from now."""
+    """A certificate for a key; the validity is in days from now."""
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "the app")])
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -35,12 +35,12 @@ def certificate(key: Any = RSA_KEY, *, begins: int = -1, ends: int = 365) -> x50
 
 
 def public(made: x509.Certificate) -> str:
-    """What is uploaded to the app registration."""
+    """The part that is uploaded to the app registration."""
     return made.public_bytes(Encoding.PEM).decode()
 
 
 def pem(made: x509.Certificate | None, key: Any = RSA_KEY, password: str | None = None) -> bytes:
-    """Certificate and key in one file of text."""
+    """Certificate and key in one text file."""
     encryption: KeySerializationEncryption = (
         NoEncryption() if password is None else BestAvailableEncryption(password.encode())
     )
@@ -49,6 +49,6 @@ def pem(made: x509.Certificate | None, key: Any = RSA_KEY, password: str | None 
 
 
 def pfx(made: x509.Certificate | None, key: Any = RSA_KEY, password: str = PASSWORD) -> bytes:
-    """Both in one binary file, as Windows and Azure Key Vault export them."""
+    """Both in one binary file, as exported by Windows and Azure Key Vault."""
     encryption = BestAvailableEncryption(password.encode())
     return pkcs12.serialize_key_and_certificates(b"the app", key, made, None, encryption)

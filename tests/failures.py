@@ -1,4 +1,4 @@
-"""What the tests of failures share: the places where one can happen, and what must be said."""
+"""Shared by the tests of failures: the places where one can happen, and the expected messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Place of a request in the emulator's words, and the stream that asks there.
+#: A request's place in the emulator's terms, and the stream that sends it.
 API: dict[Place, str] = {
     "customers": "customers",
     "continuation": "customers",
@@ -37,9 +37,9 @@ def sampled(
     always: Sequence[Any] = (),
     each: int = 1,
 ) -> list[tuple[T, Any]]:
-    """Pair each answer with `each` of the places in turn, and with those that are a path apart.
+    """Pair each answer with `each` of the places in turn, and with those of a separate code path.
 
-    One code path serves the places that take turns: all pairs would say the same many times.
+    The places in turn share one code path, so testing all pairs would be redundant.
     """
     turn = itertools.cycle(places)
     return [(answer, p) for answer in answers for p in (*always, *itertools.islice(turn, each))]
@@ -53,9 +53,9 @@ def at(emulator: Emulator, place: Place) -> list[LoggedRequest]:
 
 
 def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedRequest]:
-    """All attempts at the first request at a place that had this answer; 0 for a reset.
+    """All attempts at the first request at a place with this status; 0 for a reset.
 
-    Where others at the same address may come between, the run has one request at once.
+    If others at the same address could come in between, the run has one concurrent request.
     """
     first = next(request for request in at(emulator, place) if request.status == status)
     api = [request for request in emulator.requests if request.place != "token"]
@@ -69,21 +69,21 @@ def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedReques
 
 
 def assert_ids(emulator: Emulator, unanswered: Collection[int] = (0,)) -> None:
-    """One correlation id for the run; a request id is kept until there is an answer."""
+    """Check that the run has one correlation id, and retries without an answer keep their id."""
     api = [request for request in emulator.requests if request.place != "token"]
     assert len({request.correlation_id for request in api}) == 1
     assert {request.status for request in reused(emulator)} <= {*unanswered}
 
 
 def reused(emulator: Emulator) -> list[LoggedRequest]:
-    """The requests whose id a later request has too."""
+    """The requests whose id is used again later."""
     api = [request for request in emulator.requests if request.place != "token"]
     last = {request.request_id: request for request in api}
     return [request for request in api if last[request.request_id] is not request]
 
 
 def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
-    """The last line names the stream and the ids of a request that was answered so."""
+    """Check that the last line names the stream and the ids of a request with this answer."""
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
     assert result.error.startswith(f"{stream}: ")
@@ -96,7 +96,7 @@ def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int)
 
 
 def assert_resumable(result: Result, emulator: Emulator, sync: Sync) -> None:
-    """What was emitted stays, and the last STATE claims no more than that."""
+    """Check that the records stay emitted, and that the last STATE claims no more."""
     emulator.faults = ()
     lines = result.stdout.splitlines()
     again = sync(emulator, page_size=3, state=last_state(lines) or {})

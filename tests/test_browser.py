@@ -1,6 +1,6 @@
-"""The login in a real browser. Where there is none, the end of the test run says so.
+"""The login in a real browser. Without one, the end of the test run says so.
 
-`pytest tests/test_browser.py --update-golden` takes the picture in the documentation again.
+Run `pytest tests/test_browser.py --update-golden` to retake the picture in the documentation.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def profile(tmp_path: Path) -> Path:
 def browser(profile: Path) -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
-    # Root, and containers with little shared memory.
+    # For root, and for containers with little shared memory.
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
         options.add_argument(argument)
     options.add_argument(f"--user-data-dir={profile}")
@@ -58,14 +58,14 @@ def browser(profile: Path) -> Iterator[webdriver.Chrome]:
 
 @dataclass
 class Command:
-    """The command at work, and what it wants opened."""
+    """The running command, and the address that it wants opened."""
 
     process: subprocess.Popen[str]
     address: str
     config: Path
 
     def end(self) -> tuple[int, str]:
-        """Wait for its end; return exit code and all it said."""
+        """Wait for its end; return exit code and all output."""
         said, errors = self.process.communicate(timeout=SECONDS)
         return self.process.returncode, said + errors
 
@@ -93,14 +93,14 @@ def signing_in(emulator: Emulator, folder: Path, timeout: int = SECONDS) -> Iter
 
 
 def press(browser: webdriver.Chrome, answer: str, title: str) -> str:
-    """Press a button of the sign-in page; return the text of the page that follows in the end."""
+    """Press a button of the sign-in page; return the text of the final page."""
     browser.find_element(By.CSS_SELECTOR, f"button[value={answer}]").click()
     WebDriverWait(browser, SECONDS).until(lambda driver: driver.title == title)
     return browser.find_element(By.TAG_NAME, "main").text
 
 
 def history(profile: Path) -> list[str]:
-    """The addresses that the browser remembers."""
+    """The addresses in the browser's history."""
     (path,) = profile.glob("*/History")
     with sqlite3.connect(path) as database:
         return [row[0] for row in database.execute("select url from urls")]
@@ -113,7 +113,7 @@ def test_consent_in_a_browser(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> None:
-    """From the address to a tap that runs; no code is left in history, bar or process list."""
+    """From the address to a working tap; no code stays in history, address bar or process list."""
     emulator = start(revoke_old_refresh_tokens=True)
     with signing_in(emulator, tmp_path) as command:
         browser.get(command.address)
@@ -151,7 +151,7 @@ def test_a_refusal_in_a_browser(start: Start, browser: webdriver.Chrome, tmp_pat
 def test_a_wrong_state_in_a_browser(
     start: Start, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
-    """The page says that the answer is of another sign-in; the right one still counts."""
+    """The page says that the answer belongs to another sign-in; the right one is still accepted."""
     with signing_in(start(), tmp_path) as command:
         browser.get(command.address.replace("&state=", "&state=another"))
         text = press(browser, "accept", "Not signed in")

@@ -1,4 +1,4 @@
-"""Catalogs and states as others write them: one line before the first request, or no harm."""
+"""Catalogs and states written by others: one line before the first request, or no harm."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def entry(catalog: dict[str, Any], name: str = "customers") -> dict[str, Any]:
 
 
 def changed(name: str = "customers", **members: Any) -> dict[str, Any]:
-    """A catalog with all streams, in which some members of one entry are others, or are gone."""
+    """A catalog with all streams, with members of one entry replaced or removed."""
     catalog = catalog_of(*STREAMS, others=True)
     for stream in catalog["streams"]:
         if stream["tap_stream_id"] == name:
@@ -37,7 +37,7 @@ def changed(name: str = "customers", **members: Any) -> dict[str, Any]:
     return catalog
 
 
-#: Where the customers stand in a catalog.
+#: Where a catalog holds the customers.
 AT = "streams[{}]".format(
     [stream["tap_stream_id"] for stream in catalog_of(others=True)["streams"]].index("customers")
 )
@@ -95,7 +95,7 @@ def test_a_catalog_that_the_tap_cannot_follow(
     start: Start,
     sync: Sync,
 ) -> None:
-    """One line says where and what, and nothing is asked."""
+    """One line says where and what, and no request is sent."""
     emulator = start()
     result = sync(emulator, catalog=catalog)
     assert result.exit_code == FINAL
@@ -127,7 +127,7 @@ def test_what_a_catalog_leaves_out_is_the_taps_own(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Schema, key and key fields come whole."""
+    """Schema, key and key fields are complete."""
     emulator = start()
     result = sync(emulator, catalog=changed(**members))
     assert result.exit_code == 0, result.stderr
@@ -141,7 +141,7 @@ def test_what_a_catalog_leaves_out_is_the_taps_own(
 
 
 def test_a_catalog_with_the_child_alone(start: Start, sync: Sync) -> None:
-    """Its parent is read, and not written."""
+    """Its parent is read, but not emitted."""
     catalog = {"streams": [entry(catalog_of("customer_relationships"), "customer_relationships")]}
     result = sync(start(customers=7), catalog=catalog)
     assert result.exit_code == 0
@@ -152,7 +152,7 @@ def test_a_catalog_with_the_child_alone(start: Start, sync: Sync) -> None:
 
 
 def test_a_deselected_stream_may_be_anything(start: Start, sync: Sync) -> None:
-    """Nothing of it is used, though its child is read."""
+    """Nothing in its entry is used, although its child is read."""
     catalog = catalog_of("customer_relationships")
     for stream in catalog["streams"]:
         if stream["tap_stream_id"] == "customers":
@@ -190,7 +190,7 @@ def test_a_full_table_is_not_made_incremental_by_a_catalog(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The API does not say what changed: all is read each time, and a line says so."""
+    """The API does not report changes: every run reads all, and a line says so."""
     emulator = start(customers=7)
     catalog = changed(**members)
     first = sync(emulator, catalog=catalog)
@@ -221,7 +221,7 @@ def test_partitions_in_a_foreign_state_are_ignored(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The SDK would read a stream once for each, and write its rows as often."""
+    """The SDK would read a stream once for each, and emit its rows as often."""
     emulator = start(customers=7, resellers=2)
     bookmark = {"partitions": partitions, "progress_markers": partitions}
     state = {"bookmarks": dict.fromkeys((*STREAMS, "of_another_tap"), bookmark)}
@@ -232,7 +232,7 @@ def test_partitions_in_a_foreign_state_are_ignored(
     assert "partitions" not in json.dumps(result.state)
 
 
-#: What programs put where something else belongs.
+#: Wrong values that programs write.
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [
         *(None, True, 0, -1, 10**400, 1.5, "", " ", "x", "a\0b", "\ud83d", "id", "x" * 5000),
@@ -269,7 +269,7 @@ def spoil(document: dict[str, Any], data: st.DataObject) -> None:
 
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[Emulator, dict[str, dict[str, Any]]]]:
-    """An emulator, and documents that are right."""
+    """An emulator, and valid documents."""
     with Emulator(Options(customers=2, resellers=1)) as emulator:
         settings = {**emulator.tap_config(), "page_size": 1, "max_retry_seconds": 0}
         catalog = catalog_of(*STREAMS, others=True)
@@ -306,7 +306,7 @@ def test_whatever_is_given_the_tap_works_or_says_why_not(
     world: tuple[Emulator, dict[str, dict[str, Any]]],
     data: st.DataObject,
 ) -> None:
-    """One line, no traceback, no request to a place that is none."""
+    """One line, no traceback, no request to an unknown place."""
     _, documents = world
     given = json.loads(json.dumps(documents))
     spoil(given[kind], data)

@@ -1,4 +1,4 @@
-"""Streams by date: no row lost, and a bookmark that never moves back."""
+"""Streams by date: no row is lost, and a bookmark never moves back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY = 86_400.0
 
 
 class World:
-    """An emulator and a tap that live on one calendar, days apart from ours."""
+    """An emulator and a tap on a shared calendar, days apart from ours."""
 
     def __init__(self, **options: Any) -> None:
         self.now = NOW.timestamp()
@@ -40,7 +40,7 @@ class World:
         return run_tap(config=config, catalog=CATALOG, state=state, clock=WorldClock)
 
     def written(self, since: str) -> set[str]:
-        """The ids of all records of the log since a day, as far as they have one."""
+        """The ids of all records in the log since a day, if they have one."""
         records = self.emulator.held("audit_records")
         return {r["id"] for r in records if r.get("id") and r["operationDate"] >= since}
 
@@ -60,7 +60,7 @@ def day(moment: float) -> str:
 
 
 def days_of(world: World) -> list[str]:
-    """The days that were asked for since the last look, each once."""
+    """The days requested since the last call, each once."""
     asked = [r.path for r in world.emulator.requests if r.place == "audit_records"]
     world.emulator.reset_stats()
     return sorted(path.partition("startDate=")[2][:10] for path in asked)
@@ -74,7 +74,7 @@ def world() -> Iterator[World]:
 
 
 def test_the_first_run_reads_what_the_service_keeps(world: World) -> None:
-    """Ninety days with today, and a bookmark at the beginning of today."""
+    """Ninety days including today, and a bookmark at the start of today."""
     result = world.run()
     assert result.exit_code == 0, result.stderr
     days = days_of(world)
@@ -87,7 +87,7 @@ def test_the_first_run_reads_what_the_service_keeps(world: World) -> None:
 
 
 def test_the_next_run_reads_two_days_again(world: World) -> None:
-    """Records come late, and some are replaced."""
+    """Some records arrive late, and some are replaced."""
     state = world.run().state
     days_of(world)
     world.now += 3 * _DAY
@@ -97,7 +97,7 @@ def test_the_next_run_reads_two_days_again(world: World) -> None:
 
 
 def test_a_gap_that_the_service_no_longer_fills_is_reported(world: World) -> None:
-    """The bookmark is older than the log reaches: said with its days, and read from there on."""
+    """The bookmark is older than the log: the missing days are reported, and the rest is read."""
     state = world.run().state
     world.now += 100 * _DAY
     result = world.run(state)
@@ -108,7 +108,7 @@ def test_a_gap_that_the_service_no_longer_fills_is_reported(world: World) -> Non
 
 @pytest.mark.parametrize("value", ["", "soon", 7, None, "2026-13-41T00:00:00Z", {"a": 1}])
 def test_a_bookmark_that_is_none_means_from_the_start(world: World, value: Any) -> None:
-    """State is edited by hand."""
+    """State may be edited by hand."""
     stored = {"replication_key": "operationDate", "replication_key_value": value}
     result = world.run({"bookmarks": {"audit_records": stored}})
     assert result.exit_code == 0, result.stderr
@@ -116,7 +116,7 @@ def test_a_bookmark_that_is_none_means_from_the_start(world: World, value: Any) 
 
 
 def test_a_bookmark_of_the_future_does_not_move_back(world: World) -> None:
-    """A clock went wrong: the last days are read again, and the bookmark stays."""
+    """After a wrong clock, the last days are read again, and the bookmark stays."""
     later = "2027-01-01T00:00:00Z"
     stored = {"replication_key": "operationDate", "replication_key_value": later}
     result = world.run({"bookmarks": {"audit_records": stored}})
@@ -126,7 +126,7 @@ def test_a_bookmark_of_the_future_does_not_move_back(world: World) -> None:
 
 
 def test_an_interrupted_run_goes_on_behind_its_last_whole_day(world: World) -> None:
-    """Days that were written are not read again, but for the overlap."""
+    """Days already emitted are not read again, except for the overlap."""
     world.emulator.faults = [Fault(place="audit_records", skip=40, status=501)]
     first = world.run(max_concurrent_requests=1)
     assert first.exit_code == 1
@@ -141,8 +141,8 @@ nights = st.lists(
     st.tuples(
         st.floats(0.2, 6),  # days that pass
         st.lists(st.floats(0, 1.9), max_size=3),  # changes, and days until the log shows them
-        st.none() | st.floats(0, 1, allow_nan=False),  # where the run is cut off, if it is
-        st.none() | st.integers(0, 6),  # the request that fails, if one does
+        st.none() | st.floats(0, 1, allow_nan=False),  # where the run is cut off, if at all
+        st.none() | st.integers(0, 6),  # the request that fails, if any
     ),
     min_size=1,
     max_size=6,
@@ -155,7 +155,7 @@ nights = st.lists(
 def test_no_row_is_lost_and_the_bookmark_never_moves_back(
     nights: list[tuple[float, list[float], float | None, int | None]], at_once: int
 ) -> None:
-    """Whatever comes late, fails or is cut off: at the end all that the log shows was emitted."""
+    """After late records, failures and kills, everything in the log was emitted in the end."""
     world = World(audit_per_day=1)
     with world.emulator as emulator:
         (customer, *_) = [one["id"] for one in emulator.customers()]
@@ -171,7 +171,7 @@ def test_no_row_is_lost_and_the_bookmark_never_moves_back(
             )
             reached = day(world.now - 89 * _DAY)
             if bookmark(state) < reached:
-                oldest = reached  # the service keeps no more
+                oldest = reached  # the service keeps nothing older
             result = world.run(state, max_concurrent_requests=at_once)
             end = len(result.stdout) if where is None else round(where * len(result.stdout))
             lines = whole_lines(result.stdout[:end])

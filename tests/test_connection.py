@@ -1,6 +1,6 @@
-"""`--test` as files: what an operator reads when something is wrong with the credentials.
+"""`--test` as files: what an operator reads when the credentials do not work.
 
-`pytest tests/test_connection.py --update-golden` writes the files again.
+Run `pytest tests/test_connection.py --update-golden` to rewrite the files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start
 
 GOLDEN = Path(__file__).parent / "golden" / "connection"
-#: Faults and options of the emulator, and settings of the tap.
+#: Emulator faults and options, and tap settings.
 CASES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Any]]] = {
     "healthy": ([], {}, {}),
     "app_only": ([], {}, {"refresh_token": None}),
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Any]]] = {
 
 
 def told(result: Result) -> str:
-    """The table and the last line, without what differs from run to run."""
+    """The table and the last line, without what changes from run to run."""
     lines = [f"exit code {result.exit_code}", *result.log]
     text = "\n".join(line for line in lines if not line.startswith(("Skipping", "tap-partner")))
     text = re.sub(r"(MS-\w+) [\w.-]{8,}", r"\1 …", text)
@@ -98,7 +98,7 @@ def test_a_connection_test_of_a_child_alone_asks_for_a_parent(start: Start) -> N
 def test_a_connection_test_tells_of_the_certificate(
     name: str, start: Start, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """Its end, or that it came."""
+    """Its expiry, or that it has expired."""
     made = certificates.certificate(begins=-40, ends=-1 if name.startswith("expired") else 40)
     path = tmp_path / "app.pem"
     path.write_bytes(certificates.pem(made))
@@ -111,14 +111,14 @@ def test_a_connection_test_tells_of_the_certificate(
 def test_a_connection_test_tells_how_long_the_refresh_token_lives(
     start: Start, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    """With a store the day is known: the test itself has moved it."""
+    """With a store the day is known: the test itself has postponed it."""
     settings = {"token_cache_path": str(tmp_path / "tokens")}
     result = run_tap("--test", config={**start().tap_config(), **settings})
     assert_golden(result, "with_a_store", request)
 
 
 def test_a_token_that_cannot_be_read_is_no_failure(start: Start) -> None:
-    """What it says is the API's business, and for the operator to know where it can be told."""
+    """Its content is for the API; the operator sees it only if it can be read."""
     said = {
         "opaque": "granted, but its claims cannot be read.",
         "a.b.c": "granted, but its claims cannot be read.",

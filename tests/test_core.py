@@ -1,4 +1,4 @@
-"""The SDK's own tests of a tap, for every stream, against records that hold every field."""
+"""The SDK's standard tap tests, for every stream, against records with every field."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VALUES = {"string": "text", "boolean": True, "integer": 3, "number": 1.5}
 
 
 def whole(schema: dict[str, Any]) -> Any:
-    """A value that holds everything the schema declares."""
+    """A value with everything that the schema declares."""
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
     if kind == "object":
         return {name: whole(field) for name, field in schema.get("properties", {}).items()}
@@ -41,10 +41,10 @@ RESELLER = "9b1de2aa-7777-4888-9999-aaaabbbbcccc"
 NOW = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.0000000Z")
 
 SKU = record("subscribed_skus", "one")
-# The service lists the groups that it is asked for.
+# The service lists the groups requested by the tap.
 SKU["productSku"]["licenseGroupId"] = "group2"
 
-# The SDK makes a tap while tests are collected, before any fixture runs.
+# The SDK creates a tap while tests are collected, before any fixture runs.
 _emulator = Emulator(
     fixture=Fixture(
         customers=[record("customers", CUSTOMER)],

@@ -1,4 +1,4 @@
-"""Certificates in place of secrets, and stores that keep a refresh token."""
+"""Certificates in place of secrets, and stores for a refresh token."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_certificate(emulator: Emulator, path: Path, *, app_only: bool = False) 
 def test_a_certificate_signs_in(
     content: bytes, password: str | None, start: Start, tmp_path: Path
 ) -> None:
-    """Each sign-in has an assertion of its own: the service takes none a second time."""
+    """Each sign-in has its own assertion: the service accepts none twice."""
     path = tmp_path / "app"
     path.write_bytes(content)
     emulator = start(Fault(place="resellers", times=1, expire_token=True), credentials=REGISTERED)
@@ -112,7 +112,7 @@ UNUSABLE: dict[str, tuple[bytes | None, str]] = {
 def test_an_unusable_certificate_is_told_before_the_first_request(
     case: str, start: Start, tmp_path: Path
 ) -> None:
-    """One line; nothing was sent, and the password is nowhere."""
+    """One line; nothing was sent, and the password appears nowhere."""
     content, reason = UNUSABLE[case]
     path = tmp_path / "app"
     if content is not None:
@@ -167,7 +167,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(  # noqa: PLR09
 
 
 def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[str, Any]) -> None:
-    """The service revokes what was redeemed: only the stored successor is of use."""
+    """The service revokes redeemed tokens: only the stored successor works."""
     emulator = start(revoke_old_refresh_tokens=True)
     for _ in range(3):
         result = sync(emulator, **store)
@@ -179,7 +179,7 @@ def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[s
 def test_two_configured_tokens_in_one_store_leave_each_other_alone(
     start: Start, sync: Sync, store: dict[str, Any]
 ) -> None:
-    """Two users of one tenant and app: neither run takes or loses the other's token."""
+    """Two users of one tenant and app: no run takes or loses the other's token."""
     first, second = (start(revoke_old_refresh_tokens=True) for _ in range(2))
     assert first.tap_config()["client_id"] == second.tap_config()["client_id"]
     for emulator in (first, second, first, second):
@@ -191,7 +191,7 @@ def test_two_configured_tokens_in_one_store_leave_each_other_alone(
 
 
 def test_a_file_of_an_earlier_version_is_read(start: Start, sync: Sync, tmp_path: Path) -> None:
-    """It held one token, and a digest of the settings."""
+    """It contained one token, and a digest of the settings."""
     path = tmp_path / "tokens"
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(path)).exit_code == 0
@@ -208,7 +208,7 @@ def test_a_file_of_an_earlier_version_is_read(start: Start, sync: Sync, tmp_path
 def test_a_stored_token_is_encrypted(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
-    """Who reads the row, or a dump of it, has nothing; another key is told, a new one is added."""
+    """The row, or a dump of it, is useless to others; another key is reported, a new one added."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=table, token_cache_key=KEY).exit_code == 0
     with database.connect() as connection:
@@ -239,7 +239,7 @@ class LaterClock(QuickClock):
 def test_a_store_that_cannot_be_written_is_a_warning(
     start: Start, database: Server, table: str
 ) -> None:
-    """The run is fine; from two weeks before the token's end on, the day is told too."""
+    """The run succeeds; from two weeks before the token expires, the warning has the date too."""
     emulator = start()
     config = {**emulator.tap_config(), "token_cache_path": table, "token_cache_key": KEY}
     assert run_tap(config=config).exit_code == 0
@@ -259,13 +259,13 @@ def test_a_store_that_cannot_be_written_is_a_warning(
     _, line = result.levels("WARNING")
     assert line.startswith("The stored refresh token expires on 20")
     assert "tap-partnercenter-login" in line
-    # Where it can be written, the sign-in itself moves the end.
+    # If the store can be written, signing in postpones the expiry.
     config["token_cache_path"] = table
     assert run_tap(config=config, clock=LaterClock).levels("WARNING") == []
 
 
 def test_each_use_moves_the_end_of_a_stored_token(start: Start, tmp_path: Path) -> None:
-    """Dated by its first use, a token of every night would be dropped after 90 days."""
+    """If dated from its first use, a token used every night would be dropped after 90 days."""
 
     class LaterClock(QuickClock):
         def now(self) -> float:
@@ -294,7 +294,7 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(
 
 
 def test_a_database_that_cannot_be_reached_makes_nobody_app_only(start: Start, sync: Sync) -> None:
-    """Without a configured token nobody can tell what these credentials are."""
+    """Without a configured token, the kind of these credentials is unknown."""
     emulator = start()
     url = "postgresql://user@127.0.0.1:1/name"
     result = sync(emulator, app_only=True, token_cache_path=url, token_cache_key=KEY)
@@ -319,7 +319,7 @@ def test_a_service_that_does_not_rotate_leaves_the_store_alone(
 def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
-    """As with a file: two minutes, then the run goes on."""
+    """As with a file: after two minutes the run goes on."""
     emulator = start()
     config = emulator.tap_config()
     account = hashlib.sha256(f"{config['tenant_id']} {config['client_id']}".encode()).hexdigest()
@@ -336,7 +336,7 @@ def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
 def test_a_configured_token_that_is_refused_gives_way_to_none(
     start: Start, sync: Sync, store: dict[str, Any]
 ) -> None:
-    """A token of nobody: told once, with its own reason."""
+    """A refused token is reported once, with its own reason."""
     emulator = start()
     result = sync(emulator, refresh_token="0.nonsense", **store)  # noqa: S106 - nobody's
     assert result.exit_code == FINAL
@@ -345,7 +345,7 @@ def test_a_configured_token_that_is_refused_gives_way_to_none(
 
 
 def begun(config: dict[str, Any], folder: Path, count: int) -> list[subprocess.Popen[str]]:
-    """Start taps side by side, as processes."""
+    """Start taps in parallel, as processes."""
     path = folder / "config.json"
     path.write_text(json.dumps(config))
     command = [sys.executable, "-m", "tap_partnercenter", "--config", str(path)]
@@ -357,7 +357,7 @@ def begun(config: dict[str, Any], folder: Path, count: int) -> list[subprocess.P
 
 
 def ended(taps: list[subprocess.Popen[str]]) -> list[Result]:
-    """Wait for taps to end."""
+    """Wait for the taps to end."""
     said = [tap.communicate(timeout=300) for tap in taps]
     return [Result(tap.returncode, *outputs) for tap, outputs in zip(taps, said, strict=True)]
 
@@ -368,7 +368,7 @@ def ended(taps: list[subprocess.Popen[str]]) -> list[Result]:
 def test_processes_that_share_a_store_lock_nobody_out(
     customers: int, start: Start, store: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Over hundreds of rotations each redeems what the other stored, and the service is strict."""
+    """With a strict service, over hundreds of rotations, each redeems what another stored."""
     emulator = start(customers=customers, revoke_old_refresh_tokens=True)
     emulator.faults = [
         Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)

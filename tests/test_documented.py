@@ -24,7 +24,7 @@ RESELLER = "484e548c-f5f3-4528-93a9-c16c6373cb59"
 
 
 def documented(name: str) -> bytes:
-    """A printed body, without the comma that one of them has too many."""
+    """A printed body, without the extra comma in one of them."""
     return (PRINTED / f"{name}.json").read_bytes().replace(b"},\n    ],", b"}\n    ],")
 
 
@@ -54,7 +54,7 @@ def test_the_documented_list_of_customers(start: Start, sync: Sync) -> None:
 
 
 def test_the_documented_customers_of_a_reseller(start: Start, sync: Sync) -> None:
-    """The reseller of the request is in each record; links are not."""
+    """Each record has the reseller of the request, but no links."""
     emulator = start(Fault(place="partition", body=documented("customers_of_a_reseller")))
     result = sync(emulator, catalog=catalog_of("reseller_customers"), reseller_ids=[RESELLER])
     assert result.exit_code == 0
@@ -114,7 +114,7 @@ def sign_in(emulator: Emulator) -> dict[str, str]:
 
 
 def test_a_created_customer_is_in_every_stream(start: Start, sync: Sync) -> None:
-    """What the documented request creates is listed, has its reseller, and hides its password."""
+    """The new customer is listed and has its reseller; its password is hidden."""
     reseller = {"id": RESELLER, "name": "Harbor Resale AB", "mpnId": "5000123"}
     emulator = start(fixture=Fixture(resellers=[reseller]))
     answer = requests.post(
@@ -139,7 +139,7 @@ def test_a_created_customer_is_in_every_stream(start: Start, sync: Sync) -> None
 
 
 def test_a_password_in_a_list_is_never_passed_on(start: Start, sync: Sync) -> None:
-    """Nothing forbids the service to list what it answers to a creation; the tap drops it."""
+    """Lists may contain what the creation returned; the tap drops it."""
     created = json.loads(documented("create_response"))
     page = {"totalCount": 1, "items": [created], "attributes": {"objectType": "Collection"}}
     emulator = start(Fault(place="customers", json=page))

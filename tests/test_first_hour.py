@@ -1,4 +1,4 @@
-"""What the README has a newcomer type, typed: on machines with other Pythons, in new projects."""
+"""The README's commands for newcomers: on machines with other Pythons, and in new projects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.e2e
 
 
 def uv(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    # nox sets UV_PYTHON for what runs in its sessions: a newcomer has none.
+    # nox sets UV_PYTHON in its sessions; a newcomer has no such variable.
     newcomer = {name: value for name, value in os.environ.items() if name != "UV_PYTHON"}
     return subprocess.run(
         [find_uv(), *arguments],
@@ -39,7 +39,7 @@ def uv(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def checks(pythons: list[str], tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """List the checks as on a machine that has some Pythons only."""
+    """List the checks as on a machine with only some Pythons."""
     code = f"""
 import python_discovery, sys
 python_discovery.get_interpreter = lambda version, **_: version in {pythons!r} or None
@@ -53,7 +53,7 @@ main()
 
 @pytest.mark.parametrize("pythons", [["3.12"], ["3.10", "3.12", "3.14"], ["3.11", "3.13"]])
 def test_every_check_runs_on_the_pythons_that_are_there(pythons: list[str], tmp_path: Path) -> None:
-    """None is left out for want of a certain one, and none is chosen that would be skipped."""
+    """No check is left out because a version is missing, and none is chosen only to be skipped."""
     listed = checks(pythons, tmp_path)
     assert listed.returncode == 0, listed.stderr
     chosen = [line.split()[1] for line in listed.stdout.splitlines() if line.startswith("* ")]
@@ -71,7 +71,7 @@ def test_without_a_supported_python_the_checks_fail_in_one_line(tmp_path: Path) 
 
 
 def test_uv_takes_no_python_that_the_demos_postgresql_lacks(tmp_path: Path) -> None:
-    """Where there is none yet, uv would fetch the newest that is allowed."""
+    """Without any Python, uv would download the newest one allowed."""
     nowhere = {
         "UV_PYTHON_INSTALL_DIR": str(tmp_path),
         "UV_PROJECT_ENVIRONMENT": str(tmp_path / "v"),
@@ -82,7 +82,7 @@ def test_uv_takes_no_python_that_the_demos_postgresql_lacks(tmp_path: Path) -> N
 
 
 def printed(heading: str) -> str:
-    """The commands that the README prints below a heading."""
+    """The commands that the README shows below a heading."""
     section = (ROOT / "README.md").read_text(encoding="utf-8").split(f"\n### {heading}\n", 1)[1]
     found = re.search(r"```sh\n(.*?)```", section, re.DOTALL)
     assert found
@@ -90,10 +90,10 @@ def printed(heading: str) -> str:
 
 
 class Newcomer:
-    """Someone with a checkout alongside a folder of their own, who types what the README prints."""
+    """Someone with a checkout next to their own folder, who types the README's commands."""
 
     def __init__(self, place: Path) -> None:
-        """Make the folder, and programs that the README supposes to be there."""
+        """Create the folder, and the programs that the README requires."""
         self.folder = place / "project"
         self.folder.mkdir()
         (place / "tap-partnercenter").symlink_to(ROOT)
@@ -111,13 +111,13 @@ class Newcomer:
         }
 
     def has(self, name: str, command: str) -> None:
-        """Put a program on the PATH."""
+        """Add a program to the PATH."""
         program = self.programs / name
         program.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
 
     def types(self, commands: str, **variables: str) -> str:
-        """Run commands in a shell; the first that fails ends the test."""
+        """Run commands in a shell; the first failure ends the test."""
         ended = subprocess.run(
             ["bash", "-e", "-o", "pipefail", "-c", commands],  # noqa: S607 - whichever there is
             cwd=self.folder,
@@ -144,7 +144,7 @@ def test_the_readme_leads_a_meltano_project_to_a_loaded_table(
     (loader,) = (one for one in ours["plugins"]["loaders"] if one["name"] == LOADER)
     path.write_text(yaml.safe_dump({**theirs, "plugins": {"loaders": [loader]}}), encoding="utf-8")
 
-    # Variables, which come before what the README sets, lead to the emulator.
+    # Environment variables take precedence over the README's settings and name the emulator.
     newcomer.types(
         printed("In a Meltano project"),
         **emulator.environment(),
@@ -163,7 +163,7 @@ def test_the_readme_leads_a_meltano_project_to_a_loaded_table(
 
 
 def test_the_readme_leads_to_a_singer_pipe(start: Start, project: Project, tmp_path: Path) -> None:
-    """Nothing but Python, the checkout and a target; the state is one that a run goes on from."""
+    """Only Python, the checkout and a target are needed; the next run can use the state."""
     emulator = start(customers=40, resellers=3)
     newcomer = Newcomer(tmp_path)
     newcomer.has("target-jsonl", project.program("target-jsonl", "target-jsonl"))

@@ -1,7 +1,7 @@
-"""Tap, target and emulator are interrupted anywhere, on real PostgreSQL, in worlds that may change.
+"""Tap, target and emulator interrupted anywhere, with real PostgreSQL and changing data.
 
-The warehouse never loses a row that the API holds, and after the next pass in one go it holds what
-the API holds. More trials: `pytest tests/test_kill_trials.py --kill-count 1000 --kill-seed 7`.
+The warehouse never loses a row that the API holds, and after the next pass in one go both agree.
+More trials: `pytest tests/test_kill_trials.py --kill-count 1000 --kill-seed 7`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-#: Seconds after which a trial gives up on a process; nothing takes anywhere near as long.
+#: Seconds after which a trial gives up on a process; normally nothing takes nearly as long.
 PATIENCE = 120
 LINK_FORMS = ["relative", "versioned", "absolute", "double_question", "token_only", "rotate"]
-#: Each form of a link in a world that stands still and in one that changes.
+#: Each form of a link in a world that stays as it is, and in one that changes.
 WORLDS = [(form, changing) for form in LINK_FORMS for changing in (False, True)]
 AT_ONCE = 3
 VICTIMS = ["tap", "target", "emulator", "pipe"]
@@ -45,12 +45,12 @@ CREDENTIALS = {
 
 
 def untraced() -> dict[str, str]:
-    """The environment, without what makes coverage measure processes that are to be killed."""
+    """The environment, without coverage in processes that will be killed."""
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
 
 
 class Partner:
-    """An emulator in a process of its own, which comes back as it was after it was killed."""
+    """An emulator in its own process, which restarts with the same data after a kill."""
 
     def __init__(self, *options: str) -> None:
         """Start it."""
@@ -60,7 +60,7 @@ class Partner:
         self.start()
 
     def start(self) -> None:
-        """Serve, on the port of the first time, with all changes made since."""
+        """Serve on the same port as the first time, with all changes made since."""
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "partnercenter_emulator", "serve"),
@@ -81,12 +81,12 @@ class Partner:
             self._send(*change)
 
     def strike(self, number: signal.Signals) -> None:
-        """End it by a signal."""
+        """End it with a signal."""
         self.process.send_signal(number)
         self.process.communicate(timeout=PATIENCE)
 
     def change(self, method: str, path: str = "", **body: Any) -> None:
-        """Change the world, and remember it for the next start."""
+        """Change the data, and remember the change for the next start."""
         self._send(method, path, body)
         self.changes.append((method, path, body))
 
@@ -115,12 +115,12 @@ class Partner:
 
 
 class Trial:
-    """A partner, its tables in the warehouse, and the states that the target confirmed."""
+    """A partner, its tables in the warehouse, and the states confirmed by the target."""
 
     def __init__(self, number: int, seed: int, pipe: Pipe) -> None:
-        """Make the world of this number; half of the worlds change between the runs."""
+        """Create the world of this number; half of the worlds change between the runs."""
         self.link_form, self.changing = WORLDS[number]
-        # Each form of a link has tokens by key and by position, one of them in a changing world.
+        # Each form of a link has tokens by key and by position, one of the two in a changing world.
         by = "key" if (number // 2 + self.changing) % 2 else "position"
         self.name = f"trial {number}: {self.link_form} links, tokens by {by}, seed {seed}"
         self.pipe = pipe
@@ -142,11 +142,11 @@ class Trial:
         self.rows: dict[str, set[tuple[str, ...]]] = {stream: set() for stream in KEYS}
 
     def run(self, schedule: str, victim: str | None = None) -> bool:
-        """Load, and let something happen to somebody; return whether it happened.
+        """Load, and perhaps strike a process; return whether that happened.
 
-        After each run, however it ended, the tables hold each row that they held before and that
-        the API still has; after one that said that it is complete, all that the API has, unless it
-        went on with pages of a world that has changed since.
+        After each run, however it ended, the tables hold each earlier row that the API still has;
+        after a complete run, all that the API has, unless the run continued with pages of data that
+        have since changed.
         """
         blow = int(self.size * self.chance.random() ** 2) if victim else sys.maxsize
         number = self.chance.choice([signal.SIGKILL, signal.SIGTERM])
@@ -176,7 +176,7 @@ class Trial:
                     else:
                         (tap if victim == "tap" else target).send_signal(number)
                 else:
-                    # A target that is told to stop may say 0 although it left lines unread.
+                    # A target that gets a signal may exit with 0 although it left lines unread.
                     read_whole = victim != "target" or blow < sys.maxsize
                 target.stdin.close()
             tap.stdout.close()
@@ -232,7 +232,7 @@ class Trial:
                 "page_size": 5,
                 "max_retry_seconds": 2,
                 "emit_activate_version_messages": "true",
-                # The worlds are small: the few who leave may be more than a tenth of a table.
+                # The worlds are small: the few departures may be more than a tenth of a table.
                 "max_vanished_percent": 100,
             }
             with _process(
@@ -253,7 +253,7 @@ class Trial:
                 yield process
 
     def change_the_world(self) -> None:
-        """Let customers leave and join, relationships vanish and come."""
+        """Let customers leave and join, and relationships come and go."""
         resellers = [reseller["id"] for reseller in self.partner.resellers()]
         served = {membership["customer_id"] for membership in self.partner.memberships()}
         ids = [customer["id"] for customer in self.partner.customers()]
@@ -269,10 +269,10 @@ class Trial:
             self.partner.change("POST", f"/{customer}/reseller", reseller_id=reseller)
 
     def interrupt(self, kills: int) -> int:
-        """Load once, interrupt so many runs, and load until all must be equal.
+        """Load once, interrupt a number of runs, and load until both must be equal.
 
         Returns:
-            How often somebody was struck.
+            How many strikes hit a process.
         """
         self.run("nightly")
         struck = 0
@@ -280,9 +280,9 @@ class Trial:
             if self.changing:
                 self.change_the_world()
             schedule = self.chance.choice(["nightly", "nightly", "nightly", "weekly"])
-            # The blow may come after the end, of a run that had little left to do.
+            # The strike may come after the end of a run that had little left to do.
             struck += self.run(schedule, self.chance.choice(VICTIMS))
-        # The first may be a resumed one, which removes nothing.
+        # The first may be a resumed pass, which deletes nothing.
         for _ in range(2):
             if self.changing:
                 self.change_the_world()
@@ -295,7 +295,7 @@ class Trial:
 def _process(
     command: list[str], log: IO[bytes], **variables: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process between pipes, which does not outlive the block."""
+    """A process between pipes, which ends with the block at the latest."""
     process = subprocess.Popen(
         command,
         env={**untraced(), **variables},

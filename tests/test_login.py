@@ -1,6 +1,6 @@
-"""`tap-partnercenter-login`: consent, refusal, wrong state, time-out, device code, and the token.
+"""`tap-partnercenter-login`: consent, refusal, wrong state, timeout, device code, and the token.
 
-The browser is played by following the pages over HTTP; `test_browser.py` does it in Chromium.
+These tests follow the pages over HTTP; `test_browser.py` uses Chromium.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class Form(HTMLParser):
-    """The form of a page, filled in as it stands."""
+    """The form of a page, with its prefilled values."""
 
     def __init__(self, page: requests.Response) -> None:
         super().__init__()
@@ -53,14 +53,14 @@ class Form(HTMLParser):
 
 
 class Browser:
-    """Opens addresses as `webbrowser.open` does, and does with the page what it was told."""
+    """Open addresses as `webbrowser.open` does, and answer the page as configured."""
 
     def __init__(self, **choice: str | None) -> None:
         self.choice: dict[str, str | None] = {"answer": "accept", "account": "ada.admin"}
         self.choice |= choice
         self.opened: list[str] = []
         self.pages: list[requests.Response] = []
-        #: Done with the form that leads back to the app, before it is sent; False: not at all.
+        #: Called with the form that leads back to the app; if it returns False, nothing is sent.
         self.back: Callable[[Form], bool] = lambda _: True
         self._thread: threading.Thread | None = None
 
@@ -97,7 +97,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 @pytest.fixture
 def sign_in(tmp_path: Path, browser: Browser) -> Callable[..., Result]:
-    """Return a function that runs the command with the settings of an emulator but its token."""
+    """Return a function that runs the command with an emulator's settings except the token."""
 
     def run(emulator: Emulator, *arguments: str, **settings: Any) -> Result:
         config = emulator.tap_config(app_only=True)
@@ -117,18 +117,18 @@ def sign_in(tmp_path: Path, browser: Browser) -> Callable[..., Result]:
 
 
 def config_of(emulator: Emulator, tmp_path: Path, **settings: Any) -> dict[str, Any]:
-    """What the lines of the command set."""
+    """The settings printed by the command."""
     config: dict[str, Any] = emulator.tap_config(app_only=True)
     return {**config, "token_cache_path": str(tmp_path / "tokens"), **settings}
 
 
 def assert_discreet(result: Result, emulator: Emulator, browser: Browser, tmp_path: Path) -> None:
-    """No secret, code, verifier or token in what was said, or shown."""
+    """Check that no secret, code, verifier or token was printed or shown."""
     said = result.output + result.stderr + "".join(page.text for page in browser.pages)
     assert emulator.credentials.client_secret not in said
     stored = json.loads((tmp_path / "tokens").read_text())["tokens"].values()
     assert all(token["refresh_token"] not in said for token in stored)
-    # Neither in the browser's history.
+    # Nor is any in the browser's history.
     assert "code=" not in "".join(page.url for page in browser.pages)
     assert "eyJ" not in said
     assert "verifier" not in said
@@ -137,7 +137,7 @@ def assert_discreet(result: Result, emulator: Emulator, browser: Browser, tmp_pa
 def test_a_login_ends_with_a_tap_that_runs(
     start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """What is asked for, who answered, until when, what works, and what to do next."""
+    """The permissions requested, who consented, until when, what works, and what to do next."""
     emulator = start(revoke_old_refresh_tokens=True)
     result = sign_in(emulator)
     assert result.exit_code == 0, result.output
@@ -203,7 +203,7 @@ def test_a_refusal_is_told_on_both_sides(
 def test_an_answer_to_another_sign_in_is_not_used(
     start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """A page elsewhere could bring a code of its own; the time goes on and ends."""
+    """A foreign page could send its own code; the command keeps waiting until the timeout."""
 
     def back(form: Form) -> bool:
         form.fields["state"] = "another"
@@ -223,7 +223,7 @@ def test_an_answer_to_another_sign_in_is_not_used(
 def test_an_answer_counts_once(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
-    """Nor does the listener answer for another name, or to anything else."""
+    """The listener also refuses other host names and other requests."""
     seen: list[int] = []
 
     def back(form: Form) -> bool:
@@ -232,7 +232,7 @@ def test_an_answer_counts_once(
             url = f"http://127.0.0.1:{port}{path}"
             answer = requests.post(url, form.fields, headers={"Host": host}, timeout=10)
             seen.append(answer.status_code)
-        # In an address it is not taken.
+        # As a query it is not accepted.
         seen.append(requests.get(form.action, form.fields, timeout=10).status_code)
         first = requests.post(form.action, form.fields, allow_redirects=False, timeout=10)
         seen.append(first.status_code)
@@ -278,7 +278,7 @@ def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Resul
 def test_a_code_that_is_not_redeemed_says_why(
     fault: dict[str, Any], told: str, start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
-    """In the terminal and in the browser, in words of the table of remedies."""
+    """In the terminal and in the browser, with the remedy from the table."""
     result = sign_in(start(Fault(place="token", **fault)))
     assert result.exit_code == 1
     assert told in result.stderr
@@ -287,7 +287,7 @@ def test_a_code_that_is_not_redeemed_says_why(
 
 
 def device(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the user of a device code open the page that the command shows, while it waits."""
+    """Let the user of a device code open the page that the command shows while it waits."""
     wait = QuickClock.wait
 
     def answers(clock: QuickClock, seconds: float) -> None:
@@ -324,7 +324,7 @@ def test_a_device_code_ends_with_a_tap_that_runs(  # noqa: PLR0913, PLR0917
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The user answers elsewhere; an app that is public there sends no secret."""
+    """The user answers elsewhere; a public app sends no secret there."""
     device(browser, monkeypatch)
     emulator = start(device_interval=1)
     if not confidential:
@@ -367,7 +367,7 @@ def test_a_certificate_signs_the_login(
 def test_settings_come_from_flags_variables_the_file_and_answers(
     start: Start, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In this order; the secret is asked for without an echo, and the token has a place."""
+    """In this order; the prompt for the secret has no echo, and the token is stored."""
     emulator = start()
     config = emulator.tap_config()
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -427,18 +427,18 @@ def test_the_extra_of_the_login_is_named(
 def test_a_login_replaces_a_configured_token_that_is_over(
     start: Start, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
-    """Where the configuration still has the old one, the new one comes first or in its place."""
+    """If the old token is still configured, the new one comes first or replaces it."""
     emulator = start(revoke_old_refresh_tokens=True)
     old = {"refresh_token": "0.old"}
     assert sign_in(emulator, **old).exit_code == 0
     run = run_tap(config=config_of(emulator, tmp_path, **old))
     assert_complete(run, emulator)
     assert run.levels("WARNING") == []
-    # Removed from the configuration, as the command says: the same token, not one before it.
+    # Removed from the configuration, as the command advises: the same token, not an earlier one.
     run = run_tap(config=config_of(emulator, tmp_path))
     assert_complete(run, emulator)
     assert run.levels("WARNING") == []
-    # Where the login did not know of it, it is tried, and named.
+    # A configured token unknown to the login is tried, and reported.
     other = run_tap(config=config_of(emulator, tmp_path, refresh_token="0.another"))  # noqa: S106
     assert_complete(other, emulator)
     (line,) = other.levels("WARNING")
@@ -457,7 +457,7 @@ def test_an_app_alone_stays_one_without_a_login(start: Start, tmp_path: Path) ->
 def test_the_address_holds_nothing_secret(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
-    """It stands in the list of processes while the browser starts."""
+    """It is in the process list while the browser starts."""
     emulator = start()
     sign_in(emulator)
     (address,) = browser.opened
@@ -468,7 +468,7 @@ def test_the_address_holds_nothing_secret(
 def test_a_token_that_nobody_can_read_is_kept_all_the_same(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
-    """Then nobody knows who signed in; the streams tell whether it is of use."""
+    """It is unknown who signed in, but the streams show whether the token works."""
     answer = {"access_token": "opaque", "refresh_token": "0.of-nobody"}
     result = sign_in(start(Fault(place="token", times=1, json=answer)))
     assert result.exit_code == 1
@@ -489,7 +489,7 @@ def test_a_login_and_two_taps_at_once_lock_nobody_out(
     store: dict[str, Any],
     tmp_path: Path,
 ) -> None:
-    """They share one file or one database, and the service revokes each token that was used."""
+    """They share a file or a database, and the service revokes each used token."""
     emulator = start(customers=customers, revoke_old_refresh_tokens=True)
     assert sign_in(emulator, **store).exit_code == 0
     emulator.faults = [

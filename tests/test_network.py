@@ -1,4 +1,4 @@
-"""The way to the service: proxies and certificates of the operator's own."""
+"""The network: the operator's own proxies and certificates."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def pump(client: socket.socket, server: socket.socket) -> None:
-    """Carry bytes both ways until one side is done."""
+    """Forward bytes both ways until one side closes."""
     with client, server, suppress(OSError):
         while True:
-            # What TLS has decrypted already is not seen by `select`.
+            # `select` does not see what TLS has already decrypted.
             waiting = isinstance(client, ssl.SSLSocket) and client.pending()
             ready = [client] if waiting else select.select([client, server], [], [], 10)[0]
             for source, sink in ((client, server), (server, client)):
@@ -41,7 +41,7 @@ def pump(client: socket.socket, server: socket.socket) -> None:
 
 @contextmanager
 def listener(accept: Callable[[socket.socket], socket.socket], emulator: Emulator) -> Iterator[int]:
-    """Listen on a port and carry what comes to the emulator."""
+    """Listen on a port and forward its traffic to the emulator."""
     port = int(emulator.url.rpartition(":")[2])
 
     def serve(connection: socket.socket) -> None:
@@ -69,7 +69,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def secure(start: Start, authority: trustme.CA) -> Iterator[tuple[Emulator, str]]:
-    """An emulator, and an address at which it answers over TLS."""
+    """An emulator, and an address at which it is available over TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     emulator = start(customers=3)
@@ -84,7 +84,7 @@ def test_a_bundle_of_certificates_is_trusted(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """REQUESTS_CA_BUNDLE makes a company's own authority known, for the API and for tokens."""
+    """REQUESTS_CA_BUNDLE adds a company's own authority, for the API and for tokens."""
     emulator, address = secure
     bundle = tmp_path / "authority.pem"
     authority.cert_pem.write_to_path(bundle)
@@ -93,7 +93,7 @@ def test_a_bundle_of_certificates_is_trusted(
 
 
 def test_an_unknown_certificate_is_refused(secure: tuple[Emulator, str], sync: Sync) -> None:
-    """Nothing is sent to somebody who cannot show who it is."""
+    """Nothing is sent to a server that cannot prove its identity."""
     emulator, address = secure
     result = sync(emulator, api_url=address, auth_url=address)
     assert result.exit_code == 1
@@ -104,7 +104,7 @@ def test_an_unknown_certificate_is_refused(secure: tuple[Emulator, str], sync: S
     assert emulator.requests == []
 
 
-#: Words and remedy for each.
+#: The message and the remedy for each.
 UNUSABLE_PROXIES = {
     "socks5://proxy:1080": ("a SOCKS proxy needs a library", "requests[socks]"),
     "http://:3128": ("the proxy address is invalid", "HTTP_PROXY"),
@@ -120,10 +120,10 @@ def test_an_unusable_proxy_is_told_at_once(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No attempt can succeed: one line, without the proxy's password, and no second attempt."""
+    """A retry cannot help: one line, without the proxy's password, and a single attempt."""
     words, remedy = UNUSABLE_PROXIES[value]
     monkeypatch.setenv("ALL_PROXY", value)
-    # What requests says without the library, which other tests have installed.
+    # The message of requests without the library, which other tests have installed.
     missing = mock.Mock(side_effect=requests.exceptions.InvalidSchema("Missing dependencies"))
     monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
     result = sync(start(), auth_url="http://localhost:9")
@@ -136,7 +136,7 @@ def test_an_unusable_proxy_is_told_at_once(
 
 
 def test_an_address_without_tls_is_told_at_once(start: Start, sync: Sync) -> None:
-    """https in front of a port where http is spoken: the setting is named."""
+    """https for a port that speaks http: the line names the setting."""
     emulator = start()
     address = emulator.url.replace("http://", "https://")
     result = sync(emulator, api_url=address)
@@ -152,7 +152,7 @@ def test_a_file_without_certificates_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A bundle that holds something else: the variable is named."""
+    """A bundle with other content: the line names the variable."""
     emulator, address = secure
     bundle = tmp_path / "authority.pem"
     bundle.write_text("no certificate")
@@ -176,7 +176,7 @@ def test_a_service_that_cannot_be_reached_is_told_at_the_first_attempt(
     setting: str,
     start: Start,
 ) -> None:
-    """The network may come back, so the run is patient; nobody has to wait for the reason."""
+    """The run retries, as the network may come back, but gives the reason at once."""
     result = run_tap(config={**start().tap_config(), setting: address})
     assert result.exit_code == 1
     stream = "sign-in" if setting == "auth_url" else "customers"
@@ -184,14 +184,14 @@ def test_a_service_that_cannot_be_reached_is_told_at_the_first_attempt(
     assert f"Check the network and {setting}." in result.error
     told = [line for line in result.log if cause in line]
     assert told[0] == f"Retrying for up to 900 s: {cause}"
-    # From then on twice a minute at most, as there is progress; not at each of the attempts.
+    # After that at most twice a minute, like progress, and not at each attempt.
     assert len(told) <= 2 + sum(result.waits) / 30
     assert len(result.waits) >= 11
 
 
 @pytest.mark.parametrize("setting", ["auth_url", "api_url"])
 def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> None:
-    """Whoever types --test waits for it."""
+    """A user of --test is waiting for the result."""
     config = {**start().tap_config(), setting: "http://localhost:9"}
     result = run_tap("--test", config=config)
     assert result.exit_code == 1
@@ -208,7 +208,7 @@ def test_a_proxy_that_refuses_is_told(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whether it wants credentials or has no way on: it is the proxy, and the variable is named."""
+    """If it needs credentials or has no route, the line blames the proxy and names the variable."""
     seen: list[socket.socket] = []
 
     def accept(client: socket.socket) -> socket.socket:
@@ -235,7 +235,7 @@ def test_a_bundle_that_is_not_there_is_told(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The line names the variable and the path, and nothing is tried again."""
+    """The line names the variable and the path, and nothing is retried."""
     emulator, address = secure
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/authority.pem")
     result = sync(emulator, api_url=address, auth_url=address)
@@ -245,9 +245,9 @@ def test_a_bundle_that_is_not_there_is_told(
 
 
 def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With HTTP_PROXY set, every request takes that way."""
+    """With HTTP_PROXY set, every request goes through the proxy."""
     emulator = start(customers=3)
-    # Nothing listens there: only the proxy leads to the emulator.
+    # Nothing listens at this address: only the proxy leads to the emulator.
     address = "http://localhost:9"
     seen: list[socket.socket] = []
 
@@ -267,19 +267,19 @@ def test_each_address_has_its_own_proxy_settings(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """NO_PROXY may name the host of the one address, which says nothing about the other."""
+    """NO_PROXY may name the host of one address, which does not affect the other."""
     emulator = start(customers=3)
     behind = "http://localhost:9"
     with listener(lambda client: client, emulator) as port:
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        # Nothing listens behind the proxy but the emulator, nor without it at this address.
+        # This address leads to the emulator through the proxy, and to nothing without it.
         assert_complete(sync(emulator, api_url=behind), emulator)
         assert_complete(sync(emulator, auth_url=behind), emulator)
 
 
 def test_pages_are_asked_for_compressed(start: Start, sync: Sync) -> None:
-    """Whether they are is the server's to decide."""
+    """The server decides whether to compress."""
     emulator = start(gzip=True)
     heads: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""One more stream, made outside the package: a schema and a declaration, and all else follows."""
+"""A stream defined outside the package: a schema and a declaration are all it needs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCHEMA = {
 
 
 class Partners(ChildStream):
-    """A second child of customers, which asks for the same as the first."""
+    """A second child of customers, with the same requests as the first."""
 
     name = "partners"
     path = "/customers/{customer_id}/relationships"
@@ -42,7 +42,7 @@ class Partners(ChildStream):
 
 
 class LargerTap(TapPartnerCenter):
-    """The tap with one stream more."""
+    """The tap with one more stream."""
 
     def discover_streams(self) -> Sequence[PartnerCenterStream]:
         return [*super().discover_streams(), Partners(self)]
@@ -55,7 +55,7 @@ def sync(emulator: Emulator, *wanted: str, **more: Any) -> Any:
 
 
 def test_the_declaration_is_short() -> None:
-    """A reader sees what is special about it."""
+    """It contains only what is specific to the stream."""
     assert len(inspect.getsource(Partners).splitlines()) <= 15
 
 
@@ -117,7 +117,7 @@ def test_refusals_are_counted_for_each_stream(start: Start) -> None:
 
 
 def test_a_state_of_the_first_version_is_read(start: Start) -> None:
-    """It had one number for the one child stream."""
+    """It had a single count, for the only child stream."""
     emulator = start(Fault(place="continuation", skip=1, status=501), customers=12, resellers=3)
     state = sync(emulator, "customers", "customer_relationships").state
     state["bookmarks"]["customers"]["resume"]["skipped"] = 3
@@ -129,19 +129,19 @@ def test_a_state_of_the_first_version_is_read(start: Start) -> None:
 
 
 def test_a_deselected_child_costs_no_request(start: Start) -> None:
-    """Of two children one is read: one request for each customer."""
+    """With one of two children selected: one request for each customer."""
     emulator = start(customers=10, resellers=3)
     sync(emulator, "customers", "partners")
     assert sum(emulator.stats().by_place["relationships"].values()) == 10
 
 
 def test_a_full_table_refuses_a_replication_key() -> None:
-    """Its version would delete all that had not changed."""
+    """Its version would delete all rows that had not changed."""
     with pytest.raises(TypeError, match="make it a ChangeStream"):
         type("Recent", (FullTable,), {"name": "recent", "replication_key": "changed"})
 
 
 def test_a_child_has_no_children() -> None:
-    """A request for each record of a child would be millions of requests."""
+    """A request for each record of a child would mean millions of requests."""
     with pytest.raises(TypeError, match="child of a child"):
         type("Lines", (ChildStream,), {"name": "lines", "parent_stream_type": Partners})

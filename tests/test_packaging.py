@@ -1,4 +1,4 @@
-"""The archives of the tap and of the emulator: built from a tag, and used where no source is."""
+"""The archives of tap and emulator: built from a tag, and used without the source."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def build(folder: Path, out: Path, *options: str) -> None:
 
 
 def copy(to: Path) -> Path:
-    """What is in the repository, without its history."""
+    """The files of the repository, without its history."""
     ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "output", "tests")
     return Path(shutil.copytree(ROOT, to, ignore=ignored))
 
@@ -53,7 +53,7 @@ def commit(folder: Path, *tags: str) -> None:
 
 @dataclass(frozen=True)
 class Archives:
-    """What is uploaded for one package."""
+    """The files uploaded for one package."""
 
     package: str
     wheel: Path
@@ -66,7 +66,7 @@ class Archives:
 
 @pytest.fixture(scope="module")
 def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archives]:
-    """Both packages, as a tag builds them. The source they were built from is gone."""
+    """Both packages, as built from a tag. Their source has been deleted."""
     folder = tmp_path_factory.mktemp("released")
     source = copy(folder / "source")
     commit(source, *("v7.8.9", "emulator-v4.5.6"))
@@ -84,7 +84,7 @@ def released(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Archives]:
 def scripts(
     released: dict[str, Archives], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """The commands of each package, in an environment that has nothing else."""
+    """The commands of each package, in an environment with nothing else."""
     found = {}
     for package, archives in released.items():
         environment = tmp_path_factory.mktemp("environment") / "venv"
@@ -113,7 +113,7 @@ def command(scripts: dict[str, Path]) -> Path:
 def run(
     command: Path, *arguments: str | Path, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    # An empty folder and environment: nothing of the checkout may be found by chance.
+    # An empty folder and environment: nothing from the checkout may be found by chance.
     return subprocess.run(
         [command, *arguments],
         cwd=command.parent,
@@ -125,7 +125,7 @@ def run(
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(archives: Archives) -> None:
-    """No tests, no demo; types, licence and, for the tap, the schemas."""
+    """No tests, no demo; only types, licence and, for the tap, the schemas."""
     names = zipfile.ZipFile(archives.wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert tops == {archives.package, f"{archives.stem}.dist-info"}
@@ -146,7 +146,7 @@ def test_the_sdist_holds_what_the_wheel_is_built_from(archives: Archives) -> Non
 
 
 def test_the_package_index_accepts_the_archives(archives: Archives) -> None:
-    """It renders the README, too, whose links lead to the repository."""
+    """It also renders the README, whose links lead to the repository."""
     twine = [find_uv(), "tool", "run", "--quiet", "twine", "check", "--strict"]
     checked = subprocess.run(
         [*twine, archives.wheel, archives.sdist], capture_output=True, text=True, check=False
@@ -169,7 +169,7 @@ def urls(package: str) -> dict[str, str]:
 
 
 def test_the_repository_has_one_address() -> None:
-    """Wherever it is written, it is that of [project.urls]."""
+    """Everywhere it is the one in [project.urls]."""
     source = urls("tap_partnercenter")["Source"]
     assert urls("partnercenter_emulator")["Source"] == source
     for package, path in FOLDERS.items():
@@ -190,7 +190,7 @@ def test_the_repository_has_one_address() -> None:
 def test_without_a_tag_the_version_is_one_before_the_first(
     tags: tuple[str, ...] | None, expected: str, tmp_path: Path
 ) -> None:
-    """A source archive and a shallow clone build, too."""
+    """A source archive and a shallow clone can be built, too."""
     source = copy(tmp_path / "source")
     if tags is not None:
         commit(source, *tags)
@@ -210,7 +210,7 @@ def test_about_and_discover_work_without_configuration(command: Path) -> None:
 
 
 def test_test_and_sync_work(command: Path, start: Start) -> None:
-    """With nothing but the wheel and its dependencies."""
+    """With only the wheel and its dependencies."""
     emulator = start(customers=30)
     variables = emulator.environment()
     test = run(command, "--config", "ENV", "--test", **variables)
@@ -222,7 +222,7 @@ def test_test_and_sync_work(command: Path, start: Start) -> None:
 
 
 def test_the_installed_emulator_serves_the_installed_tap(scripts: dict[str, Path]) -> None:
-    """As in the CI of another project, which has neither source."""
+    """As in another project's CI, without the source of either."""
     tap, emulator = scripts.values()
     around = ["exec", "--customers", "20", "--", str(tap), "--config", "ENV"]
     sync = run(emulator, *around)

@@ -1,4 +1,4 @@
-"""Nothing lost, nothing twice, nothing wrongly deleted: for any data, form, fault and cut."""
+"""Nothing lost, nothing twice, nothing wrongly deleted: for any data, form, fault and kill."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ API_PLACES = [
     "relationships",
 ]
 FORMS = get_args(LinkForm)
-#: Not `code_2000`: behind a full page it is no end, so that some of these lists end the run.
+#: Not `code_2000`: after a full page it is not an end, so some of these lists would end the run.
 ENDINGS = ["plain", "no_links", "empty_links", "null_next", "empty"]
 
 options = st.builds(
@@ -80,11 +80,11 @@ passing = st.lists(
         actions,
         st.sampled_from(["token", *API_PLACES]),
         st.integers(2, 6),
-        # Of a customer, no content is an answer: there are no relationships.
+        # For a customer, an empty response is an answer: there are no relationships.
     ).filter(lambda fault: not (fault.place == "relationships" and fault.empty_body)),
     max_size=2,
 )
-#: A refusal that ends the run, somewhere.
+#: An error that ends the run, at any place.
 fatal = st.builds(
     lambda place, skip: Fault(place=place, skip=skip, status=403, code=900150),
     st.sampled_from(["token", *API_PLACES]),
@@ -101,7 +101,7 @@ def run(
     later: float = 0,
     **more: Any,
 ) -> Result:
-    """Run the tap, so many seconds later than it is."""
+    """Run the tap some seconds later."""
 
     class LaterClock(QuickClock):
         def now(self) -> float:
@@ -112,7 +112,7 @@ def run(
 
 
 def cut_off(result: Result, where: float) -> list[str]:
-    """What a target has of a run whose tap was killed at some byte of its output."""
+    """The lines that a target has if its tap is killed at some byte of the output."""
     text = result.stdout.encode()
     return whole_lines(text[: round(where * len(text))].decode(errors="ignore"))
 
@@ -143,7 +143,7 @@ def test_an_interrupted_run_and_the_next_one_emit_everything(
     end: Fault,
     where: float,
 ) -> None:
-    """Ended by a refusal or killed at any byte: with the last STATE the next run gets the rest."""
+    """Ended by an error or killed at any byte: the next run continues from its last STATE."""
     with Emulator(options, faults=[*faults, end]) as emulator:
         first = cut_off(run(emulator, form), where)
         emulator.faults = faults
@@ -161,7 +161,7 @@ def test_no_state_is_ahead_of_the_records(
     form: dict[str, Any],
     data: st.DataObject,
 ) -> None:
-    """Whatever STATE a target confirms: what a run from there leaves out was emitted before it."""
+    """For any STATE: what a run that starts there leaves out was emitted before it."""
     with Emulator(options) as emulator:
         lines = run(emulator, form).stdout.splitlines()
         states = [number for number, line in enumerate(lines) if '"type":"STATE"' in line]
@@ -183,7 +183,7 @@ def test_a_warehouse_with_deletes_ends_with_the_rows_of_the_api(
     interruptions: list[tuple[float, Fault]],
     data: st.DataObject,
 ) -> None:
-    """A full pass, changes at the source, a pass interrupted often: equal, and nothing flickers."""
+    """A full pass, changes at the source, a pass interrupted often: equal, and no row flickers."""
     deletes: dict[str, Any] = {"emit_activate_version_messages": True, "max_vanished_percent": 100}
     warehouse = Warehouse()
     with Emulator(options) as emulator:
@@ -201,7 +201,7 @@ def test_a_warehouse_with_deletes_ends_with_the_rows_of_the_api(
             warehouse.load(lines)
             state = last_state(lines) or state
         emulator.faults = []
-        # The first may be resumed, and removes nothing; the second is a pass in one go.
+        # The first may be a resumed pass, which deletes nothing; the second is a pass in one go.
         for later in (200, 300):
             result = run(emulator, form, state=state, later=later, **deletes)
             assert result.exit_code == 0, result.stderr

@@ -1,4 +1,4 @@
-"""No secret and nobody's name in any log, state or error: under any fault, at any log level."""
+"""No secret and no personal name in any log, state or error, under any fault or log level."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def linked(uri: str, **header: object) -> dict[str, Any]:
     return collection(links={"next": {"uri": uri, "headers": [header] if header else []}})
 
 
-#: Answers of every kind that hold what must not be told.
+#: Answers of every kind with content that must not be logged.
 ANSWERS: dict[str, dict[str, Any]] = {
     "error": {"json": ERROR},
     "sign-in error": {"json": SIGN_IN},
@@ -108,12 +108,12 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 def forms(secret: str) -> list[str]:
-    """A secret as it may stand in a form, a header or a log."""
+    """A secret as encoded in a form, a header or a log."""
     return [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")]
 
 
 def assert_discreet(result: Result) -> None:
-    """Nothing planted is told; names may stand in records alone."""
+    """Check that nothing planted is logged; only records may contain names."""
     state = json.dumps(last_state(result.stdout.splitlines()))
     for secret in SECRETS:
         for form in forms(secret):
@@ -126,7 +126,7 @@ def assert_discreet(result: Result) -> None:
 
 @contextmanager
 def planted(*faults: Fault, **options: Any) -> Iterator[Emulator]:
-    """An emulator whose credentials are known, so that they can be looked for."""
+    """An emulator with known credentials to search for."""
     credentials = Credentials(client_secret=CLIENT_SECRET, refresh_token=REFRESH_TOKEN)
     sizes = {"customers": 8, "resellers": 1, **options}
     with Emulator(Options(**sizes), faults=faults, credentials=credentials) as emulator:
@@ -143,7 +143,7 @@ def run(emulator: Emulator, level: str, *arguments: str, **more: Any) -> Result:
 @pytest.mark.parametrize("status", [200, 403])
 @pytest.mark.parametrize(("answer", "place"), sampled(ANSWERS, API, always=["token"]))
 def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
-    """With 200 and as an error, in bodies and headers: nothing of it is in log, error or state."""
+    """As a 200 and as an error, in bodies and headers: none of it is in log, error or state."""
     action = ANSWERS[answer] if answer == "redirect" else {**ANSWERS[answer], "status": status}
     with planted(Fault(place=place, headers=HEADERS, **action)) as emulator:
         assert_discreet(run(emulator, "DEBUG"))
@@ -184,7 +184,7 @@ def test_no_fault_makes_the_tap_talk(  # noqa: PLR0913, PLR0917 - what is drawn
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_healthy_run_tells_no_secret(level: str) -> None:
-    """Nor does anything that works: requests, tokens, records."""
+    """The same applies to what works: requests, tokens, records."""
     with planted() as emulator:
         result = run(emulator, level)
         assert result.exit_code == 0
@@ -203,7 +203,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
     answer: bytes,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Header lines that are none, and text in place of a status line."""
+    """Malformed header lines, and text in place of a status line."""
     told = (
         answer + b"\r\n" + TOLD.encode() + b"\r\n : " + TOLD.encode() + b"\r\n\r\n" + TOLD.encode()
     )
@@ -235,7 +235,7 @@ def test_an_unforeseen_failure_tells_its_kind_only(
     level: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A stream map that stumbles over a record: one line, and no record in a traceback either."""
+    """A stream map that fails on a record: one line, with no record in the traceback either."""
     monkeypatch.setenv("SOME_OTHER", TOLD)
     maps = {"customers": {"x": "int(companyProfile['companyName'])"}}
     with planted() as emulator:
@@ -283,7 +283,7 @@ WRONG = [
     ],
 )
 def test_wrong_settings_are_named_and_not_repeated(name: str) -> None:
-    """A secret given as a list, an object or a number, or in another setting's place."""
+    """A secret given as a list, an object or a number, or for another setting."""
     with planted() as emulator:
         for value in [*WRONG, {"userCredentials": PASSWORD}, [REFRESH_TOKEN]]:
             result = run(emulator, "DEBUG", **{name: value})
@@ -305,7 +305,7 @@ def test_wrong_settings_are_named_and_not_repeated(name: str) -> None:
     ],
 )
 def test_a_secret_of_another_kind_is_told_by_name(name: str, value: object) -> None:
-    """The operator learns which setting, not what stands in it."""
+    """The line names the setting but does not quote its value."""
     with planted() as emulator:
         result = run(emulator, "DEBUG", **{name: value})
         assert result.exit_code == FINAL
@@ -336,7 +336,7 @@ def test_a_broken_file_is_not_quoted(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Configuration, state and catalog files that are cut, or hold something else."""
+    """Configuration, state and catalog files that are truncated or hold something else."""
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", level)
     path = tmp_path / "file.json"
     path.write_text(content % PASSWORD, encoding="utf-8")
@@ -349,7 +349,7 @@ def test_a_broken_file_is_not_quoted(
 
 
 def test_about_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the tap tells about itself does not depend on how it is set up."""
+    """The tap's description of itself does not depend on its settings."""
     with planted() as emulator:
         for name, value in emulator.environment().items():
             monkeypatch.setenv(name, value)
@@ -368,7 +368,7 @@ def assert_discreet_text(text: str) -> None:
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_a_process_of_its_own_is_as_discreet(level: str) -> None:
-    """The same as a real command, with the settings in the environment: output and log."""
+    """The same for a real command, with settings in the environment: output and log."""
     with planted(
         Fault(place="partition", status=500, shape="A", description=TOLD),
     ) as emulator:
@@ -390,7 +390,7 @@ def test_a_process_of_its_own_is_as_discreet(level: str) -> None:
 
 
 def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -> None:
-    """A file that is no cache: its path is told, its content is not."""
+    """A file that is not a cache: the log has its path, not its content."""
     cache = tmp_path / "cache"
     cache.touch(mode=0o600)
     cache.write_text(f'{{"refresh_token": "{ROTATED}", "origin": ')
@@ -400,7 +400,7 @@ def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -
 
 
 def test_no_token_cache_lies_in_the_checkout() -> None:
-    """A run by hand left one there once, and it was committed."""
+    """A manual run once left one there, and it was committed."""
     files = [path for path in Path(__file__).parent.parent.iterdir() if path.is_file()]
     assert len(files) > 5
     assert [path.name for path in files if b'{"origin": "' in path.read_bytes()] == []
@@ -413,10 +413,10 @@ CODE = "AuthorizationCodePlanted_4"
 
 
 class Echo:
-    """A sign-in service that repeats in its answers whatever it was sent."""
+    """A sign-in service that echoes everything it is sent."""
 
     def __init__(self, **answer: Any) -> None:
-        """Say this of each token that is asked for, with `TOLD` for what was sent."""
+        """Answer each token request with this; `TOLD` stands for the request's content."""
         self.answer = json.dumps(answer)
         self.received: list[dict[str, str]] = []
 
@@ -451,7 +451,7 @@ class Echo:
 
     @property
     def secrets(self) -> set[str]:
-        """What was sent and must not be told."""
+        """The secrets that were sent and must not be logged."""
         names = {
             *("assertion", "client_assertion", "client_secret", "code", "code_verifier"),
             *("device_code", "refresh_token"),
@@ -485,7 +485,7 @@ def test_a_login_tells_no_code(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Authorization code, PKCE verifier, device code, secret, tokens: in no word, log or page."""
+    """Authorization code, PKCE verifier, device code, secret, tokens: in no output, log or page."""
     caplog.set_level(logging.DEBUG)
     pages: list[requests.Response] = []
 
@@ -524,7 +524,7 @@ def test_a_login_tells_no_code(
 def test_a_refused_certificate_tells_neither_assertion_nor_password(
     ending: str, tmp_path: Path
 ) -> None:
-    """Nor the key of the store, nor the token that lies in it."""
+    """Nor the key of the store, nor the token in it."""
     (tmp_path / "app.pem").write_bytes(certificates.pem(CERTIFICATE, password=PASSWORD))
     more = {
         "client_certificate_path": str(tmp_path / "app.pem"),

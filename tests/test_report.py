@@ -1,4 +1,4 @@
-"""What a run says of itself: little, in time, and on a terminal a live bar."""
+"""What a run reports: little, in time, and with a live bar on a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def test_a_long_run_tells_how_far_it_is(start: Start, sync: Sync) -> None:
-    """At most one line of progress in half a minute, with the partition that is being read."""
+    """At most one line of progress in half a minute, with the partition being read."""
     slow = Fault(place="partition", status=503, headers={"Retry-After": "40"}, times=3)
     emulator = start(slow, customers=40, resellers=4)
     result = sync(emulator, catalog=catalog_of("reseller_customers"), max_concurrent_requests=1)
@@ -39,7 +39,7 @@ def test_a_run_without_any_answer_says_that_it_lives(
     start: Start,
     sync: Sync,
 ) -> None:
-    """While nothing flows there are lines as well, and none of them claims a record."""
+    """Lines also come while nothing is received, and none of them claims a record."""
     slow = Fault(place="token", status=503, headers={"Retry-After": "100"}, times=2)
     result = sync(start(slow, customers=3), max_concurrent_requests=concurrency)
     assert result.exit_code == 0
@@ -57,13 +57,13 @@ def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:
     assert result.exit_code == 0
     told = [line for line in result.log if "Throttled" in line]
     assert told[0] == "Throttled by the service (HTTP 429): no requests for 7 s"
-    # What is refused again and again waits a random time longer.
+    # Repeated refusals add a random time to the wait.
     assert len(told) <= 1 + sum(result.waits) // 30
 
 
 def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Sync) -> None:
-    """The last lines of the log tell what was loaded."""
-    # On the test's clock, a wait for another's answer takes no time and counts all the same.
+    """The last lines of the log say what was loaded."""
+    # On the test's clock, waiting for another thread's answer takes no time but still counts.
     result = sync(start(customers=5, resellers=1), max_concurrent_requests=1)
     assert "customers: 5 records" in result.log
     assert "indirect_resellers: 1 record" in result.log
@@ -72,14 +72,14 @@ def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Syn
 
 
 def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
-    """One record, request, retry, customer skipped, partition: in each line that counts."""
+    """One record, request, retry, skipped customer, partition: in each line with a count."""
     faults = [
         Fault(place="relationships", times=1, status=403, code=20002),
         Fault(place="resellers", times=1, status=503),
         Fault(place="customers", times=1, status=401, code=900421),
     ]
     emulator = start(*faults, customers=3, resellers=1)
-    # Lines of progress come while the service is not available.
+    # Lines of progress come while the service is unavailable.
     faults.append(Fault(place="partition", times=3, status=503, headers={"Retry-After": "31"}))
     emulator.faults = faults
     catalog = catalog_of("customers", "customer_relationships", "reseller_customers")
@@ -99,7 +99,7 @@ def test_nothing_is_told_behind_the_end(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A thread that is still at work when the run fails keeps what it meets to itself."""
+    """A thread that is still running when the run fails logs nothing more."""
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")
     caplog.set_level("DEBUG")
     emulator = start(customers=2)
@@ -110,7 +110,7 @@ def test_nothing_is_told_behind_the_end(
     ]
     before = {*threading.enumerate()}
     result = sync(emulator, catalog=catalog_of("customers", "customer_relationships"))
-    # The log ends with the error, and where it came from.
+    # The log ends with the error and its traceback.
     assert result.log[-2].startswith("customer_relationships: HTTP 400, code 2000: ")
     assert result.log[-1].startswith("Traceback")
     for thread in {*threading.enumerate()} - before:
@@ -121,8 +121,8 @@ def test_nothing_is_told_behind_the_end(
 
 
 def test_a_terminal_has_a_live_bar(start: Start) -> None:
-    """With stderr on a terminal the progress is a bar; stdout holds messages all the same."""
-    # As many as a pipe holds that nobody reads meanwhile.
+    """If stderr is a terminal the progress is a bar; stdout still holds only messages."""
+    # As many as fit into a pipe that is not read meanwhile.
     emulator = start(customers=15)
     terminal, ours = os.openpty()
     termios.tcsetwinsize(ours, (24, 120))
@@ -137,7 +137,7 @@ def test_a_terminal_has_a_live_bar(start: Start) -> None:
     try:
         while block := os.read(terminal, 65536):
             shown += block
-    except OSError:  # what a terminal gives at its end
+    except OSError:  # a terminal's end of file
         pass
     finally:
         os.close(terminal)

@@ -1,4 +1,4 @@
-"""Fails when the SDK moves a private member that `tap_partnercenter.sdk` leans on."""
+"""Fail if the SDK moves a private member that `tap_partnercenter.sdk` relies on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_settings_are_checked_by_the_overridden_method() -> None:
 
 
 def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:
-    """The SDK sets its handlers before there is a writer to bring to its end."""
+    """The SDK installs its handlers before there is a writer to finish."""
     unfinished = TapPartnerCenter.__new__(TapPartnerCenter)
     unfinished.clock = Clock()
     with pytest.raises(SystemExit) as ending:
@@ -49,7 +49,7 @@ def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:
 
 
 def test_sync_sends_schema_through_the_overridden_method() -> None:
-    """Otherwise SCHEMA would come once for each page again."""
+    """Otherwise SCHEMA would be sent for each page."""
     assert "self._write_schema_message()" in inspect.getsource(Stream.sync)
 
 
@@ -60,7 +60,7 @@ def test_records_are_written_through_the_overridden_method() -> None:
 
 
 def test_records_take_their_version_from_the_attribute_that_the_tap_sets() -> None:
-    """Otherwise records would carry no version, and activation would delete them."""
+    """Otherwise records would have no version, and activation would delete them."""
     assert "version=self._stream_version" in inspect.getsource(Stream)
 
 
@@ -72,7 +72,7 @@ def test_counters_hold_their_value() -> None:
 
 
 def test_private_members_are_touched_in_one_module() -> None:
-    """No other module reaches into the SDK's classes."""
+    """No other module accesses private members of the SDK's classes."""
     private = {
         name
         for owner in {*RESTStream.__mro__, *Tap.__mro__}
@@ -91,7 +91,7 @@ def test_private_members_are_touched_in_one_module() -> None:
 
 
 def touched(statement: ast.stmt, owner: object) -> set[str]:
-    """The members that a statement reads, sets or overrides, without a class's very own."""
+    """The members that a statement reads, sets or overrides, except a class's own."""
     nodes = list(ast.walk(statement))
     inherits = not isinstance(owner, type) or issubclass(owner, (Stream, Tap))
     used = {

@@ -1,4 +1,4 @@
-"""Several processes share the work: together everything, none of it twice, each its own part."""
+"""Several processes share the work: together everything, nothing twice, each its own part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IDS = st.uuids().map(str) | st.text(min_size=1, max_size=40)
 
 @given(identity=IDS, count=st.integers(1, 64))
 def test_each_id_belongs_to_one_shard(identity: str, count: int) -> None:
-    """However many there are, and in whatever case an answer writes the id."""
+    """However many shards there are, and whatever the case of the id."""
     takers = [index for index in range(count) if Shard(count, index).takes(identity)]
     assert len(takers) == 1
     if identity.isascii():
@@ -30,7 +30,7 @@ def test_each_id_belongs_to_one_shard(identity: str, count: int) -> None:
 
 
 def test_an_id_belongs_to_the_same_shard_for_ever() -> None:
-    """Another machine, another release: its MD5 begins with 459c7999, which is 1,167,882,649."""
+    """On any machine, in any release: its MD5 begins with 459c7999, which is 1,167,882,649."""
     customer = "00000000-0000-4000-8000-000000000001"
     assert [index for index in FOUR if Shard(4, index).takes(customer)] == [1]
 
@@ -51,7 +51,7 @@ def test_the_shards_together_read_everything_once(
     page_size: int,
     chosen: bool,  # noqa: FBT001
 ) -> None:
-    """Complete and disjoint, in every stream, each in the order of an undivided run."""
+    """Complete and disjoint in every stream, each in the order of an undivided run."""
     options = Options(customers=customers, resellers=resellers)
     with Emulator(options) as emulator:
         config: dict[str, Any] = {**emulator.tap_config(), "page_size": page_size}
@@ -72,7 +72,7 @@ def test_the_shards_together_read_everything_once(
 
 
 def test_a_shard_asks_for_its_own_children_only(start: Start, sync: Sync) -> None:
-    """The list is cheap and read by all; a request for each customer is made by one of them."""
+    """All shards read the list, which is cheap; only one requests each customer's children."""
     emulator = start(customers=40, resellers=3)
     lists = 0
     for index in FOUR:
@@ -87,7 +87,7 @@ def test_a_shard_asks_for_its_own_children_only(start: Start, sync: Sync) -> Non
 
 
 def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
-    """Not the customers of all, which is what the API answers to a request without a filter."""
+    """Not the customers of all, as the API would answer without a filter."""
     emulator = start(customers=10, resellers=1)
     parts = [sync(emulator, shard_count=2, shard_index=index) for index in range(2)]
     counts = sorted(len(part.records("reseller_customers")) for part in parts)
@@ -100,7 +100,7 @@ def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Not those that the service names, which nobody asked for."""
+    """It does not fall back to those in the service's list, which were not requested."""
     emulator = start(customers=40, resellers=4)
     first, *others = (str(reseller["id"]) for reseller in emulator.resellers())
     (idle,) = (index for index in range(2) if not Shard(2, index).takes(first))
@@ -119,7 +119,7 @@ def test_a_shard_does_not_go_on_where_another_stopped(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A state that was mixed up costs a full read, and no rows."""
+    """Mixing up states costs a full read, but no rows."""
     emulator = start(Fault(place="continuation", status=500, skip=1), customers=12, resellers=1)
     shard: dict[str, Any] = {"page_size": 3, "shard_count": 2, "max_retry_seconds": 0}
     interrupted = sync(emulator, **shard)

@@ -1,4 +1,4 @@
-"""What makes the tap fast must not show: same bytes, bounded requests, bounded memory."""
+"""The tap's speed has no side effects: same bytes, bounded requests, bounded memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.command_line import Result
     from tests.conftest import Start, Sync
 
-#: Faults that hit the same requests whatever the order in which they are sent.
+#: Faults that hit the same requests in whatever order they are sent.
 PASSING = [
     Fault(place="relationships", share=0.2, every=1, times=5, status=503),
     Fault(place="partition", times=3, status=500, code=900192),
@@ -33,7 +33,7 @@ PASSING = [
 
 
 def without_times(result: Result) -> str:
-    """All of stdout but for the moments at which records were made, and the tokens of the run."""
+    """All of stdout except the times of records and the tokens of the run."""
     text = re.sub(r'"time_extracted":"[^"]+"', "", result.stdout)
     text = re.sub(r'"refreshed_at":"[^"]+"', "", text)
     text = re.sub(r'"version":\d+', "", text)
@@ -46,7 +46,7 @@ def test_the_same_bytes_at_any_concurrency(
     start: Start,
     sync: Sync,
 ) -> None:
-    """One request at once or 32: the target cannot tell."""
+    """With 1 or 32 concurrent requests, the target sees the same output."""
     outputs = set()
     for requests_at_once in (1, 8, 32):
         emulator = start(*faults, customers=90, resellers=5)
@@ -58,14 +58,14 @@ def test_the_same_bytes_at_any_concurrency(
 
 
 def test_requests_are_under_way_together_but_never_too_many(start: Start, sync: Sync) -> None:
-    """As many as the setting says, counted by the server."""
+    """As many as the setting allows, counted by the server."""
     emulator = start(customers=60, latency=0.02)
     sync(emulator, page_size=20, max_concurrent_requests=7)
     assert emulator.stats().most_in_flight == 7
 
 
 def test_a_slow_partition_does_not_let_the_others_pile_up(start: Start, sync: Sync) -> None:
-    """What is read ahead of a partition is bounded, whatever the size of those behind it."""
+    """What is read ahead of a partition is bounded, however large the later ones are."""
     emulator = start(customers=400, resellers=3, page_limit=2)
     first, *_ = emulator.resellers()
     slow = Fault(place="partition", reseller_id=first["id"], hang=1.0)
@@ -74,7 +74,7 @@ def test_a_slow_partition_does_not_let_the_others_pile_up(start: Start, sync: Sy
     assert result.exit_code == 0
     requests = emulator.requests
     (arrived,) = (r.at for r in requests if r.place == "partition" and first["id"] in r.path)
-    # With pages of 500 there is room for 20, twice that for partitions that were begun.
+    # With pages of 500 there is room for 20, twice that for partitions already started.
     meanwhile = [r for r in requests if "customers" in r.path and r.at < arrived + 0.9]
     assert 20 <= len(meanwhile) <= 41
 
@@ -85,7 +85,7 @@ def test_messages_and_lines_are_bounded_by_pages(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Four times the customers: no line of log, SCHEMA or byte of a STATE more."""
+    """With four times the customers, no more log lines, SCHEMAs or bytes of STATE."""
     result = sync(start(customers=customers), page_size=50)
     states = [line for line in result.stdout.splitlines() if '"type":"STATE"' in line]
     assert result.counts["SCHEMA"] == 6
@@ -100,7 +100,7 @@ def test_a_page_costs_the_same_with_ten_times_the_resellers(
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A partition is not looked for among all the others at each page."""
+    """A page does not search for its partition among all others."""
     compared = 0
 
     class Counting(dict[str, str]):
@@ -122,7 +122,7 @@ def test_a_page_costs_the_same_with_ten_times_the_resellers(
     assert 0 < compared < 10 * resellers
 
 
-# The stock path: what the SDK would write without the tap's own short cuts.
+# The stock path: what the SDK would write without the tap's own shortcuts.
 
 FIELDS = ["id", "relationshipToPartner", "companyProfile", "tags", "allowDelegatedAccess", "new"]
 values = st.recursive(
@@ -194,7 +194,7 @@ def test_the_output_is_that_of_the_stock_path(
     deselected: str | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whatever is switched on: fields, maps, flattening, versions."""
+    """Whatever is enabled: fields, maps, flattening, versions."""
     page = json.loads(json.dumps({"items": listed, "totalCount": 0}, default=float))
     emulator = Emulator(fixture=Fixture(), faults=[Fault(place="customers", json=page)])
     catalog = deselecting(CATALOG, deselected)
@@ -209,7 +209,7 @@ def test_the_output_is_that_of_the_stock_path(
 
 
 def test_a_catalog_may_open_a_schema() -> None:
-    """A field that only the given catalog allows is kept; a secret one never."""
+    """A field that only the given catalog allows is kept, except for secrets."""
     shape = Shape({"properties": {"id": {"type": "string"}}, "additionalProperties": True})
     odd: list[tuple[Oddity, str]] = []
     record = {"id": "1", "more": {"a": 1}, "UserCredentials": {"password": "hush"}}

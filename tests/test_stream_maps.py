@@ -1,4 +1,4 @@
-"""Stream maps that name what does not exist: told before anything is sent, since they hide data."""
+"""Stream maps with unknown names: since they hide data, they are errors before any request."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_map_that_names_what_does_not_exist(
     start: Start,
     sync: Sync,
 ) -> None:
-    """It would let through what it was written to hold back."""
+    """It would let through what it is meant to remove."""
     emulator = start()
     result = sync(emulator, stream_maps=maps, **flattening)
     assert result.exit_code == FINAL
@@ -124,7 +124,7 @@ def test_two_streams_do_not_become_one_table(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The version of the second would delete the rows of the first."""
+    """The second stream's version would delete the rows of the first."""
     emulator = start()
     result = sync(emulator, stream_maps=maps, emit_activate_version_messages=True)
     assert result.exit_code == FINAL
@@ -185,7 +185,7 @@ def test_maps_that_name_what_exists_pass(
     start: Start,
     sync: Sync,
 ) -> None:
-    """New fields, patterns, copies and the names of the mapper are no mistakes."""
+    """New fields, patterns, copies and the mapper's own names are not mistakes."""
     result = sync(start(), stream_maps=maps, stream_map_config={"salt": "x", "share": 1.5})
     assert result.exit_code == 0, result.stderr
     assert result.levels("WARNING") == []
@@ -195,7 +195,7 @@ def test_a_new_field_that_nearly_has_the_name_of_another_is_warned_of(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A constant in place of a name hides nothing when it stands alongside it."""
+    """A constant in a misspelt field next to the real one hides nothing."""
     result = sync(start(), stream_maps={"customers": {"companyProfil": "'hidden'"}})
     assert result.exit_code == 0
     (warning,) = result.levels("WARNING")
@@ -206,7 +206,7 @@ def test_a_new_field_that_nearly_has_the_name_of_another_is_warned_of(
 
 
 def test_a_map_may_remove_what_the_catalog_left_out(start: Start, sync: Sync) -> None:
-    """A field that is not there is as good as removed; one that the tap never had is a mistake."""
+    """A field left out of the catalog counts as removed; one unknown to the tap is a mistake."""
     catalog = catalog_of("customers")
     for stream in catalog["streams"]:
         stream["schema"]["properties"].pop("companyProfile", None)

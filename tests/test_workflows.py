@@ -1,4 +1,4 @@
-"""The workflows under `.github` name what is there: Pythons, checks, actions by their commit."""
+"""The workflows under `.github` use existing Pythons and checks, and actions pinned by commit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def jobs(path: Path) -> dict[str, Any]:
 
 
 def lines(path: Path) -> list[str]:
-    """All commands of a workflow's steps."""
+    """All commands in a workflow's steps."""
     steps = [step for job in jobs(path).values() for step in job.get("steps", [])]
     return [step["run"] for step in steps if "run" in step]
 
 
 def test_every_supported_python_is_tested() -> None:
-    """The versions of the classifiers, and no others."""
+    """Exactly the versions in the classifiers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     supported = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     tested = jobs(ROOT / ".github" / "workflows" / "ci.yml")["tests"]["strategy"]["matrix"]
@@ -37,7 +37,7 @@ def test_every_supported_python_is_tested() -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_runs_checks_that_exist(path: Path) -> None:
-    """A session that was renamed would fail after the merge only."""
+    """A renamed session would fail only after the merge."""
     sessions = set(
         re.findall(r"^def ([a-z]\w+)\(session", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
     )
@@ -48,7 +48,7 @@ def test_a_workflow_runs_checks_that_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
-    """No permission by default."""
+    """No permissions by default."""
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {}
     assert all("permissions" in job for job in jobs(path).values())
 
@@ -57,7 +57,7 @@ def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
     "path", [*WORKFLOWS, *ACTIONS], ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
 def test_no_action_can_be_changed_by_its_owner(path: Path) -> None:
-    """Each is pinned to a commit, or is of this repository and there."""
+    """Each is pinned to a commit, or exists in this repository."""
     for used in re.findall(r"uses: (\S+)", path.read_text(encoding="utf-8")):
         if used.startswith("$/"):
             place = ROOT / used.removeprefix("$/")
@@ -67,7 +67,7 @@ def test_no_action_can_be_changed_by_its_owner(path: Path) -> None:
 
 
 def test_the_changelog_has_the_form_that_releases_look_for() -> None:
-    """Every version with its date, the newest first, and a link for each heading."""
+    """Every version has its date, the newest comes first, and each heading has a link."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     headings = re.findall(r"^## (.+)$", changelog, re.MULTILINE)
     assert headings.pop(0) == "[Unreleased]"

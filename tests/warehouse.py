@@ -1,4 +1,4 @@
-"""Two ways into a warehouse: through Meltano, and straight into the target, which is quicker."""
+"""Two ways into a warehouse: through Meltano, or directly into the target, which is faster."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
 
 @dataclass(frozen=True)
 class Project:
-    """The project's own meltano.yml, with plugins, state and logs in a folder of the tests."""
+    """The project's own meltano.yml, with plugins, state and logs in a test folder."""
 
     meltano: Meltano
     server: Server
@@ -44,20 +44,20 @@ class Project:
         then: Sequence[str] = (),
         **settings: Any,
     ) -> str:
-        """Run `meltano run` and return what was said meanwhile.
+        """Run `meltano run` and return its output.
 
         Args:
-            emulator: What to read.
+            emulator: The source.
             loader: The target.
-            name: The schema to load, and what keeps this state apart from those of other tests.
-            options: Of `meltano run`.
-            select: What to read, if not all.
-            target: Variables of the target, alongside address and schema.
+            name: The schema to load, which also separates this state from other tests'.
+            options: Options of `meltano run`.
+            select: The streams to read, if not all.
+            target: Variables of the target, besides address and schema.
             then: What to run after the loader.
-            settings: Of the tap.
+            settings: Settings of the tap.
 
         Raises:
-            DemoError: It failed.
+            DemoError: The run failed.
         """
         variables = {
             **emulator.environment(),
@@ -80,7 +80,7 @@ class Project:
         return log.read_bytes()[start:].decode(errors="replace")
 
     def program(self, plugin: str, name: str, kind: str = "loaders") -> str:
-        """A program of a plugin's environment."""
+        """A program in a plugin's environment."""
         path = self.meltano.workspace.meltano / kind / plugin / "venv" / "bin" / name
         assert path.exists()
         return str(path)
@@ -88,9 +88,9 @@ class Project:
 
 @contextmanager
 def installed() -> Iterator[Project]:
-    """Meltano with its plugins, and an empty PostgreSQL, both gone afterwards."""
+    """Meltano with its plugins, and an empty PostgreSQL, both removed afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        # Under root the server is another user, who would leave its data elsewhere if kept out.
+        # As root, the server runs as another user, and without access would put its data elsewhere.
         Path(folder).chmod(0o711)
         workspace = Workspace(Path(folder))
         with workspace.opened() as lock:
@@ -105,7 +105,7 @@ def installed() -> Iterator[Project]:
 
 @dataclass(frozen=True)
 class Pipe:
-    """Tap and target-postgres without Meltano; the tap runs in the process of the test."""
+    """Tap and target-postgres without Meltano; the tap runs in the test process."""
 
     server: Server
     target: str
@@ -120,7 +120,7 @@ class Pipe:
         state: dict[str, Any] | None = None,
         **settings: Any,
     ) -> Result:
-        """Load a schema with the target's settings of meltano.yml."""
+        """Load a schema with the target's settings in meltano.yml."""
         began = int(time.time())
         config = {**emulator.tap_config(), **settings}
         result = run_tap(config=config, catalog=catalog, state=state)
@@ -138,7 +138,7 @@ class Pipe:
                 check=False,
             )
         assert ended.returncode == 0, ended.stderr
-        # A pass has its start for a version, in whole seconds: the next one needs another.
+        # A pass's version is its start in whole seconds: the next one must differ.
         while int(time.time()) == began:
             time.sleep(0.02)
         return result

@@ -1,4 +1,4 @@
-"""What tests of the dbt package have at hand."""
+"""Fixtures for the tests of the dbt package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def with_dbt(project: Project) -> Project:
-    """The project with its utilities, which other tests do without."""
+    """The project with its utilities, which other tests do not need."""
     with project.meltano.command("install", "dbt-postgres", "dbt-duckdb", variables={}) as job:
         job.finish()
     return project

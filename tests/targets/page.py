@@ -1,4 +1,4 @@
-"""docs/warehouse.md: its generated parts, and the examples that tests take from it."""
+"""docs/warehouse.md: its generated parts, and the examples that tests use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "warehouse.md"
 
 
 def yaml_block(key: str) -> dict[str, Any]:
-    """The example in YAML that sets a key."""
+    """The YAML example that sets a key."""
     examples = map(yaml.safe_load, _blocks("yaml"))
     (example,) = (example for example in examples if key in example)
     found: dict[str, Any] = example
@@ -20,13 +20,13 @@ def yaml_block(key: str) -> dict[str, Any]:
 
 
 def sql_block(word: str) -> str:
-    """The example in SQL that holds a word."""
+    """The SQL example that contains a word."""
     (example,) = (example for example in _blocks("sql") if word in example)
     return example
 
 
 def with_part(name: str, content: str) -> str:
-    """The page with another content between the markers of a part."""
+    """The page with new content between the markers of a part."""
     text = PAGE.read_text(encoding="utf-8")
     pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
     before, start, end, after = re.split(pattern, text, flags=re.DOTALL)

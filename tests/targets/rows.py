@@ -1,4 +1,4 @@
-"""Whole rows: those that a table should hold, told by the emulator, and those that it holds."""
+"""Whole rows: those that a table should hold, from the emulator, and those that it holds."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def held_rows(emulator: Emulator) -> dict[str, list[Row]]:
 
 
 def flattened(row: Row, fields: dict[str, Any], depth: int) -> Row:
-    """A row with objects down to a depth as columns; deeper ones stay objects."""
+    """A row with objects flattened down to a depth; deeper ones stay objects."""
     columns: Row = {}
     for name, field in fields.items():
         value = row.get(name)
@@ -62,7 +62,7 @@ def flattened(row: Row, fields: dict[str, Any], depth: int) -> Row:
 
 
 def loaded_rows(server: Server, schema: str, table: str, *, deleted: bool = False) -> list[Row]:
-    """The rows of a table, or those marked as deleted, without the columns of the target."""
+    """The rows of a table, or those marked as deleted, without the target's columns."""
     query = sql.SQL("select to_jsonb(t) from {} t where (_sdc_deleted_at is not null) = %s")
     with server.connect() as connection:
         rows = connection.execute(query.format(sql.Identifier(schema, table)), [deleted])
@@ -86,7 +86,7 @@ def column_types(server: Server, schema: str, table: str) -> dict[str, str]:
 
 
 def in_order(rows: Iterable[Row]) -> list[Row]:
-    """Rows in an order of their own: tables have none."""
+    """Rows in a fixed order: tables have none."""
     return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
 
 
@@ -98,7 +98,7 @@ def assert_equal(
     streams: Iterable[str] = KEYS,
     depth: int = 0,
 ) -> None:
-    """The tables hold the rows of the API, field by field, and no others."""
+    """Check that the tables hold exactly the rows of the API, field by field."""
     held = held_rows(emulator)
     for stream in streams:
         wanted = [flattened(row, declared(stream), depth) for row in held[stream]]
@@ -107,7 +107,7 @@ def assert_equal(
 
 
 def parsed(value: Any) -> Any:
-    """Read an object that a target keeps as text."""
+    """Read an object that a target stores as text."""
     if isinstance(value, str) and value.startswith("{"):
         return json.loads(value)
     return value

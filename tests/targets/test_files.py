@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-#: Runs in the target's own environment, with the DuckDB that wrote the file.
+#: Runs in the target's own environment, with the DuckDB version that wrote the file.
 READ_DUCKDB = """
 import sys, json, duckdb
 connection = duckdb.connect(sys.argv[1], read_only=True)
@@ -33,7 +33,7 @@ for table in sys.argv[2:]:
 
 
 def test_json_lines_hold_every_row(start: Start, project: Project, tmp_path: Path) -> None:
-    """One line for each record, with the fields that the API sent; a second run appends."""
+    """One line for each record, with the fields sent by the API; a second run appends."""
     emulator = start(customers=60, resellers=3)
     target = {"TARGET_JSONL_DESTINATION_PATH": str(tmp_path)}
     target["TARGET_JSONL_DO_TIMESTAMP_FILE"] = "false"
@@ -45,7 +45,7 @@ def test_json_lines_hold_every_row(start: Start, project: Project, tmp_path: Pat
 
 
 def test_duckdb_holds_every_row(start: Start, project: Project, tmp_path: Path) -> None:
-    """With the pinned DuckDB none is lost, after a second run neither; nothing is ever deleted."""
+    """With the pinned DuckDB no row is lost, even in a second run; nothing is ever deleted."""
     emulator = start(customers=200, resellers=4)
     file = tmp_path / "partnercenter.duckdb"
     target = {
@@ -83,7 +83,7 @@ def duckdb_rows(project: Project, file: Path) -> dict[str, list[Row]]:
 
 
 def lower_case(tables: dict[str, list[Row]]) -> dict[str, list[Row]]:
-    """Rows with the column names that DuckDB's target makes."""
+    """Rows with column names as created by DuckDB's target."""
     return {
         stream: in_order({name.lower(): value for name, value in row.items()} for row in rows)
         for stream, rows in tables.items()

@@ -1,4 +1,4 @@
-"""Stream maps for personal data: the way of docs/warehouse.md, and each trap that it names."""
+"""Stream maps for personal data: the examples in docs/warehouse.md, and each of its pitfalls."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def names(emulator: Emulator) -> set[str]:
 
 
 def everything(pipe: Pipe, schema: str) -> str:
-    """All that lies in the tables of customers, as text."""
+    """All content of the customers' tables, as text."""
     found = [loaded_rows(pipe.server, schema, table) for table in CUSTOMERS]
     return json.dumps(found, ensure_ascii=False)
 
 
 def without(*path: str) -> dict[str, Any]:
-    """The catalog without a field of the customers."""
+    """The catalog without one field of the customers."""
     catalog = catalog_of(*KEYS)
     breadcrumb = [part for name in path for part in ("properties", name)]
     for stream in catalog["streams"]:
@@ -49,7 +49,7 @@ def without(*path: str) -> dict[str, Any]:
 
 @pytest.mark.e2e
 def test_the_map_of_the_page_hashes_and_drops(start: Start, pipe: Pipe) -> None:
-    """Hashes in place of names and domains, in both tables; everything else is as it was."""
+    """Hashes in place of names and domains, in both tables; everything else is unchanged."""
     emulator = start(customers=40, resellers=3)
     pipe.load(emulator, "hashed", stream_map_config={"salt": SALT}, **yaml_block("stream_maps"))
     for table in CUSTOMERS:
@@ -65,7 +65,7 @@ def test_the_map_of_the_page_hashes_and_drops(start: Start, pipe: Pipe) -> None:
 
 @pytest.mark.e2e
 def test_the_map_of_the_page_goes_with_flattening(start: Start, pipe: Pipe) -> None:
-    """The rebuilt object is flattened as any other."""
+    """The rebuilt object is flattened like any other."""
     emulator = start(customers=10, resellers=2)
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 1}
     maps = yaml_block("stream_maps")
@@ -76,7 +76,7 @@ def test_the_map_of_the_page_goes_with_flattening(start: Start, pipe: Pipe) -> N
 
 @pytest.mark.e2e
 def test_the_selection_of_the_page_removes_fields(start: Start, project: Project) -> None:
-    """Through Meltano: a column and a member of an object are not there, in both tables."""
+    """Through Meltano: a column and a member of an object are missing in both tables."""
     emulator = start(customers=40, resellers=3)
     project.run(emulator, "target-postgres", "selected", **yaml_block("select"))
     for table in CUSTOMERS:
@@ -89,7 +89,7 @@ def test_the_selection_of_the_page_removes_fields(start: Start, project: Project
 
 @pytest.mark.e2e
 def test_a_column_outlives_its_field(start: Start, pipe: Pipe) -> None:
-    """What is deselected later keeps its old values: no column is dropped."""
+    """A field deselected later keeps its old values: no column is dropped."""
     emulator = start(customers=10, resellers=2)
     before = held_rows(emulator)["customers"]
     pipe.load(emulator, "outlived", catalog=catalog_of("customers"))
@@ -107,7 +107,7 @@ def test_a_column_outlives_its_field(start: Start, pipe: Pipe) -> None:
 def test_a_map_of_a_member_is_refused(
     name: str, settings: dict[str, Any], start: Start, sync: Sync
 ) -> None:
-    """Only whole fields can be mapped, and nothing leaves the tap that was to be removed."""
+    """Only whole fields can be mapped, and nothing that was to be removed leaves the tap."""
     emulator = start(customers=10, resellers=2)
     result = sync(emulator, stream_maps={"*customers": {name: None}}, **settings)
     assert (result.exit_code, result.stdout) == (FINAL, "")
@@ -117,7 +117,7 @@ def test_a_map_of_a_member_is_refused(
 
 
 def test_a_map_of_one_table_leaves_the_other(start: Start, sync: Sync) -> None:
-    """The names of the customers stand in the resellers' lists too."""
+    """The customers' names are in the resellers' lists too."""
     emulator = start(customers=10, resellers=2)
     result = sync(emulator, stream_maps={"customers": {"companyProfile": None}})
     assert not any("companyProfile" in row for row in result.records("customers"))
@@ -125,7 +125,7 @@ def test_a_map_of_one_table_leaves_the_other(start: Start, sync: Sync) -> None:
 
 
 def test_a_deselected_field_cannot_be_hashed(start: Start, sync: Sync) -> None:
-    """It is gone before the map."""
+    """It is removed before the map."""
     emulator = start(customers=10, resellers=2)
     maps = {"customers": {"name_hash": "sha256(companyProfile['companyName'])"}}
     catalog = without("companyProfile", "companyName")
@@ -134,7 +134,7 @@ def test_a_deselected_field_cannot_be_hashed(start: Start, sync: Sync) -> None:
 
 
 def test_a_missing_member_ends_the_run(start: Start, sync: Sync) -> None:
-    """`get` bears it."""
+    """`get` accepts that."""
     emulator = start(customers=10, resellers=2)
     maps = {"customers": {"mail": "md5(companyProfile['email'])"}}
     assert sync(emulator, stream_maps=maps).exit_code == 1
@@ -144,7 +144,7 @@ def test_a_missing_member_ends_the_run(start: Start, sync: Sync) -> None:
 
 @pytest.mark.e2e
 def test_a_dropped_table_of_customers(start: Start, pipe: Pipe) -> None:
-    """`customers: null`: no table of customers; the relationships have theirs."""
+    """`customers: null`: no table of customers, but one of relationships."""
     emulator = start(customers=20, resellers=2)
     pipe.load(emulator, "dropped", stream_maps={"customers": None})
     assert tables(pipe.server, "dropped") == {*KEYS, *REFRESHES} - {"customers"}
@@ -153,7 +153,7 @@ def test_a_dropped_table_of_customers(start: Start, pipe: Pipe) -> None:
 
 
 def test_a_filter_of_customers(start: Start, sync: Sync) -> None:
-    """Who is filtered out has no relationships, but stands in the list of a reseller."""
+    """A customer that is filtered out has no relationships, but is in a reseller's list."""
     emulator = start(customers=40, resellers=2)
     filtered = {"__filter__": "companyProfile['domain'] < 'm'"}
     result = sync(emulator, stream_maps={"customers": filtered})

@@ -1,4 +1,4 @@
-"""Through Meltano into PostgreSQL: whole rows after each run of a table's life."""
+"""Through Meltano into PostgreSQL: whole rows after every kind of run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SQL_TYPES = {
     "object": "jsonb",
     "array": "ARRAY",
 }
-#: How docs/warehouse.md reaches a member two levels down, flattened to each depth.
+#: How docs/warehouse.md reads a member two levels down, flattened to each depth.
 MEMBERS: tuple[LiteralString, ...] = (
     """"companyProfile"->'attributes'->>'objectType'""",
     """"companyProfile__attributes"::jsonb->>'objectType'""",
@@ -56,7 +56,7 @@ def ids(emulator: Emulator) -> list[str]:
 
 
 def change(emulator: Emulator) -> None:
-    """Let customers be renamed, vanish, come, change their reseller, and have none any more."""
+    """Let customers be renamed, leave, join, change their reseller, and lose it."""
     renamed, vanished, moved, direct, *_ = single_customers(emulator)
     first, second, *_ = [str(reseller["id"]) for reseller in emulator.resellers()]
     emulator.rename_customer(renamed, "Ny & Glänsande AB")
@@ -67,18 +67,18 @@ def change(emulator: Emulator) -> None:
 
 
 def pairs(emulator: Emulator) -> set[tuple[str, str]]:
-    """Reseller and customer of each membership."""
+    """The reseller and customer of each membership."""
     return {(m["reseller_id"], m["customer_id"]) for m in emulator.memberships()}
 
 
 def single_customers(emulator: Emulator) -> list[str]:
-    """Customers of one reseller, in the API's order."""
+    """Customers with a single reseller, in the API's order."""
     served = [customer for _, customer in pairs(emulator)]
     return [customer for customer in ids(emulator) if served.count(customer) == 1]
 
 
 def gone(before: dict[str, list[Row]], emulator: Emulator) -> dict[str, list[Row]]:
-    """The rows of an earlier time whose keys the emulator has no more."""
+    """The earlier rows whose keys the emulator no longer has."""
     after = held_rows(emulator)
     found = {}
     for stream, key in KEYS.items():
@@ -90,7 +90,7 @@ def gone(before: dict[str, list[Row]], emulator: Emulator) -> dict[str, list[Row
 
 
 def test_the_second_load_follows_the_source(start: Start, project: Project, pipe: Pipe) -> None:
-    """Rows that changed are updated, new ones come, vanished ones are marked as they were."""
+    """Changed rows are updated, new ones added, and missing ones marked, otherwise unchanged."""
     emulator = start(customers=200, resellers=4, link_form="rotate")
     name = "followed"
     pipe.load(emulator, name, **DELETES)
@@ -106,7 +106,7 @@ def test_the_second_load_follows_the_source(start: Start, project: Project, pipe
 
 
 def test_a_skipped_customer_leaves_deletes_out(start: Start, pipe: Pipe) -> None:
-    """The relationships are not all known, so none of them may vanish, until all are read again."""
+    """Some relationships are unknown, so none is deleted until all have been read again."""
     emulator = start(customers=60, resellers=4)
     schema = "skipped"
     pipe.load(emulator, schema, hard_delete=True, **DELETES)
@@ -126,7 +126,7 @@ def test_a_skipped_customer_leaves_deletes_out(start: Start, pipe: Pipe) -> None
 
 
 def test_a_row_that_comes_back_is_unmarked(start: Start, pipe: Pipe) -> None:
-    """Two customers move and one moves back; hard delete removes what was marked before, too."""
+    """Two customers move and one moves back; hard delete also removes rows marked before."""
     emulator = start(customers=20, resellers=2)
     schema, table = "returned", "reseller_customers"
     catalog = catalog_of(table)
@@ -153,9 +153,9 @@ def test_a_row_that_comes_back_is_unmarked(start: Start, pipe: Pipe) -> None:
 
 
 def test_an_interrupted_table_is_resumed(start: Start, project: Project, pipe: Pipe) -> None:
-    """The state that Meltano keeps leads behind the pages that were loaded; nothing is emptied.
+    """Meltano's state points after the pages that were loaded; nothing is emptied.
 
-    `--full-refresh` forgets it, and has a state of its own.
+    `--full-refresh` ignores it, and has its own state.
     """
     emulator = start(customers=200, resellers=4)
     name = "resumed"
@@ -180,7 +180,7 @@ def test_an_interrupted_table_is_resumed(start: Start, project: Project, pipe: P
     for stream, rows in held_rows(emulator).items():
         left = loaded_rows(project.server, name, stream)
         assert all(row in left for row in rows), stream
-    # What vanished goes with the next pass in one go.
+    # Missing rows are removed by the next pass in one go.
     project.run(emulator, TARGET, name, target=HARD, **PAGES, **DELETES)
     assert_equal(project.server, name, emulator)
     for stream in KEYS:
@@ -188,7 +188,7 @@ def test_an_interrupted_table_is_resumed(start: Start, project: Project, pipe: P
 
 
 def test_only_selected_streams_have_tables(start: Start, pipe: Pipe) -> None:
-    """A child alone walks through its parent, whose table does not come into being."""
+    """A child alone reads its parent, but does not create its table."""
     emulator = start(customers=20, resellers=3)
     streams = {"customer_relationships", "indirect_resellers"}
     pipe.load(emulator, "children", catalog=catalog_of(*streams))
@@ -200,7 +200,7 @@ def test_only_selected_streams_have_tables(start: Start, pipe: Pipe) -> None:
 def test_types_are_those_an_analyst_expects(depth: int, start: Start, pipe: Pipe) -> None:
     """Text, boolean, jsonb and arrays as declared; times are timestamps; the rows are whole.
 
-    Flattened, an object becomes columns down to the depth and JSON text below.
+    With flattening, an object becomes columns down to the depth and JSON text below it.
     """
     emulator = start(customers=60, resellers=3)
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": depth}

@@ -1,4 +1,4 @@
-"""The models of the dbt package, on PostgreSQL and on DuckDB, alongside what the emulator holds."""
+"""The models of the dbt package, on PostgreSQL and DuckDB, compared with the emulator."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def built(
     pipe: Pipe,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Built]:
-    """Loaded whole, changed, and loaded again by two shards, which cannot delete."""
+    """Loaded completely, changed, and loaded again by two shards, which cannot delete."""
     warehouse: Warehouse = request.param(
         with_dbt, pipe, tmp_path_factory.mktemp("transform"), "transformed"
     )
@@ -92,7 +92,7 @@ def test_customers_without_reseller(built: Built) -> None:
 
 
 def test_moved_customers(built: Built) -> None:
-    """Each customer that is there, with each reseller it left and each it has."""
+    """Each current customer, with each reseller that it left and each that it has."""
     before, now = built.before, built.after
     expected = []
     for one in set(before.served) & set(now.served):
@@ -123,7 +123,7 @@ def test_customers_with_several_resellers(built: Built) -> None:
 
 
 def test_customers_by_reseller(built: Built) -> None:
-    """The shares make a whole."""
+    """The shares add up to a whole."""
     now = built.after
     sizes = Counter(reseller for served in now.served.values() for reseller in served)
     answer = built.ask("customers_by_reseller")
@@ -136,7 +136,7 @@ def test_customers_by_reseller(built: Built) -> None:
 
 
 def test_customers_by_country(built: Built) -> None:
-    """A customer of two resellers counts in both countries, and once in one."""
+    """A customer of two resellers counts in both countries, or once if they share one."""
     now = built.after
     customers: dict[str, set[str]] = {}
     resellers: dict[str, set[str]] = {}
@@ -175,7 +175,7 @@ def test_vanished_customers(built: Built) -> None:
 
 
 def test_disagreeing_relationships(built: Built) -> None:
-    """Here one customer's relationships name another reseller than the one that lists it."""
+    """Here one customer's relationships name a reseller other than the one that lists it."""
     now = built.after
     listed = {(one, reseller) for one, served in now.served.items() for reseller in served}
     pairs = [
@@ -224,7 +224,7 @@ def test_subscriptions_ending_soon(built: Built) -> None:
 
 
 def test_every_question_is_tested() -> None:
-    """A mart has a test of its name."""
+    """Each mart has a test of the same name."""
     assert {path.stem for path in FOLDER.glob("models/marts/*.sql")} == {
         name.removeprefix("test_")
         for name in globals()
@@ -258,7 +258,7 @@ def test_staging_holds_what_the_api_holds(built: Built) -> None:
 
 
 def test_every_column_is_described(built: Built) -> None:
-    """The columns of each model, those of snapshots too, and no others."""
+    """Exactly the columns of each model, including snapshots."""
     described = {
         model["name"]: [column["name"] for column in model["columns"]]
         for folder in ("models", "snapshots")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_every_stream_is_a_source() -> None:
-    """Described as its schema is; unless told otherwise, the streams are those of the tap."""
+    """Described like its schema; by default, the streams are the tap's."""
     text = (FOLDER / "models" / "sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     assert {table["name"]: table["description"] for table in source["tables"]} == {
@@ -40,7 +40,7 @@ def test_every_stream_is_a_source() -> None:
 def test_tables_that_are_days_old_are_stale(
     kind: type[Warehouse], start: Start, with_dbt: Project, pipe: Pipe, tmp_path: Path
 ) -> None:
-    """`dbt source freshness` fails for them alone."""
+    """`dbt source freshness` fails only for them."""
     warehouse = kind(with_dbt, pipe, tmp_path, "stale")
     warehouse.load(start(customers=10))
     old = "_sdc_extracted_at - interval '4 days'"
@@ -54,10 +54,10 @@ def test_tables_that_are_days_old_are_stale(
 
 @pytest.mark.e2e
 def test_meltano_builds_what_it_loaded(start: Start, with_dbt: Project, tmp_path: Path) -> None:
-    """The command of the docs, with the streams that are selected by default.
+    """The command in the docs, with the streams selected by default.
 
-    Columns that are not selected are null, and models of other streams are left out. A build that
-    fails makes the run fail.
+    Columns that are not selected are null, and models of other streams are left out. A failed build
+    makes the run fail.
     """
     emulator = start(customers=30, resellers=3)
     name = "built"

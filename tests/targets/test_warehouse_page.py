@@ -1,6 +1,6 @@
-"""docs/warehouse.md shows the tables as they are, and its SQL does what it says.
+"""docs/warehouse.md shows the tables as they are, and its SQL works as described.
 
-`pytest tests/targets/test_warehouse_page.py --update-golden` writes the tables again.
+Run `pytest tests/targets/test_warehouse_page.py --update-golden` to rewrite the tables.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def assert_shown(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 
 @pytest.fixture
 def described(pipe: Pipe, capfd: pytest.CaptureFixture[str]) -> Callable[[str, str], str]:
-    """What psql says of a table."""
+    """The output of psql for a table."""
 
     def describe(schema: str, table: str) -> str:
         capfd.readouterr()
@@ -60,7 +60,7 @@ def described(pipe: Pipe, capfd: pytest.CaptureFixture[str]) -> Callable[[str, s
 
 @pytest.fixture(scope="module")
 def customers(pipe: Pipe) -> list[dict[str, Any]]:
-    """The customers in the tables of the schema that the project's meltano.yml names."""
+    """The customers in the tables of the schema named by the project's meltano.yml."""
     with Emulator(Options(customers=30, resellers=2)) as emulator:
         pipe.load(emulator, SCHEMA)
         return list(emulator.customers())
@@ -74,7 +74,7 @@ def test_the_tables_are_shown_as_they_are(
     described: Callable[[str, str], str],
     assert_shown: Callable[[str, str], None],
 ) -> None:
-    """`\\d` of each table; flattened, of those two that the others follow from."""
+    """`\\d` of each table; flattened, only of the two from which the others follow."""
     assert customers
     blocks = [described(SCHEMA, table) for table in (*KEYS, "customer_refreshes", "list_refreshes")]
     assert_shown("tables", "\n\n".join(blocks))
@@ -132,7 +132,7 @@ def test_the_query_of_today_is_that_of_the_models(
     tmp_path: Path,
     assert_shown: Callable[[str, str], None],
 ) -> None:
-    """As dbt compiles it, without the names of database and schema."""
+    """As compiled by dbt, without the names of database and schema."""
     assert customers
     streams = {"partnercenter_streams": ["customer_relationships", "customer_refreshes"]}
     model = "stg_partnercenter__customer_relationships"

@@ -1,4 +1,4 @@
-"""What tests of the dbt package share: warehouses, their models, and what the emulator holds."""
+"""Shared by the tests of the dbt package: warehouses, their models, and the emulator's data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FOLDER = Path(__file__).parents[2] / "transform"
 MODELS = "models"
 STREAM_NAMES: list[str] = [vars(stream)["name"] for stream in STREAMS]
 
-#: Runs in dbt's own environment, where there is a DuckDB.
+#: Runs in dbt's own environment, which has DuckDB.
 ASK_DUCKDB = """
 import sys, json, duckdb
 cursor = duckdb.connect(sys.argv[1]).execute(sys.argv[2])
@@ -38,21 +38,21 @@ print(json.dumps([dict(zip(names, row)) for row in cursor.fetchall()], default=s
 
 @dataclass(frozen=True)
 class Warehouse(ABC):
-    """Tables that a target loads, and models that dbt builds of them."""
+    """Tables loaded by a target, and models built from them by dbt."""
 
     project: Project
     pipe: Pipe
     folder: Path
     schema: str
-    """Of the tables."""
+    """The schema of the tables."""
 
     def dbt(self, *arguments: str) -> None:
-        """Run dbt, with all streams."""
+        """Run dbt with all streams."""
         ended = self.dbt_ended(*arguments)
         assert ended.returncode == 0, ended.stdout
 
     def dbt_ended(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run dbt, however it ends."""
+        """Run dbt, whether it succeeds or fails."""
         variables = {"partnercenter_streams": STREAM_NAMES, "partnercenter_schema": self.schema}
         return subprocess.run(
             [
@@ -85,7 +85,7 @@ class Warehouse(ABC):
 
 
 class PostgreSQL(Warehouse):
-    """The server of all tests."""
+    """The server shared by all tests."""
 
     @override
     def kind(self) -> str:
@@ -112,7 +112,7 @@ class PostgreSQL(Warehouse):
 
 
 class DuckDB(Warehouse):
-    """A file, which the target's DuckDB writes and dbt's newer one."""
+    """A file, written by the target's DuckDB and by dbt's newer one."""
 
     @property
     def file(self) -> str:
@@ -168,11 +168,11 @@ class Truth:
     offers: Counter[str]
     """Seats of active subscriptions by offer."""
     licences: dict[str, tuple[int, int]]
-    """All licences of a customer, and those that are used."""
+    """All licences of a customer, and the used ones."""
 
     @classmethod
     def of(cls, emulator: Emulator) -> Truth:
-        """Ask an emulator."""
+        """Query an emulator."""
         served: dict[str, set[str]] = {}
         for one in emulator.memberships():
             served.setdefault(one["customer_id"], set()).add(one["reseller_id"])
@@ -196,13 +196,13 @@ class Truth:
         )
 
     def named(self, resellers: set[str]) -> str:
-        """Names of resellers as the models join them."""
+        """Names of resellers, joined as in the models."""
         return " | ".join(sorted(self.resellers[one]["name"] for one in resellers))
 
 
 @dataclass(frozen=True)
 class Built:
-    """Models after two loads and a build after each, and what each load read."""
+    """Models built after each of two loads, and what each load read."""
 
     warehouse: Warehouse
     emulator: Emulator
@@ -217,11 +217,11 @@ class Built:
 
 
 def assert_held(built: Built, *, alongside: str = "") -> None:
-    """Each staging model holds the records of the API, and no others.
+    """Check that each staging model holds exactly the records of the API.
 
     Args:
         built: The models.
-        alongside: A customer whose relationships were answered otherwise.
+        alongside: A customer whose relationships got a different answer.
     """
     for stream, rows in held(built.emulator).items():
         found = [
@@ -236,7 +236,7 @@ def assert_held(built: Built, *, alongside: str = "") -> None:
 
 
 def held(emulator: Emulator) -> dict[str, list[Row]]:
-    """What the staging models should hold: keys, members of objects, and times."""
+    """The expected content of the staging models: keys, members of objects, and times."""
 
     def text(moment: str | None) -> str | None:
         parsed = utc(moment)
@@ -317,7 +317,7 @@ def held(emulator: Emulator) -> dict[str, list[Row]]:
 
 
 def utc(moment: str | None) -> datetime | None:
-    """A time as the API sends it; None for those that stand for none."""
+    """A time as sent by the API; None for values that mean no time."""
     if not moment or moment[:4] in {"0001", "9999"}:
         return None
     parsed = datetime.fromisoformat(moment)
@@ -325,6 +325,6 @@ def utc(moment: str | None) -> datetime | None:
 
 
 def just_now(moment: str) -> bool:
-    """Whether a time in UTC lies within the last hour."""
+    """Whether a UTC time is within the last hour."""
     passed = datetime.now(UTC).replace(tzinfo=None) - datetime.fromisoformat(moment)
     return timedelta(0) <= passed < timedelta(hours=1)
