@@ -58,7 +58,7 @@ class Tenant:
         if rest % self._beside:
             fitting = [str(each) for each in range(1, rest + 1) if not rest % each]
             message = (
-                f"{self.name}: behind the first shard, {rest} in {self.at_once} slots leave "
+                f"{self.name}: after the first shard, {rest} in {self.at_once} slots leave "
                 f"requests unused at the end, since each slot has its part of "
                 f"requests_per_minute: set at_once to {' or '.join(fitting)}"
             )

@@ -68,9 +68,9 @@ def test_the_example_is_a_plan_and_names_its_pools() -> None:
             "leaves a shard without a request",
         ),
         (
-            # Three behind the first: the last of them would run alone, with half of the quota.
+            # Three after the first: the last of them would run alone, with half of the quota.
             "tenants: [{name: de, schema: a, shards: 4, at_once: 2, requests_per_minute: 480}]",
-            "de: behind the first shard, 3 in 2 slots .*set at_once to 1 or 3",
+            "de: after the first shard, 3 in 2 slots .*set at_once to 1 or 3",
         ),
         ("tenants: [", "while parsing"),
     ],
