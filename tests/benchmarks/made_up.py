@@ -1,4 +1,4 @@
-"""Results that nobody measured."""
+"""Invented results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def run(
     wall: float = 1.0,
     **figures: Any,
 ) -> Run:
-    """A run with the figures that matter to a test."""
+    """A run with the figures that a test needs."""
     usual = {"cpu": 0.75, "memory": 50e6, "records": 100, "requests": 100}
     return Run(
         case=case,
@@ -30,7 +30,7 @@ def run(
 
 
 def session(*more: Run) -> Results:
-    """A session in which every kind of case was measured."""
+    """A session with measurements for every kind of case."""
     runs = [
         *(run("stock", wall=80.0), run("stock", number=1, wall=160.0)),
         *(run(wall=4.0), run(number=1, wall=10.0)),

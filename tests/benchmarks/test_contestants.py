@@ -1,4 +1,4 @@
-"""The contestants read what the emulator holds, and whoever does not is found out."""
+"""The contestants read what the emulator holds, and any that do not are detected."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def server() -> Iterator[Server]:
 
 
 def liar(*lines: str, code: int = 0) -> Contestant:
-    """Says what it is told to say."""
+    """A contestant that prints the given lines."""
     text = "".join(f"{line}\n" for line in lines)
     program = f"import sys; print({text!r}, end=''); sys.exit({code} and 'Oh no.')"
     return Contestant(lambda *_: [sys.executable, "-c", program])
@@ -66,7 +66,7 @@ def without_links(customer: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["stock", "naive", "floor"])
 def test_what_is_read_is_what_the_emulator_holds(name: Name, start: Start, tmp_path: Path) -> None:
-    """Every member of every record, in the order of the API."""
+    """Every field of every record, in the order of the API."""
     emulator = start(customers=30, resellers=3)
     resellers = [reseller["id"] for reseller in emulator.resellers()]
     settings = {
@@ -86,7 +86,7 @@ def test_what_is_read_is_what_the_emulator_holds(name: Name, start: Start, tmp_p
             found[message["stream"]].append(message["record"])
         elif message["type"] == "STATE":
             states.append(len(line))
-    # At its best, the stock tap keeps no bookmark for each customer.
+    # In its best configuration, the stock tap keeps no bookmark for each customer.
     assert (max(states) > 1_000) is (name == "naive")
     customers = {each["id"]: without_links(each) for each in emulator.customers()}
     assert found["customers"] == list(customers.values())
@@ -104,7 +104,7 @@ def test_what_is_read_is_what_the_emulator_holds(name: Name, start: Start, tmp_p
 
 
 def test_a_run_is_measured(server: Server) -> None:
-    """As a process, with what the emulator saw of it."""
+    """As a process, including the requests counted by the emulator."""
     found = measure(SMALL, Entry("floor", 4), READY["floor"], server, 1)
     assert (found.outcome, found.detail) == ("ok", "")
     assert found.records == sum(server.expected.values())
@@ -118,7 +118,7 @@ def test_a_run_is_measured(server: Server) -> None:
 
 
 def test_the_tap_keeps_to_its_setting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More requests under way than that are no result, but an error."""
+    """A higher number of concurrent requests is an error, not a result."""
     monkeypatch.setattr(server, "expected", {})
     seen = server.stats()
     seen.most_in_flight = 9
@@ -129,7 +129,7 @@ def test_the_tap_keeps_to_its_setting(server: Server, monkeypatch: pytest.Monkey
 
 
 def test_a_whole_case_is_measured() -> None:
-    """Each contestant in so many rounds, in turn; under a quota, with what was used of it."""
+    """Each contestant runs its rounds in turn; with a quota, its use is measured too."""
     entries = (Entry("floor", 4), Entry("naive", most_rounds=1))
     case = replace(SMALL, entries=entries, rounds=2)
     under_quota = replace(SMALL, entries=entries[:1], name="quota", quota=1_000)
@@ -154,7 +154,7 @@ def test_a_whole_case_is_measured() -> None:
 def test_lost_and_repeated_records_are_errors(
     server: Server, monkeypatch: pytest.MonkeyPatch, lines: list[str], detail: str
 ) -> None:
-    """The run is wrong, and so is the command's exit code."""
+    """The run is wrong, and the command's exit code says so."""
     monkeypatch.setattr(server, "expected", {"customers": 3})
     lies = liar(*(record("customers", id=each) for each in lines))
     found = measure(SMALL, Entry("tap", 8), lies, server, 1)
@@ -163,13 +163,13 @@ def test_lost_and_repeated_records_are_errors(
 
 
 def test_records_of_a_stream_that_nobody_asked_for_are_errors(server: Server) -> None:
-    """They would cost time that nobody else spends."""
+    """They would cost time that no other contestant spends."""
     lies = liar(record("extra", id="a"))
     assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), lies, server, 0).detail
 
 
 def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> None:
-    """An error, except under a quota, where failing is a result; never for the tap."""
+    """An error, except under a quota, where failing is a result; for the tap it always is one."""
     found = measure(SMALL, Entry("dlt", 8), liar(code=1), server, 1)
     assert (found.outcome, found.detail) == ("failed", "exit code 1: Oh no.")
     assert verdict([found]) == 1
@@ -181,7 +181,7 @@ def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> 
 def test_the_users_settings_do_not_reach_a_contestant(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log level in the shell would change what is measured."""
+    """A log level in the shell would distort the measurement."""
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")
     monkeypatch.setattr(server, "expected", {})
     program = "import os, sys; sys.exit('TAP_PARTNERCENTER_LOGLEVEL' in os.environ)"
@@ -201,7 +201,7 @@ def test_cases_are_complete(quick: bool) -> None:  # noqa: FBT001
 
 @pytest.mark.e2e
 def test_dlt_reads_everything_too(server: Server, tmp_path: Path) -> None:
-    """In the environment that the command makes for it."""
+    """In the environment created by the command."""
     dlt = contestants(["dlt"], tmp_path)["dlt"]
     found = measure(SMALL, Entry("dlt", 4), dlt, server, 1)
     assert (found.outcome, found.detail) == ("ok", "")

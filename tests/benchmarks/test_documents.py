@@ -1,4 +1,4 @@
-"""The documentation's figures are the kept ones, and its prose has none."""
+"""The documentation's figures are the stored ones, and its prose has none."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ PARTS = re.compile(r"<!-- (\w+): written by .*?<!-- end of \1 -->", re.DOTALL)
 
 @pytest.mark.parametrize("page", ["docs/performance.md", "docs/scale.md"])
 def test_prose_has_no_figures(page: str) -> None:
-    """They would go stale: only a status of HTTP may stand there."""
+    """Figures would go stale: only HTTP statuses are allowed."""
     prose = PARTS.sub("", (pages.ROOT / page).read_text(encoding="utf-8"))
     prose = re.sub(r"```.*?```", "", prose, flags=re.DOTALL)
     assert set(re.findall(r"\b\d+\b", prose)) <= {"429"}
 
 
 def test_the_tables_show_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the chart does."""
+    """So does the chart."""
     monkeypatch.setattr(pages, "RESULTS", tmp_path / "results.json")
     save(session(), tmp_path / "results.json")
     assert load(tmp_path / "results.json") == session()
@@ -36,19 +36,19 @@ def test_the_tables_show_what_was_kept(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_command_writes_the_pages() -> None:
-    """They are up to date, as another test makes sure, and so stay as they are."""
+    """They are up to date, as another test checks, and so do not change."""
     assert main(["--docs"]) == 0
 
 
 def test_kept_figures_are_compared_line_by_line(tmp_path: Path) -> None:
-    """A line for each contestant in each case."""
+    """One line for each contestant in each case."""
     save(session(), tmp_path / "results.json")
     lines = (tmp_path / "results.json").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if '"contestant":"tap"' in line]) == 5
 
 
 def test_a_quick_look_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    """A small case among full ones would be taken for one of them."""
+    """A small case among full ones could be mistaken for one of them."""
     with pytest.raises(SystemExit):
         main(["--quick", "--keep"])
     assert "not allowed with" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Ratios, quotas, aims, and the tables that show them."""
+"""Ratios, quotas, goals, and the tables that show them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.benchmarks.made_up import run, session
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    """A machine that is half as fast in the second round changes no ratio."""
+    """If the machine is half as fast in the second round, no ratio changes."""
     stock = [run("stock", wall=80.0), run("stock", number=1, wall=160.0)]
     tap = [run(wall=4.0), run(number=1, wall=8.0)]
     assert times_as_fast(tap, stock) == (20.0, 20.0, 20.0)
@@ -24,7 +24,7 @@ def test_ratios_are_taken_within_a_round() -> None:
 
 
 def test_rounds_without_a_partner_do_not_count() -> None:
-    """The slow ones take part in fewer rounds; a failed run is no partner."""
+    """Slow contestants take part in fewer rounds; a failed run is not a partner."""
     stock = [run("stock", wall=80.0)]
     tap = [run(wall=4.0), run(number=1, wall=1.0)]
     assert times_as_fast(tap, stock) == (20.0, 20.0, 20.0)
@@ -33,7 +33,7 @@ def test_rounds_without_a_partner_do_not_count() -> None:
 
 
 def test_a_row_is_the_median_of_the_runs_that_ended_well() -> None:
-    """But the worst of what no run may do."""
+    """For errors that no run may have, it is the maximum."""
     runs = [run(number=number, wall=wall, too_early=wall) for number, wall in enumerate((3, 1, 10))]
     (row,) = summed_up([*runs, run(number=3, wall=99.0, outcome="failed")])
     assert (row.runs, row.wall, row.seconds, row.too_early) == (3, 3.0, (3.0, 1.0, 10.0), 10)
@@ -42,42 +42,42 @@ def test_a_row_is_the_median_of_the_runs_that_ended_well() -> None:
 @pytest.mark.parametrize(
     ("arrivals", "used"),
     [
-        # Ten a minute, all of them: the first minute and the unfinished last one do not count.
+        # Ten a minute, all accepted: the first minute and the unfinished last one do not count.
         ([(6.0 * at, True) for at in range(35)], 1.0),
-        # The second minute half used.
+        # Half of the second minute's quota used.
         ([(6.0 * at, True) for at in (*range(10), *range(10, 20, 2), *range(20, 35))], 0.75),
-        # Refused ones use nothing.
+        # Refused requests use nothing.
         ([(6.0 * at, at % 2 == 0) for at in range(35)], 0.5),
-        # No second whole minute.
+        # There is no complete second minute.
         ([(6.0 * at, True) for at in range(15)], 0.0),
         ([], 0.0),
     ],
 )
 def test_use_of_a_quota(arrivals: list[tuple[float, bool]], used: float) -> None:
-    """From the second minute on, whole minutes only."""
+    """From the second minute on, complete minutes only."""
     assert quota_used(arrivals, quota=10) == used
 
 
 @pytest.mark.parametrize(
     ("times", "early"),
     [
-        # Refused at 10.5 seconds for 50: those that were under way then, and who comes back late.
+        # Refused at 10.5 seconds for 50: requests already under way, and one that comes back late.
         ([10.5, 10.6, 10.7, 60.8], 0),
         ([10.5, 10.8, 59.9], 2),
-        # The minute is over, but not the whole seconds that were named.
+        # The minute is over, but not the stated number of whole seconds.
         ([10.5, 60.3], 1),
-        # Another minute, another refusal.
+        # Another minute, and another refusal.
         ([10.5, 61.0, 70.0, 70.1, 71.0], 1),
     ],
 )
 def test_requests_after_a_refusal_are_too_early(times: list[float], early: int) -> None:
-    """Until the time it named, but for those that had left before it was read."""
+    """Until the time it stated, except for those sent before it was read."""
     refused = {10.5, 10.6, 10.7, 10.8, 59.9, 70.0, 70.1, 71.0}
     assert too_early([(0.0, True), *((at, at not in refused) for at in times)]) == early
 
 
 def test_one_more_record_costs_what_starting_does_not() -> None:
-    """Many records' processor time, less that of one record."""
+    """The processor time of many records minus that of one record."""
     assert marginal(session(), "tap") == pytest.approx(10.0)
     assert marginal(session(), "dlt") is None
 
@@ -116,7 +116,7 @@ def test_each_case_of_the_tap_has_an_aim() -> None:
 
 
 def test_tables_show_medians_and_ratios() -> None:
-    """One line for each contestant and concurrency; no column in which nobody has anything."""
+    """One line for each contestant and concurrency; no empty columns."""
     parts = sections(session())
     tap = "| tap-partnercenter, 8 at once | 2 | 7.00 (4.00 to 10.00) | 18.00 (16.00 to 20.00) |"
     assert tap in parts["children"]
@@ -136,7 +136,7 @@ def test_a_session_that_measured_nothing_has_tables_too() -> None:
 
 
 def test_small_sizes_are_not_judged() -> None:
-    """The aims are for the full ones."""
+    """The goals are for the full sizes."""
     results = session()
     assert "| yes |" in sections(results)["aims"]
     results.quick = True
@@ -144,7 +144,7 @@ def test_small_sizes_are_not_judged() -> None:
 
 
 def test_measuring_again_replaces_a_case() -> None:
-    """The others stay."""
+    """The others are kept."""
     newer = session()
     newer.cases = [facts for facts in newer.cases if facts.name == "records-1"]
     newer.rows = summed_up([run(case="records-1", wall=7.0)])
@@ -155,7 +155,7 @@ def test_measuring_again_replaces_a_case() -> None:
 
 
 def test_the_chart_is_a_picture_with_a_bar_for_each_contestant() -> None:
-    """Well-formed, for light and dark pages, nothing outside of it."""
+    """Well-formed, for light and dark pages, with nothing outside of it."""
     picture = ET.fromstring(chart(session()))  # noqa: S314 - our own
     space = "{http://www.w3.org/2000/svg}"
     width = float(picture.attrib["viewBox"].split()[2])

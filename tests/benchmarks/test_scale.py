@@ -1,4 +1,4 @@
-"""The scale model keeps to its quota, loses nothing, and is what the documentation shows."""
+"""The scale model keeps to its quota, loses nothing, and matches the documentation."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from partnercenter_benchmarks.scale.tables import (
 )
 from tests.benchmarks.made_up import run, session
 
-#: The rest of a run's last minutes, in which some shards have ended, does not vanish among these.
+#: Large enough that a run's last minutes, after some shards have ended, still matter little.
 SMALL = Scene(customers=6_000)
-#: What the tests simulate again, of what the documentation shows: a second or two.
+#: The largest documented scene that the tests simulate again, in a second or two.
 AGAIN = 12_000
 
 
 @dataclasses.dataclass
 class Asked:
-    """What a service was asked for."""
+    """The requests to a service."""
 
     times: list[float] = dataclasses.field(default_factory=list)
     accepted: list[float] = dataclasses.field(default_factory=list)
@@ -50,7 +50,7 @@ class Asked:
 
 
 class Watched(Service):
-    """Keeps what it was asked for."""
+    """A service that records its requests."""
 
     def __init__(self, scene: Scene) -> None:
         super().__init__(scene)
@@ -78,7 +78,7 @@ def watched(scene: Scene) -> tuple[Outcome, Asked]:
 @pytest.mark.parametrize("quota", [0, 500])
 @pytest.mark.parametrize("shards", [1, 4, 16])
 def test_everything_is_read_exactly_once(shards: int, quota: int) -> None:
-    """Children by one shard, the partitions by one shard, the lists by all."""
+    """Children and partitions are each read by one shard, the lists by all."""
     scene = like(SMALL, shards=shards, quota=quota)
     outcome, asked = watched(scene)
     assert asked.customers == Counter(range(scene.customers))
@@ -93,7 +93,7 @@ def test_everything_is_read_exactly_once(shards: int, quota: int) -> None:
 
 
 def test_without_relationships_only_lists_are_read() -> None:
-    """The streams that cost a request for hundreds of customers."""
+    """This leaves the streams with one request for hundreds of customers."""
     scene = like(SMALL, relationships=False, shards=4)
     outcome, _ = watched(scene)
     assert outcome.relationships == 0
@@ -103,7 +103,7 @@ def test_without_relationships_only_lists_are_read() -> None:
 @pytest.mark.parametrize("counting", ["fixed_window", "sliding_window", "token_bucket"])
 @pytest.mark.parametrize("shards", [1, 16])
 def test_the_quota_is_kept(counting: Any, shards: int) -> None:
-    """No window has more accepted requests than it allows, counted here a second time."""
+    """No window has more accepted requests than allowed, counted independently."""
     scene = like(SMALL, shards=shards, counting=counting)
     _, asked = watched(scene)
     if counting == "fixed_window":
@@ -116,14 +116,14 @@ def test_the_quota_is_kept(counting: Any, shards: int) -> None:
             used = sum(begin <= at < begin + 60 for at in asked.accepted)
             assert used <= scene.quota
     else:
-        # A full bucket holds a minute's worth, to which another one comes in a minute.
+        # A full bucket holds a minute's worth, and another minute's worth is added within a minute.
         most = scene.quota * (2 if counting == "token_bucket" else 1)
         spans = zip(asked.accepted, asked.accepted[most:], strict=False)
         assert all(later - earlier > 59.999 for earlier, later in spans)
 
 
 def test_requests_under_way_are_bounded() -> None:
-    """No more than the setting of each shard: that many leave at once, and no others meanwhile."""
+    """Each shard has at most the configured number, sent at once, and no others meanwhile."""
     scene = like(SMALL, quota=0, latency=10.0)
     _, asked = watched(scene)
     # No answer takes less than half the latency.
@@ -132,21 +132,21 @@ def test_requests_under_way_are_bounded() -> None:
 
 
 def test_the_same_scene_has_the_same_outcome() -> None:
-    """And another seed another one."""
+    """A different seed has a different outcome."""
     scene = like(SMALL, shards=4)
     assert simulate(scene) == simulate(scene)
     assert simulate(scene) != simulate(like(scene, seed=2))
 
 
 def test_more_shards_under_one_quota_save_no_time() -> None:
-    """A service that grants so many requests grants no more to many clients."""
+    """A service that grants a number of requests does not grant more to several clients."""
     alone = simulate(SMALL).seconds
     for shards in (4, 16):
         assert simulate(like(SMALL, shards=shards)).seconds >= 0.98 * alone
 
 
 def test_more_shards_save_time_where_latency_is_the_bound() -> None:
-    """Without a quota; so do more requests at once in one process."""
+    """This needs no quota; more concurrent requests in one process also save time."""
     free = like(SMALL, quota=0)
     alone = simulate(free).seconds
     assert simulate(like(free, concurrency=32)).seconds < 0.4 * alone
@@ -155,25 +155,25 @@ def test_more_shards_save_time_where_latency_is_the_bound() -> None:
 
 @pytest.mark.parametrize("shards", [1, 4, 16])
 def test_refusals_are_few(shards: int) -> None:
-    """And no request is refused for so long that the run would fail."""
+    """No request is refused for so long that the run would fail."""
     outcome = simulate(like(SMALL, customers=20_000, shards=shards))
-    # Each of sixteen meets the end of a window for itself: 3 % of what the window holds.
+    # Each of the sixteen hits the end of a window itself: 3 % of the window's quota.
     assert outcome.refused_share <= (0.03 if shards == 16 else 0.02)
     assert outcome.patience < 900
 
 
 @pytest.mark.parametrize("counting", get_args(Counting))
 def test_many_shards_do_not_keep_each_other_out(counting: Counting) -> None:
-    """Where refused requests hold the quota down, those that come back together get nothing."""
+    """If refused requests use up the quota, shards that come back together get nothing."""
     outcome = simulate(like(SMALL, customers=20_000, shards=16, counting=counting))
     assert outcome.failed == 0
-    # Measured, and more than one wants: a slower probe would refuse fewer, and share less evenly.
+    # Measured, and not ideal: a slower probe would be refused less, but share less evenly.
     assert outcome.refused_share <= 0.08
     assert outcome.patience < 300
 
 
 def test_shards_of_a_small_tenant_end_together() -> None:
-    """Within 1.3 of one process's time, however the larger quota is counted."""
+    """Within 1.3 times one process's time, however the larger quota is counted."""
     alone, *divided = ([simulate(scene).seconds for scene in scenes] for scenes in SMALL_TENANTS)
     for times in divided:
         for seconds, one in zip(times, alone, strict=True):
@@ -181,18 +181,18 @@ def test_shards_of_a_small_tenant_end_together() -> None:
 
 
 def test_shards_are_started_as_airflow_does_it() -> None:
-    """The first alone, then as slots are free; each reads its own customers, as ever."""
+    """The first alone, then as slots become free; each still reads its own customers."""
     scene = like(SMALL, shards=4, at_once=2, ceiling=250)
     outcome, asked = watched(scene)
     assert asked.customers == Counter(range(scene.customers))
     assert outcome.refused == 0
-    # The last is alone with half of the quota: a quarter of the work takes twice its time.
+    # The last one has half of the quota and runs alone: a quarter of the work takes twice as long.
     fitting = simulate(like(scene, at_once=3, ceiling=500 // 3)).seconds
     assert 1.15 * fitting <= outcome.seconds <= 1.35 * fitting
 
 
 def test_a_shard_without_patience_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks for nothing more, and the others go on."""
+    """It sends nothing more, and the others go on."""
     monkeypatch.setattr(model, "PATIENCE", 10.0)
     scene = like(SMALL, shards=4)
     outcome, asked = watched(scene)
@@ -202,15 +202,15 @@ def test_a_shard_without_patience_fails(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_shards_that_know_their_part_are_not_refused() -> None:
-    """`max_requests_per_minute`, a part of the quota for each: no refusal, and about as quick."""
+    """With its share of the quota in `max_requests_per_minute`: no refusal, about as fast."""
     outcome = simulate(like(SMALL, shards=4, ceiling=500 // 4))
     assert outcome.refused == 0
-    # The part is kept a little below, and not handed on by a shard that ends early.
+    # The share is slightly reduced, and a shard that ends early does not pass its own on.
     assert outcome.seconds <= 1.05 * simulate(like(SMALL, shards=4)).seconds
 
 
 def test_the_kept_figures_are_the_models() -> None:
-    """Simulated again where that is quick: a change of pacing or model must reach the pages."""
+    """Simulated again if that is quick: a change of pacing or model must reach the pages."""
     kept = load(KEPT)
     assert [each.scene for each in kept.simulated] == scenes(), "run `scale`"
     again = [each for each in kept.simulated if each.scene.customers <= AGAIN]
@@ -220,7 +220,7 @@ def test_the_kept_figures_are_the_models() -> None:
 
 
 def test_turns_make_a_large_partner_fit_into_a_night() -> None:
-    """A seventh of the customers and those who changed: less than three hours."""
+    """A seventh of the customers plus those that changed: less than three hours."""
     kept = load(KEPT)
     whole, week = (kept.of(Scene(customers=500_000, days=days)) for days in (1, 7))
     assert week.seconds < 3 * 3600 < whole.seconds
@@ -244,7 +244,7 @@ def test_tables_show_outcomes_and_costs() -> None:
 
 
 def test_a_session_without_the_figures_shows_none() -> None:
-    """What was not measured is not computed."""
+    """Nothing is computed from missing measurements."""
     empty = Results(python="", platform="", processors=1, versions={})
     assert machine(empty) is None
     for part in ("machine", "measured"):

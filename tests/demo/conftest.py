@@ -1,4 +1,4 @@
-"""How tests of the demo run its command."""
+"""Run the demo's command in tests."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ STAND_IN = Path(__file__).with_name("stand_in_uv.py")
 
 @dataclass(frozen=True)
 class DemoRunner:
-    """The command `demo` with a folder of its own and, unless told otherwise, a stand-in for uv."""
+    """The command `demo` with its own folder and, by default, a stand-in for uv."""
 
     folder: Path
 
     @property
     def data(self) -> Path:
-        """What the demo is given as --data."""
+        """The folder passed as --data."""
         return self.folder / "data"
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables under which `uv` is the stand-in."""
+        """An environment in which `uv` is the stand-in."""
         return {
             **os.environ,
             "UV": str(self.folder / "uv"),
@@ -53,7 +53,7 @@ class DemoRunner:
         return [sys.executable, "-m", "partnercenter_demo", *data, *arguments]
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the demo to its end, in this process, which is quicker."""
+        """Run the demo to its end in this process, which is faster."""
         command = self.command(*arguments)
         out, err = io.StringIO(), io.StringIO()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -72,7 +72,7 @@ class DemoRunner:
         return subprocess.CompletedProcess(command, code, out.getvalue(), err.getvalue())
 
     def run_apart(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the demo in a process of its own: for what psql says, and for other packages."""
+        """Run the demo in its own process: for the output of psql, and for other packages."""
         return subprocess.run(
             self.command(*arguments),
             env={**self.environment, **variables},
@@ -82,14 +82,14 @@ class DemoRunner:
         )
 
     def note(self, command: str) -> dict[str, Any]:
-        """Tell how the stand-in was called for a command of Meltano."""
+        """Return how the stand-in was called for a Meltano command."""
         found: dict[str, Any] = json.loads((self.folder / f"{command}.json").read_text())
         return found
 
 
 @pytest.fixture(scope="module")
 def finished_demo() -> Iterator[tuple[DemoRunner, subprocess.CompletedProcess[str]]]:
-    """A demo of the size that users see, among their variables, for several tests to look at."""
+    """A demo of the size that users see, with their variables set, shared by several tests."""
     with tempfile.TemporaryDirectory() as folder:
         runner = _runner(Path(folder))
         runner.data.mkdir(0o755)
@@ -108,13 +108,13 @@ def finished_demo() -> Iterator[tuple[DemoRunner, subprocess.CompletedProcess[st
 
 @pytest.fixture
 def demo() -> Iterator[DemoRunner]:
-    """A demo not run yet."""
+    """A demo that has not run yet."""
     with tempfile.TemporaryDirectory() as folder:
         yield _runner(Path(folder))
 
 
 def _runner(folder: Path) -> DemoRunner:
-    # Not tmp_path: under root the server is another user, who may not enter pytest's folders.
+    # Not tmp_path: as root, the server runs as another user, who may not enter pytest's folders.
     folder.chmod(0o755)
     uv = folder / "uv"
     uv.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" "$@"\n')

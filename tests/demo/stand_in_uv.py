@@ -1,8 +1,8 @@
-"""Stands in for `uv tool run … meltano …`: loads what the emulator holds, or something else.
+"""Replace `uv tool run … meltano …`: load what the emulator holds, or something else.
 
-The variable STAND_IN says how it behaves. `run` fills the tables straight from the emulator's admin
-API, and `build` the models from the tables, so that a test of the demo needs neither Meltano nor
-the tap, nor dbt.
+The variable STAND_IN selects the behaviour. `run` fills the tables directly from the emulator's
+admin API, and `build` the models from the tables, so that a test of the demo does not need Meltano,
+the tap or dbt.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SUBSCRIPTION = ("customer_id", "id", "offerName", "quantity", "status", "unitTyp
 
 
 def held(what: str) -> list[dict[str, Any]]:
-    """Ask the emulator for all it holds of one kind."""
+    """Return all that the emulator holds of one kind."""
     url = f"{os.environ['TAP_PARTNERCENTER_API_URL']}/_emulator/data/{what}"
     with urllib.request.urlopen(url) as answer:  # noqa: S310 - the emulator's own address
         return [json.loads(line) for line in answer]
@@ -100,7 +100,7 @@ def build() -> None:
 
 
 def main() -> int:
-    """Behave as asked, after a note of how this was called."""
+    """Record the call, and do what STAND_IN says."""
     behaviour = os.environ.get("STAND_IN", "load")
     command = "build" if sys.argv[-1] == "dbt-postgres:build" else "run"
     command = "install" if "install" in sys.argv else command

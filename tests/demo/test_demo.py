@@ -1,4 +1,4 @@
-"""The command `demo`, from the outside; stand_in_uv.py takes the place of Meltano."""
+"""The command `demo`, from the outside; stand_in_uv.py replaces Meltano."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 PATIENCE = 30.0
 ROOT = Path(__file__).parents[2]
 SITE_PACKAGES = Path(psutil.__file__).parents[1]
-#: What is wrong in each table, and how it is told.
+#: The error in each table, and its message.
 CHANGES = {
     "customers": (
         "delete from customers where id = (select min(id) from customers)",
@@ -52,12 +52,12 @@ CHANGES = {
 
 
 def lines(text: str) -> list[str]:
-    """Lines without the spaces that end them."""
+    """Lines without trailing spaces."""
     return [line.rstrip() for line in text.splitlines()]
 
 
 def test_the_readme_shows_what_is_printed(finished_demo: Finished) -> None:
-    """Step by step, in this order; an ellipsis stands for the rest of a step."""
+    """Step by step, in this order; an ellipsis replaces the rest of a step."""
     _, ended = finished_demo
     assert ended.returncode == 0, ended.stderr
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_questions_are_shown_with_their_sql_and_answers(finished_demo: Finished)
 
 
 def test_questions_are_answered_by_models() -> None:
-    """Their SQL does nothing that a model does: one model, and no more than an order."""
+    """Their SQL leaves the work to the models: one model, and at most a sort order."""
     for name, query in vars(queries).items():
         if name.isupper():
             (model,) = re.findall(r"^from partnercenter\.(\w+)$", query, re.MULTILINE)
@@ -129,7 +129,7 @@ def test_a_proxy_is_not_asked_for_the_emulator(finished_demo: Finished) -> None:
 
 
 def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
-    """For tables and for models, without their schemas."""
+    """With the names of tables and models, without their schemas."""
     runner, _ = finished_demo
     query = "select sum(customers) / count(distinct id) from customers_by_reseller, customers"
     asked = runner.run_apart("sql", query)
@@ -142,7 +142,7 @@ def test_the_command_to_look_further_is_one_that_can_be_typed(
     demo: DemoRunner,
     on_path: bool,  # noqa: FBT001
 ) -> None:
-    """A uv of the checkout, which is not on the PATH, is named by its own."""
+    """If uv is in the checkout and not on the PATH, the command has its path."""
     path = f"{demo.folder}:{os.environ['PATH']}" if on_path else str(demo.data)
     asked = demo.run("sql", "select 1", PATH=path)
     assert asked.returncode == 1
@@ -151,7 +151,7 @@ def test_the_command_to_look_further_is_one_that_can_be_typed(
 
 
 def test_the_end_says_how_to_look_further(finished_demo: Finished) -> None:
-    """And the demo's README says the same."""
+    """The demo's README says the same."""
     runner, ended = finished_demo
     readme = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
     examples = re.findall(r"^uv run demo ((?:sql|psql).*)$", readme, re.MULTILINE)
@@ -181,7 +181,7 @@ def test_wrong_sql_passes_on_the_exit_code_of_psql(finished_demo: Finished) -> N
 
 
 def test_the_next_demo_starts_from_nothing_and_installs_nothing(finished_demo: Finished) -> None:
-    """In the folder, which was empty, with the mode that it has."""
+    """In the folder, which was empty and keeps its mode."""
     runner, _ = finished_demo
     (runner.folder / "install.json").unlink(missing_ok=True)
     ended = runner.run("--customers=7", "--resellers=2")
@@ -193,7 +193,7 @@ def test_the_next_demo_starts_from_nothing_and_installs_nothing(finished_demo: F
 
 
 def test_tables_that_differ_fail_the_demo(demo: DemoRunner) -> None:
-    """Each with what is wrong; no models are built of them."""
+    """Each is reported with its error; no models are built from them."""
     changes = "; ".join(change for change, _ in CHANGES.values())
     ended = demo.run("--customers=40", "--resellers=3", STAND_IN_SQL=changes)
     assert ended.returncode == 1
@@ -213,7 +213,7 @@ def test_one_table_that_differs_is_enough(demo: DemoRunner) -> None:
 
 
 def test_a_failing_meltano_fails_the_demo_with_its_last_words(demo: DemoRunner) -> None:
-    """And an installation that failed is done again, once."""
+    """A failed installation is repeated once."""
     installs = []
     for command, options in (("install", []), ("run", ["--verbose"]), ("build", [])):
         behaviour = {"STAND_IN": f"fail to {command}"}
@@ -249,7 +249,7 @@ def test_a_folder_that_cannot_be_made_fails_the_demo_in_one_line(demo: DemoRunne
 def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
     demo: DemoRunner, kept: str, arguments: list[str]
 ) -> None:
-    """Nothing in it is deleted, and its mode stays."""
+    """Nothing in it is deleted, and its mode does not change."""
     (demo.data / "postgresql").mkdir(parents=True)
     (demo.data / "postgresql" / "PG_VERSION").touch()
     theirs = demo.data / kept
@@ -272,7 +272,7 @@ def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
 def test_an_interruption_leaves_nothing_running(
     demo: DemoRunner, number: signal.Signals, code: int
 ) -> None:
-    """Until then, no other demo may use the folder."""
+    """Until the first demo has ended, no other may use the folder."""
     with subprocess.Popen(
         demo.command("--customers=4", "--resellers=1"),
         env={**demo.environment, "STAND_IN": "hang"},
@@ -291,7 +291,7 @@ def test_an_interruption_leaves_nothing_running(
 
 
 def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:
-    """An empty PATH, and no package `uv` in this environment's site-packages."""
+    """With an empty PATH, and no package `uv` in this environment's site-packages."""
     code = "import sys; sys.modules['uv'] = None; from partnercenter_demo.cli import main; main()"
     ended = subprocess.run(
         [sys.executable, "-c", code, *demo.command()[3:]],
@@ -316,7 +316,7 @@ def test_a_size_that_is_none_is_refused(demo: DemoRunner, size: str) -> None:
 def test_root_may_have_the_checkout_where_nobody_else_may_enter(
     demo: DemoRunner, part: str
 ) -> None:
-    """In a container, say, below /root: the data lies elsewhere, and goes with the next demo."""
+    """In a container below /root, for example: the data is elsewhere; the next demo removes it."""
     private = demo.folder
     if part == "programs":
         private = demo.folder / "site-packages"
@@ -342,7 +342,7 @@ def test_root_may_have_the_checkout_where_nobody_else_may_enter(
 
 @pytest.mark.e2e
 def test_the_whole_chain(demo: DemoRunner, uv: str) -> None:
-    """Emulator, Meltano, tap, target, PostgreSQL and dbt, nothing stood in for."""
+    """Emulator, Meltano, tap, target, PostgreSQL and dbt, without any stand-in."""
     ended = demo.run_apart("--customers=300", "--resellers=5", UV=uv)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("agree") == 5

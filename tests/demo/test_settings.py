@@ -1,4 +1,4 @@
-"""meltano.yml and .env.example say the same about the settings as the tap itself."""
+"""meltano.yml and .env.example agree with the tap about its settings."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def about() -> dict[str, Any]:
-    """What the tap says about itself."""
+    """The tap's description of itself."""
     command = [sys.executable, "-m", "tap_partnercenter", "--about", "--format=json"]
     answer = subprocess.run(command, check=True, capture_output=True, text=True)
     found: dict[str, Any] = json.loads(answer.stdout)
@@ -58,7 +58,7 @@ def project() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def extractor(project: dict[str, Any]) -> dict[str, Any]:
-    """The tap as Meltano knows it."""
+    """The tap's entry in the Meltano project."""
     (found,) = project["plugins"]["extractors"]
     assert isinstance(found, dict)
     return found
@@ -66,13 +66,13 @@ def extractor(project: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def meltano_settings(extractor: dict[str, Any]) -> dict[str, Any]:
-    """The tap's settings as Meltano knows them, by name."""
+    """The tap's settings in the Meltano project, by name."""
     return {setting["name"]: setting for setting in extractor["settings"]}
 
 
 @pytest.fixture(scope="module")
 def example() -> dict[str, tuple[bool, str, str]]:
-    """The variables of .env.example: whether they are in force, their value, their comment."""
+    """The variables in .env.example: whether they are active, their value, their comment."""
     found = {}
     comment = ""
     for line in EXAMPLE.read_text().splitlines():
@@ -137,7 +137,7 @@ def test_options_are_the_values_the_tap_allows(
 def test_defaults_are_the_taps(
     meltano_settings: dict[str, Any], tap_settings: dict[str, Any]
 ) -> None:
-    """The user agent's default holds the tap's version, and so is left to the tap."""
+    """The user agent's default contains the tap's version, so only the tap has it."""
     assert "value" not in meltano_settings["user_agent"]
     defaults = {
         name: setting["default"]
@@ -161,7 +161,7 @@ def test_secrets_are_sensitive_and_nothing_else(
         "client_secret",
         "refresh_token",
         "token_cache_key",
-        # An address of a database holds a password.
+        # A database URL contains a password.
         "token_cache_path",
     }
 
@@ -169,7 +169,7 @@ def test_secrets_are_sensitive_and_nothing_else(
 def test_required_settings_are_in_each_validation_group(
     extractor: dict[str, Any], about: dict[str, Any]
 ) -> None:
-    """Either with the secret or with the certificate of the app."""
+    """Either with the app's secret or with its certificate."""
     required = about["settings"]["required"]
     groups = [[*required, name] for name in ("client_secret", "client_certificate_path")]
     assert extractor["settings_group_validation"] == groups
@@ -180,7 +180,7 @@ def test_capabilities_are_the_taps(extractor: dict[str, Any], about: dict[str, A
 
 
 def test_every_plugin_is_written_out(project: dict[str, Any]) -> None:
-    """Without `namespace` or with `variant`, Meltano would ask its Hub."""
+    """Without `namespace`, or with `variant`, Meltano would query its Hub."""
     plugins = [plugin for kind in project["plugins"].values() for plugin in kind]
     for plugin in plugins:
         assert {"namespace", "pip_url", "executable", "settings"} <= set(plugin)

@@ -21,7 +21,7 @@ PRINTED = Path(__file__).parent / "printed"
 
 
 class _Client(requests.Session):
-    """A session whose addresses may be paths of the emulator."""
+    """A session that accepts paths of the emulator as addresses."""
 
     def __init__(self, origin: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Client(requests.Session):
 
 @pytest.fixture
 def connect() -> Iterator[SignIn]:
-    """Return a function that makes a client without a token."""
+    """Return a function that creates a client without a token."""
     clients: list[_Client] = []
 
     def make(emulator: Emulator) -> requests.Session:
@@ -53,7 +53,7 @@ def connect() -> Iterator[SignIn]:
 
 @pytest.fixture
 def token_form() -> Callable[..., dict[str, str]]:
-    """Return a function that makes the body of a token request; changes replace members."""
+    """Return a function that creates the body of a token request; changes replace its fields."""
 
     def make(emulator: Emulator, *, app_only: bool = False, **changes: str) -> dict[str, str]:
         credentials = emulator.credentials
@@ -71,7 +71,7 @@ def token_form() -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 def sign_in(connect: SignIn, token_form: Callable[..., dict[str, str]]) -> SignIn:
-    """Return a function that makes a client with a token, App+User unless told otherwise."""
+    """Return a function that creates a client with a token, App+User by default."""
 
     def make(emulator: Emulator, **changes: Any) -> requests.Session:
         client = connect(emulator)
@@ -86,7 +86,7 @@ def sign_in(connect: SignIn, token_form: Callable[..., dict[str, str]]) -> SignI
 
 @pytest.fixture
 def follow() -> Callable[[requests.Session, Page, str], requests.Response | None]:
-    """Return a function that asks for the page after one; None when it was the last."""
+    """Return a function that requests the next page; None after the last."""
 
     def ask(client: requests.Session, page: Page, path: str) -> requests.Response | None:
         link = (page.get("links") or {}).get("next")
@@ -129,5 +129,5 @@ def read_all(
 
 @pytest.fixture
 def printed() -> Callable[[str], bytes]:
-    """Return a function that reads a body as the vendor's pages print it."""
+    """Return a function that reads a body as printed in the vendor's documentation."""
     return lambda name: (PRINTED / f"{name}.json").read_bytes()

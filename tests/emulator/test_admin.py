@@ -17,7 +17,7 @@ SMALL = Options(customers=12, resellers=2)
 
 
 def test_the_emulator_describes_itself_without_secrets(connect: SignIn) -> None:
-    """Address, ids, options and rules are told; secrets are not."""
+    """It shows address, ids, options and rules, but no secrets."""
     with Emulator(SMALL) as emulator:
         answer = connect(emulator).get("/_emulator")
         about = answer.json()
@@ -59,7 +59,7 @@ def test_requests_are_counted_and_remembered_without_secrets(
 
 
 def test_only_the_latest_requests_are_remembered(sign_in: SignIn) -> None:
-    """The log is as long as it was told to be."""
+    """The log has the configured length."""
     with Emulator(Options(customers=1, request_log=2)) as emulator:
         client = sign_in(emulator)
         for _ in range(4):
@@ -133,9 +133,9 @@ def test_a_wrong_change_is_refused_and_named(
 def test_a_web_page_cannot_use_the_admin_api(
     headers: dict[str, str], status: int, connect: SignIn
 ) -> None:
-    """Neither one of another origin, nor one whose name leads to this machine."""
+    """Neither one from another origin, nor one whose host name resolves to this machine."""
     with Emulator(SMALL, allowed_hosts=["emulator"]) as emulator:
-        # As a form of a page would send it, without asking first.
+        # As a page's form would send it, without a preflight request.
         plain = {"Content-Type": "text/plain"}
         answer = connect(emulator).post(
             "/_emulator/customers", data=b'{"name": "x"}', headers=plain | headers
@@ -146,7 +146,7 @@ def test_a_web_page_cannot_use_the_admin_api(
 
 
 def test_options_change_at_run_time(connect: SignIn, sign_in: SignIn) -> None:
-    """The change is in force with the next request."""
+    """The change applies from the next request on."""
     with Emulator(SMALL) as emulator:
         changes = {"link_form": "token_only", "page_limit": 5}
         answer = connect(emulator).patch("/_emulator/options", json=changes)
@@ -167,7 +167,7 @@ def test_the_data_is_told_as_json_lines(kind: str, connect: SignIn) -> None:
 
 
 def test_customers_are_added_renamed_moved_and_removed(connect: SignIn, sign_in: SignIn) -> None:
-    """Each change shows at once in the API."""
+    """Each change is visible at once in the API."""
     with Emulator(SMALL) as emulator:
         admin, client = connect(emulator), sign_in(emulator)
         one, other = (reseller["id"] for reseller in emulator.resellers())
@@ -197,6 +197,6 @@ def test_customers_are_added_renamed_moved_and_removed(connect: SignIn, sign_in:
 
 
 def test_the_admin_api_may_be_off(connect: SignIn) -> None:
-    """Then its paths are as unknown as any other."""
+    """Its paths are then as unknown as any other."""
     with Emulator(Options(customers=1, admin=False)) as emulator:
         assert connect(emulator).get("/_emulator").status_code == 404

@@ -1,4 +1,4 @@
-"""The audit log: its days, its order, and what it tells of changes."""
+"""The audit log: its days, its order, and which changes it contains."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _days(client: requests.Session, query: str) -> list[str]:
 
 
 def test_days_are_whole_and_both_ends_count(sign_in: SignIn) -> None:
-    """One day is asked for by the same start and end; without a start it is 30 days back."""
+    """The same start and end select one day; without a start it is 30 days back."""
     with Emulator(Options(customers=9, audit_per_day=3), clock=_Clock()) as emulator:
         client = sign_in(emulator, app_only=True)
         assert _days(client, "startDate=2026-09-01&endDate=2026-09-01") == ["2026-09-01"] * 3
@@ -73,7 +73,7 @@ def test_the_order_is_an_option(sign_in: SignIn) -> None:
 
 
 def test_the_past_grows_with_the_clock() -> None:
-    """A day has its records once it is over; what was in progress succeeds a day later."""
+    """A day has its records once it is over; operations in progress succeed a day later."""
     clock = _Clock()
     emulator = Emulator(Options(customers=9, audit_per_day=20), clock=clock)
     before = {str(one): one for one in emulator.held("audit_records")}
@@ -142,7 +142,7 @@ CHANGES: list[tuple[Callable[..., None], str]] = [
 def test_a_change_is_told_when_the_vendor_would(
     change: Callable[..., None], operation: str
 ) -> None:
-    """At once, later, or never; and then there is one record, of the day of the change."""
+    """At once, later, or never; in the end there is one record, dated the day of the change."""
     clock = _Clock()
     emulator = Emulator(QUIET, clock=clock)
     change(emulator, audited=False)
@@ -160,7 +160,7 @@ def test_a_change_is_told_when_the_vendor_would(
 
 
 def test_moves_between_resellers_are_not_told(sign_in: SignIn) -> None:
-    """Nor are relationships that come and go: the vendor's log has no operation for them."""
+    """Nor are added and removed relationships: the vendor's log has no operation for them."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         one, other = (str(reseller["id"]) for reseller in emulator.resellers())
         customer_id = str(emulator.create_customer("Ny AB", audited=False)["id"])
@@ -175,7 +175,7 @@ def test_moves_between_resellers_are_not_told(sign_in: SignIn) -> None:
 
 
 def test_changes_show_in_the_api(sign_in: SignIn) -> None:
-    """A record comes at the end, changes in its place, and leaves a gap that moves nobody."""
+    """A record is added at the end, changes in place, and leaves a gap that moves no other."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         customer_id = _first(emulator)
         client, path = sign_in(emulator), f"/v1/customers/{customer_id}/subscriptions"
@@ -198,7 +198,7 @@ def test_changes_show_in_the_api(sign_in: SignIn) -> None:
 def test_a_created_customers_password_is_in_the_log(
     sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """In the text of the new value, as in the vendor's sample: clients must not pass it on."""
+    """As in the vendor's sample, in the text of the new value: clients must not pass it on."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         body = json.loads(printed("create_request")) | {"AssociatedPartnerId": None}
         created = sign_in(emulator).post("/v1/customers", json=body).json()
@@ -210,7 +210,7 @@ def test_a_created_customers_password_is_in_the_log(
 
 
 def test_records_of_a_tests_own_are_shown_as_they_are(sign_in: SignIn) -> None:
-    """Given at the start or later, also twice with one id, and changed afterwards."""
+    """Given at the start or later, even twice with one id, and changed afterwards."""
     given = {"id": "a", "operationDate": "2026-09-20T23:59:59.9999999Z", "odd": None}
     customer = {"id": "00000000-0000-4000-8000-000000000000"}
     bought = {"id": "S", "status": "odd"}
@@ -230,7 +230,7 @@ def test_records_of_a_tests_own_are_shown_as_they_are(sign_in: SignIn) -> None:
 
 
 def test_changes_may_come_by_the_admin_api(connect: SignIn) -> None:
-    """Records are added, changed and removed by place; the query says who is told, and when."""
+    """Records are added, changed and removed by place; the query controls the audit record."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         admin, customer_id = connect(emulator), _first(emulator)
         path = "/_emulator/records/subscriptions"

@@ -40,7 +40,7 @@ def _python(code: str) -> list[str]:
 
 
 def test_exec_gives_the_command_addresses_and_passes_its_exit_code_on() -> None:
-    """The command reaches the emulator by environment variables; its own `--` stays its own."""
+    """The command gets the emulator's address in environment variables, and keeps its own `--`."""
     code = (
         "import os, sys, urllib.request as r;"
         "print(r.urlopen(os.environ['PARTNERCENTER_EMULATOR_URL'] + '/_emulator/data/counts')"
@@ -58,7 +58,7 @@ def test_exec_gives_the_command_addresses_and_passes_its_exit_code_on() -> None:
 
 
 def test_exec_says_how_the_command_died() -> None:
-    """128 and the signal's number, as a shell would."""
+    """128 plus the signal's number, as in a shell."""
     done = _run("exec", *_python("import os; os.kill(os.getpid(), 9)"))
     assert done.returncode == 128 + signal.SIGKILL
 
@@ -76,7 +76,7 @@ def test_exec_says_in_one_line_that_there_is_no_such_command(tmp_path: Path) -> 
 
 
 def test_exec_passes_signals_on() -> None:
-    """The command decides what a SIGTERM means."""
+    """The command decides how to handle a SIGTERM."""
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5));"
         "print('ready', flush=True); signal.pause()"
@@ -90,7 +90,7 @@ def test_exec_passes_signals_on() -> None:
 
 
 def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
-    """Also where standard input comes from elsewhere; the terminal sends it to both."""
+    """Even if standard input comes from elsewhere; the terminal sends the key to both."""
     code = (
         # Not `print`: the key may come while the line before is being written.
         "import os, signal, sys; seen = [];"
@@ -99,7 +99,7 @@ def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
         "print('ready', flush=True);\nwhile True: signal.pause()"
     )
     ours, theirs = pty.openpty()
-    # Who leads a session and opens a terminal has it for its own.
+    # A session leader that opens a terminal makes it its controlling terminal.
     opening = ["/bin/sh", "-c", 'exec 3<>"$0"; exec "$@"', os.ttyname(theirs)]
     with subprocess.Popen(
         [*opening, *COMMAND, "exec", "--customers", "1", *_python(code)],
@@ -110,7 +110,7 @@ def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
     ) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "ready\n"
-        # The command has seen the key before the emulator sees it: no two become one.
+        # The command sees the key before the emulator does: the two signals do not merge into one.
         running.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, running.pid, os.WSTOPPED)
         os.write(ours, b"\x03")
@@ -123,7 +123,7 @@ def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
 
 
 def test_no_signal_is_lost_to_the_thread_that_serves() -> None:
-    """One that it took would not wake the main thread, which handles it."""
+    """A signal delivered to that thread would not wake the main thread, which handles it."""
     code = (
         "import os, signal; from partnercenter_emulator import Emulator;"
         "emulator = Emulator(); emulator.start();"
@@ -146,7 +146,7 @@ def test_no_signal_is_lost_to_the_thread_that_serves() -> None:
     ],
 )
 def test_a_proxy_is_not_asked_for_the_emulator(given: dict[str, str], expected: str) -> None:
-    """Whatever else is excepted from it stays so."""
+    """Existing exceptions are kept."""
     code = "import os; print(os.environ['NO_PROXY']); print(os.environ['no_proxy'])"
     cleared = {"NO_PROXY": "", "no_proxy": ""}
     done = _run("exec", "--customers", "1", *_python(code), **(cleared | given))
@@ -156,7 +156,7 @@ def test_a_proxy_is_not_asked_for_the_emulator(given: dict[str, str], expected: 
 def test_a_console_of_windows_sends_its_keys_to_the_command_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There `Popen` knows SIGTERM only and raises for any other signal."""
+    """On Windows `Popen` only knows SIGTERM and raises for any other signal."""
     sent: list[int] = []
 
     class Child(subprocess.Popen[bytes]):
@@ -177,7 +177,7 @@ def test_a_console_of_windows_sends_its_keys_to_the_command_itself(
 
 
 def test_serve_tells_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
-    """It prints lines for a shell, follows its options and rules, and ends with 0."""
+    """It prints lines for a shell, follows its options and rules, and exits with 0."""
     rules = tmp_path / "faults.json"
     rules.write_text('[{"place": "token", "status": 503}]')
     arguments = ["serve", "--port", "0", "--customers", "4", "--bom", "all", "--gzip"]
@@ -218,7 +218,7 @@ def test_wrong_use_is_told_in_one_line(arguments: list[str], told: str) -> None:
 
 
 def test_every_option_is_a_flag_with_its_default() -> None:
-    """The parser makes exactly the default options, and changes any of them."""
+    """The parser's defaults are the default options, and each flag changes its option."""
     parsed = vars(build_parser().parse_args(["serve"]))
     server = {"action", "host", "port", "allow_remote", "allowed_host", "faults"}
     given = {name: value for name, value in parsed.items() if name not in server}
@@ -239,12 +239,12 @@ def _blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("code", _blocks("python"))
 def test_the_readmes_code_runs(code: str) -> None:
-    """What it shows is what works."""
+    """The examples work."""
     exec(compile(code, str(README), "exec"), {})  # noqa: S102
 
 
 def test_the_readmes_two_containers_understand_each_other() -> None:
-    """One network for both: what they say to each other, said between two processes."""
+    """On one network: their messages to each other, sent between two processes."""
     (document,) = _blocks("yaml")
     services = yaml.safe_load(document)["services"]
     serve, tap = services["emulator"], services["tap"]

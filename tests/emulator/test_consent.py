@@ -53,7 +53,7 @@ def _authorize(emulator: Emulator, **changes: str) -> str:
 
 
 def _answered(client: requests.Session, address: str, form: dict[str, str]) -> dict[str, str]:
-    """Answer the page, and return what leads back to the app."""
+    """Answer the page, and return the response to the app."""
     answer = client.post(address, data=form, allow_redirects=False)
     location = urlsplit(answer.headers["Location"])
     assert (answer.status_code, f"{location.scheme}://{location.netloc}") == (302, REDIRECT)
@@ -77,7 +77,7 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def test_consent_leads_to_tokens_with_claims(connect: SignIn) -> None:
-    """The page names what is asked for; the tokens say who answered, with MFA, for which app."""
+    """The page names the permissions; the tokens say who consented, with MFA, for which app."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
         page = client.get(_authorize(emulator))
@@ -97,7 +97,7 @@ def test_consent_leads_to_tokens_with_claims(connect: SignIn) -> None:
         assert (told["nonce"], told["aud"]) == ("the nonce", emulator.credentials.client_id)
         client.headers["Authorization"] = f"Bearer {document['access_token']}"
         assert client.get(RESELLERS).status_code == 200
-        # What follows by way of the refresh token is the same consent.
+        # Tokens from the refresh token have the same consent.
         again = _code_form(emulator, "", grant_type="refresh_token", scope=SCOPE)
         again["refresh_token"] = document["refresh_token"]
         renewed = client.post(_path(emulator, "token"), data=again).json()
@@ -106,7 +106,7 @@ def test_consent_leads_to_tokens_with_claims(connect: SignIn) -> None:
 
 
 def test_a_token_that_was_tampered_with_is_refused(sign_in: SignIn) -> None:
-    """Anybody can read the claims; nobody can change them."""
+    """The claims are readable, but cannot be changed."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator, app_only=True)
         assert client.get("/v1/customers").status_code == 200
@@ -126,7 +126,7 @@ def test_a_token_that_was_tampered_with_is_refused(sign_in: SignIn) -> None:
 def test_what_the_user_chose_decides_what_the_api_says(
     choice: dict[str, str], status: int, code: int | str, connect: SignIn
 ) -> None:
-    """Without MFA, or without the role, consent is of no use."""
+    """Without MFA, or without the role, consent has no effect."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
         back = _answered(client, _authorize(emulator), {"answer": "accept", **choice})
@@ -138,7 +138,7 @@ def test_what_the_user_chose_decides_what_the_api_says(
 
 
 def test_a_refusal_is_told_to_the_app(connect: SignIn) -> None:
-    """With the state, and without a code."""
+    """With the state, but without a code."""
     with Emulator(SMALL) as emulator:
         back = _answered(connect(emulator), _authorize(emulator), {"answer": "refuse"})
         assert back["error"] == "access_denied"
@@ -150,7 +150,7 @@ def test_a_refusal_is_told_to_the_app(connect: SignIn) -> None:
 def test_an_app_may_be_answered_by_a_form(
     choice: dict[str, str], name: str, connect: SignIn
 ) -> None:
-    """Then no address holds a code."""
+    """No address contains a code then."""
     with Emulator(SMALL) as emulator:
         address = _authorize(emulator, response_mode="form_post", state='a"<b>')
         page = connect(emulator).post(address, data=choice, allow_redirects=False)
@@ -173,7 +173,7 @@ def test_an_app_may_be_answered_by_a_form(
 def test_an_app_that_asks_wrongly_is_never_answered(
     changes: dict[str, str], number: int, connect: SignIn
 ) -> None:
-    """The user sees why; nothing is sent to an address that nobody registered."""
+    """The user sees why; nothing is sent to an unregistered address."""
     with Emulator(SMALL) as emulator:
         answer = connect(emulator).post(_authorize(emulator, **changes), data=ACCEPT)
         assert answer.status_code == 200
@@ -194,7 +194,7 @@ def test_an_app_that_asks_wrongly_is_never_answered(
 def test_a_code_is_for_who_asked_for_it(
     changes: dict[str, str], seconds: int, number: int, connect: SignIn
 ) -> None:
-    """Secret, verifier and address have to fit, within ten minutes; then it still counts."""
+    """Secret, verifier and address must match, within ten minutes; an error does not use it up."""
     now = [1_800_000_000.0]
     with Emulator(SMALL, clock=lambda: now[0]) as emulator:
         client = connect(emulator)
@@ -211,7 +211,7 @@ def test_a_code_is_for_who_asked_for_it(
 
 
 def _begin(emulator: Emulator, client: requests.Session) -> tuple[dict[str, Any], dict[str, str]]:
-    """Ask for a device code; return it, and what redeems it."""
+    """Request a device code; return it with the form that redeems it."""
     form = {"client_id": emulator.credentials.client_id, "scope": SCOPE}
     flow = client.post(_path(emulator, "devicecode"), data=form).json()
     poll = {"grant_type": DEVICE_GRANT, "device_code": flow["device_code"], **form}
@@ -219,7 +219,7 @@ def _begin(emulator: Emulator, client: requests.Session) -> tuple[dict[str, Any]
 
 
 def test_a_device_code_waits_for_its_user(connect: SignIn) -> None:
-    """Pending, until the page is answered; then once. Its tokens are those of a public client."""
+    """Pending until the page is answered; then valid once. Its tokens are a public client's."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
         flow, poll = _begin(emulator, client)
@@ -252,7 +252,7 @@ def test_a_device_code_waits_for_its_user(connect: SignIn) -> None:
     ("seconds", "error"), [(0, "authorization_declined"), (901, "expired_token")]
 )
 def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: SignIn) -> None:
-    """Its user declines, or does nothing."""
+    """The user declines, or does nothing."""
     now = [1_800_000_000.0]
     with Emulator(SMALL, clock=lambda: now[0]) as emulator:
         client = connect(emulator)
@@ -265,7 +265,7 @@ def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: Si
 
 
 def test_the_endpoints_refuse_what_is_not_for_them(connect: SignIn) -> None:
-    """Another tenant, another app, another method, a wrong secret alongside a device code."""
+    """Another tenant, another app, another method, a wrong secret with a device code."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
         foreign = _authorize(emulator).replace(emulator.credentials.tenant_id, "contoso.example")
@@ -303,7 +303,7 @@ def certificate(key: rsa.RSAPrivateKey) -> x509.Certificate:
 def assertion(
     key: rsa.RSAPrivateKey, certificate: x509.Certificate
 ) -> Callable[..., dict[str, str]]:
-    """Return a function that makes the form of a client that signs; changes replace claims."""
+    """Return a function that creates the form of a client that signs; changes replace claims."""
 
     def make(
         emulator: Emulator, signed_by: rsa.RSAPrivateKey = key, x5t: str = "", **changes: Any
@@ -339,7 +339,7 @@ def with_certificate(certificate: x509.Certificate) -> Credentials:
 def test_an_assertion_counts_once(
     connect: SignIn, assertion: Callable[..., dict[str, str]], with_certificate: Credentials
 ) -> None:
-    """The next one has an id of its own."""
+    """The next one needs its own id."""
     with Emulator(SMALL, credentials=with_certificate) as emulator:
         client, form = connect(emulator), assertion(emulator)
         assert client.post(_path(emulator, "token"), data=form).status_code == 200
@@ -370,7 +370,7 @@ def test_an_assertion_is_checked(
     assertion: Callable[..., dict[str, str]],
     with_certificate: Credentials,
 ) -> None:
-    """For whom, by whom, until when, once, and with the registered certificate."""
+    """Audience, issuer, validity, id, and the registered certificate."""
     with Emulator(SMALL, credentials=with_certificate) as emulator:
         form = assertion(emulator, **changes)
         answer = connect(emulator).post(_path(emulator, "token"), data=form)
@@ -380,7 +380,7 @@ def test_an_assertion_is_checked(
 def test_what_is_no_assertion_is_refused(
     connect: SignIn, assertion: Callable[..., dict[str, str]], with_certificate: Credentials
 ) -> None:
-    """Neither nonsense nor one where no certificate is registered."""
+    """Neither garbage, nor an assertion if no certificate is registered."""
     with Emulator(SMALL, credentials=with_certificate) as emulator:
         form = assertion(emulator) | {"client_assertion": json.dumps({"alg": "none"})}
         answer = connect(emulator).post(_path(emulator, "token"), data=form)

@@ -1,4 +1,4 @@
-"""Faults on demand, one action at a time, and the rules that choose the requests."""
+"""Faults on demand: each kind of fault, and the rules that select requests."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_an_error_comes_in_its_shape(fault: dict[str, Any], body: Page, sign_in:
     ("status", "code"), [(400, 2000), (401, 400), (404, 1000), (500, 900192), (599, 599)]
 )
 def test_an_error_without_a_code_has_the_usual_one(status: int, code: int, sign_in: SignIn) -> None:
-    """Each status has the code that the vendor's table pairs it with."""
+    """Each status has the code paired with it in the vendor's table."""
     assert _answer(sign_in, status=status).json()["code"] == code
 
 
 def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
-    """Shape D is empty and html is what a gateway shows."""
+    """Shape D is empty, and html is a gateway's error page."""
     answer = _answer(sign_in, status=502, shape="D")
     assert (answer.status_code, answer.content) == (502, b"")
     assert "Content-Type" not in answer.headers
@@ -75,7 +75,7 @@ def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
 def test_an_answer_without_a_body_keeps_the_connection(
     status: int, fault: dict[str, Any], sign_in: SignIn
 ) -> None:
-    """It has no length either, and the next answer comes over the same connection."""
+    """It has no length either, and the next answer uses the same connection."""
     rules = [Fault(place="customers", status=status, times=2, **fault)]
     with Emulator(Options(customers=1, bom="all"), faults=rules) as emulator:
         headers = {"Authorization": str(sign_in(emulator).headers["Authorization"])}
@@ -93,7 +93,7 @@ def test_an_answer_without_a_body_keeps_the_connection(
 
 
 def test_a_request_for_no_path_is_told_so() -> None:
-    """`OPTIONS *` asks about the server as a whole."""
+    """`OPTIONS *` is about the server as a whole."""
     with Emulator(SMALL) as emulator:
         connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"))
         connection.request("OPTIONS", "*")
@@ -136,7 +136,7 @@ USELESS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fault", "told"), USELESS, ids=[str(fault) for fault, _ in USELESS])
 def test_a_fault_that_could_not_happen_is_refused(fault: dict[str, Any], told: str) -> None:
-    """When it is made, in one line, not when a request meets it."""
+    """In one line, on creation, and not when a request meets it."""
     with pytest.raises(ValueError, match=re.escape(told)):
         Emulator(faults=[Fault(**fault)])
 
@@ -152,7 +152,7 @@ def test_a_number_that_is_none_breaks_nothing(number: str, sign_in: SignIn) -> N
 
 
 def test_an_error_may_bear_headers(sign_in: SignIn) -> None:
-    """Retry-After is noted by the statistics like that of a quota."""
+    """The statistics treat Retry-After like a quota's."""
     fault = Fault(place="customers", status=429, headers={"Retry-After": "57"}, times=1)
     with Emulator(SMALL, faults=[fault]) as emulator:
         client = sign_in(emulator)
@@ -162,7 +162,7 @@ def test_an_error_may_bear_headers(sign_in: SignIn) -> None:
 
 
 def test_a_connection_may_be_reset(sign_in: SignIn) -> None:
-    """The client gets no answer at all, the log has status 0, and the next request works."""
+    """The client gets no answer, the log has status 0, and the next request works."""
     with Emulator(SMALL, faults=[Fault(place="customers", reset=True, times=1)]) as emulator:
         client = sign_in(emulator)
         with pytest.raises(requests.ConnectionError):
@@ -174,13 +174,13 @@ def test_a_connection_may_be_reset(sign_in: SignIn) -> None:
 
 
 def test_a_body_may_be_cut_short(sign_in: SignIn) -> None:
-    """The promised length does not come."""
+    """Less than the promised length is sent."""
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
         _answer(sign_in, truncate=True)
 
 
 def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
-    """Actions stand together."""
+    """Actions can be combined."""
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
         _answer(sign_in, truncate=True, status=500)
 
@@ -188,14 +188,14 @@ def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["headers", "body", "trailers"])
 def test_an_answer_may_drip(part: str, sign_in: SignIn) -> None:
-    """It is whole in the end, for those who have the time."""
+    """It is complete in the end, for clients that wait."""
     answer = _answer(sign_in, drip=part, json={"items": []}, headers={"X-More": "1"})
     assert (answer.json(), answer.headers["X-More"]) == ({"items": []}, "1")
     assert answer.elapsed.total_seconds() > (1 if part == "headers" else 0)
 
 
 def test_an_answer_may_never_begin(sign_in: SignIn) -> None:
-    """Whoever waits is told to go on with the request, again and again."""
+    """A client that waits gets 100 Continue again and again."""
     with Emulator(SMALL, faults=[Fault(place="customers", drip="continue")]) as emulator:
         client = sign_in(emulator)
         address = urlsplit(emulator.url)
@@ -210,7 +210,7 @@ def test_an_answer_may_never_begin(sign_in: SignIn) -> None:
 
 
 def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:
-    """Both with status 200 and the type of JSON."""
+    """Both with status 200 and JSON's content type."""
     for fault, length in (({"not_json": True}, 20), ({"empty_body": True}, 0)):
         answer = _answer(sign_in, **fault)
         assert (answer.status_code, len(answer.content)) == (200, length)
@@ -223,7 +223,7 @@ def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:
 def test_a_printed_response_is_served_byte_for_byte(
     name: str, sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """Whatever the options say, raw bytes go out as they are."""
+    """Whatever the options, raw bytes are sent unchanged."""
     fault = Fault(place="customers", body=printed(name), headers={"Content-Type": "text/json"})
     with Emulator(Options(customers=1, bom="all", gzip=True), faults=[fault]) as emulator:
         answer = sign_in(emulator).get(LIST)
@@ -232,21 +232,21 @@ def test_a_printed_response_is_served_byte_for_byte(
 
 
 def test_a_document_may_be_given(sign_in: SignIn) -> None:
-    """Any JSON, null too, with any status."""
+    """Any JSON, including null, with any status."""
     assert _answer(sign_in, json={"items": None, "links": {"next": None}}).json()["items"] is None
     assert _answer(sign_in, json=None).json() is None
     assert _answer(sign_in, json=[], status=206).status_code == 206
 
 
 def test_a_redirect_may_lead_elsewhere(sign_in: SignIn) -> None:
-    """302 unless another status is given."""
+    """302 by default."""
     answer = _answer(sign_in, redirect="http://127.0.0.1:9/steal")
     assert (answer.status_code, answer.headers["Location"]) == (302, "http://127.0.0.1:9/steal")
     assert _answer(sign_in, redirect="/x", status=307).status_code == 307
 
 
 def test_a_body_may_be_huge_or_deep(sign_in: SignIn) -> None:
-    """So many bytes of a string in pieces; so many nested arrays."""
+    """A string of so many bytes, sent in pieces; so many nested arrays."""
     answer = _answer(sign_in, huge_body=200_000)
     assert (len(answer.content), "Content-Length" in answer.headers) == (200_000, False)
     assert json.loads(answer.content) == "x" * 199_998
@@ -256,7 +256,7 @@ def test_a_body_may_be_huge_or_deep(sign_in: SignIn) -> None:
 
 
 def test_a_token_may_expire_in_the_middle(sign_in: SignIn) -> None:
-    """401, and the token stays refused; a new one works."""
+    """401, and the token remains refused; a new one works."""
     with Emulator(SMALL, faults=[Fault(place="customers", expire_token=True, times=1)]) as emulator:
         client = sign_in(emulator)
         for _ in range(2):
@@ -266,7 +266,7 @@ def test_a_token_may_expire_in_the_middle(sign_in: SignIn) -> None:
 
 
 def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
-    """A client that gives up is noticed, and an emulator with a hanging request stops at once."""
+    """The emulator notices if a client gives up, and stops at once despite a hanging request."""
     with Emulator(SMALL, faults=[Fault(place="customers", hang=3600)]) as emulator:
         client = sign_in(emulator)
         with pytest.raises(requests.ReadTimeout):
@@ -276,13 +276,13 @@ def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
 
 
 def test_a_short_hang_only_delays(sign_in: SignIn) -> None:
-    """The answer comes afterwards."""
+    """The answer is sent afterwards."""
     assert _answer(sign_in, hang=0.005).status_code == 200
     assert _answer(sign_in, hang=0.005, status=500).status_code == 500
 
 
 def test_a_link_may_lead_to_another_origin(sign_in: SignIn) -> None:
-    """The uri changes and the headers stay, also where there was no link."""
+    """The URI changes and the headers stay, even if there was no link."""
     link = _answer(sign_in, link_to="http://evil.example/v1/customers").json()["links"]["next"]
     assert link["uri"] == "http://evil.example/v1/customers"
     assert link["headers"][0]["key"] == "MS-ContinuationToken"
@@ -310,7 +310,7 @@ def test_pages_may_lead_in_a_circle(
 
 
 def test_items_may_be_changed(sign_in: SignIn) -> None:
-    """Repeated, enriched, stripped, or no longer what they should be."""
+    """Repeated, extended, stripped, or invalid."""
     items = _answer(sign_in, duplicate_first_item=True).json()["items"]
     assert (len(items), items[0]) == (3, items[-1])
     secret = {"userCredentials": {"userName": "admin", "password": "geheim"}}
@@ -331,7 +331,7 @@ def test_single_records_may_be_changed_too(sign_in: SignIn) -> None:
 
 
 def test_a_refusal_is_not_changed(sign_in: SignIn) -> None:
-    """A fault on the document leaves an error of the API as it is."""
+    """A fault that changes the document leaves the API's errors unchanged."""
     with Emulator(SMALL, faults=[Fault(place="customers", add_fields={"new": 1})]) as emulator:
         answer = sign_in(emulator).get("/v1/customers?size=501")
         assert (answer.status_code, answer.json()["code"]) == (400, 2000)
@@ -340,7 +340,7 @@ def test_a_refusal_is_not_changed(sign_in: SignIn) -> None:
 def test_the_token_endpoint_fails_in_its_own_shape(
     connect: SignIn, token_form: Callable[..., dict[str, str]]
 ) -> None:
-    """MFA on demand by its number; any other error is temporary."""
+    """An MFA error has the requested number; any other error is temporary."""
     faults = [
         Fault(place="token", status=400, code=50076, times=1),
         Fault(place="token", status=503, times=1),
@@ -361,7 +361,7 @@ def test_the_token_endpoint_fails_in_its_own_shape(
 
 
 def test_a_fault_is_chosen_by_skip_every_and_times(sign_in: SignIn) -> None:
-    """After two, each third, twice."""
+    """After the first two, every third, twice."""
     fault = Fault(place="customers", status=500, skip=2, every=3, times=2)
     with Emulator(SMALL, faults=[fault]) as emulator:
         client = sign_in(emulator)
@@ -370,7 +370,7 @@ def test_a_fault_is_chosen_by_skip_every_and_times(sign_in: SignIn) -> None:
 
 
 def test_the_first_rule_that_is_due_applies(sign_in: SignIn) -> None:
-    """One rule at a time, in the order given."""
+    """One rule at a time, in the given order."""
     faults = [Fault(place="customers", status=500, times=1), Fault(place="customers", status=503)]
     with Emulator(SMALL, faults=faults) as emulator:
         client = sign_in(emulator)
@@ -380,7 +380,7 @@ def test_the_first_rule_that_is_due_applies(sign_in: SignIn) -> None:
 
 
 def test_a_fault_may_concern_one_customer_or_reseller(sign_in: SignIn) -> None:
-    """Others are served."""
+    """Requests for others succeed."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         first, second, *_ = (customer["id"] for customer in emulator.customers())
@@ -436,7 +436,7 @@ def test_a_place_is_one_kind_of_request(place: Any, path: str, sign_in: SignIn) 
 
 
 def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
-    """Follow-up pages of lists and partitions are apart from their first pages."""
+    """Follow-up pages of lists and partitions are separate from their first pages."""
     with Emulator(Options(customers=9, resellers=1)) as emulator:
         client = sign_in(emulator)
         emulator.faults = [
@@ -466,7 +466,7 @@ def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, Any]) -> None:
-    """Wrong values and rules without an action, before anything is served."""
+    """Wrong values and rules without an action are refused before the start."""
     with pytest.raises(ValueError, match=r"fault needs|\$\.|place|Invalid"):
         Emulator(SMALL, faults=[Fault(**fault)])
 
@@ -478,7 +478,7 @@ def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, Any]) -> None:
 def test_answers_may_begin_with_a_byte_order_mark(
     bom: str, marked: list[int], sign_in: SignIn
 ) -> None:
-    """On successes, as every genuine recording has it, errors (429 too), or all of them."""
+    """On successes, as in all real recordings, on errors (even 429), or on all of them."""
     with Emulator(Options(customers=3)) as emulator:
         assert emulator.options.bom == "success"
         emulator.configure(bom=bom)
@@ -504,7 +504,7 @@ def test_answers_may_be_compressed(sign_in: SignIn) -> None:
 
 
 def test_latency_delays_every_answer(sign_in: SignIn) -> None:
-    """API and token endpoint have delays of their own."""
+    """API and token endpoint have separate delays."""
     with Emulator(Options(customers=3, latency=0.004, token_latency=0.003)) as emulator:
         sign_in(emulator).get(LIST)
         token, page = emulator.requests

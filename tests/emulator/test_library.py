@@ -37,7 +37,7 @@ def _data(emulator: Emulator) -> list[Any]:
 
 
 def test_the_same_seed_gives_the_same_data() -> None:
-    """Data follows from seed and sizes alone."""
+    """The data depends only on seed and sizes."""
     options = Options(seed=7, customers=800, resellers=9)
     assert _data(Emulator(options)) == _data(Emulator(options))
     other = _data(Emulator(Options(seed=8, customers=800, resellers=9)))
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_data() -> None:
 
 
 def test_more_customers_leave_the_first_ones_as_they_are() -> None:
-    """A larger partner begins with the smaller one's customers."""
+    """A larger partner starts with the smaller one's customers."""
     few, many = (Emulator(Options(customers=count)) for count in (100, 200))
     assert list(many.customers())[:100] == list(few.customers())
 
@@ -96,7 +96,7 @@ def test_a_partner_may_have_nobody(sign_in: SignIn, read_all: ReadAll) -> None:
 
 
 def test_fixed_data_is_served_as_given(sign_in: SignIn) -> None:
-    """Records, memberships and relationships of a test's own making."""
+    """Records, memberships and relationships given by a test."""
     customers: list[dict[str, Any]] = [
         {"id": f"{number:08d}-0000-4000-8000-000000000000", "odd": [number, None]}
         for number in range(3)
@@ -134,7 +134,7 @@ def test_several_emulators_run_at_once(sign_in: SignIn) -> None:
 
 
 def test_an_emulator_stops_and_starts_again(sign_in: SignIn) -> None:
-    """What it knows stays; without serving there is no address."""
+    """It keeps its data; while stopped it has no address."""
     emulator = Emulator(Options(customers=2))
     with pytest.raises(RuntimeError, match="not serving"):
         _ = emulator.url
@@ -172,7 +172,7 @@ def test_changes_may_come_from_any_thread(sign_in: SignIn) -> None:
 
 
 def test_no_thread_waits_for_an_emulator_that_stops() -> None:
-    """Every member answers while others start and stop it, several at once."""
+    """Every member works while other threads start and stop it at the same time."""
     emulator = Emulator(Options(customers=3, resellers=2))
     over = threading.Event()
 
@@ -201,7 +201,7 @@ def test_no_thread_waits_for_an_emulator_that_stops() -> None:
 
 
 def test_settings_point_the_tap_here() -> None:
-    """Settings and environment variables name the same things."""
+    """Settings and environment variables contain the same values."""
     with Emulator(Options(customers=1)) as emulator:
         config = emulator.tap_config()
         assert config["api_url"] == config["auth_url"] == emulator.url
@@ -215,7 +215,7 @@ def test_settings_point_the_tap_here() -> None:
 
 
 def test_credentials_may_be_chosen(sign_in: SignIn) -> None:
-    """They are what clients sign in with."""
+    """Clients sign in with them."""
     credentials = Credentials(tenant_id="t", client_id="c", client_secret="s", refresh_token="r")  # noqa: S106
     with Emulator(Options(customers=1), credentials=credentials) as emulator:
         assert emulator.credentials == credentials
@@ -223,7 +223,7 @@ def test_credentials_may_be_chosen(sign_in: SignIn) -> None:
 
 
 def test_requests_in_flight_are_counted(sign_in: SignIn) -> None:
-    """The highest number at once is remembered."""
+    """The highest number at once is recorded."""
     with Emulator(Options(customers=1, latency=0.02)) as emulator:
         clients = [sign_in(emulator) for _ in range(3)]
         barrier = threading.Barrier(3)
@@ -246,7 +246,7 @@ def test_requests_in_flight_are_counted(sign_in: SignIn) -> None:
     [{"customers": -1}, {"page_limit": 501}, {"link_form": "odd"}, {"bom": True}],
 )
 def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
-    """Before anything is served, by name."""
+    """By name, before the start."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Emulator(Options(**options))
 
@@ -260,7 +260,7 @@ def test_only_this_machine_is_served_by_default() -> None:
 
 
 def test_the_application_serves_without_our_server() -> None:
-    """Any ASGI server will do: lifespan, requests, and faults that cannot cut a connection."""
+    """Any ASGI server works: lifespan, requests, and faults that do not cut the connection."""
     state = State(Options(customers=1), faults=[Fault(place="token", reset=True)])
     sent: list[dict[str, Any]] = []
 

@@ -79,7 +79,7 @@ def test_every_link_form_leads_through_a_partition(
     ],
 )
 def test_a_link_is_written_in_its_form(form: str, uri: str, sign_in: SignIn) -> None:
-    """Each form of the next uri is the one that it is named for."""
+    """Each form of the next URI matches its name."""
     with Emulator(SMALL) as emulator:
         emulator.configure(link_form=form)
         page = sign_in(emulator).get("/v1/customers?size=2").json()
@@ -88,7 +88,7 @@ def test_a_link_is_written_in_its_form(form: str, uri: str, sign_in: SignIn) -> 
 
 
 def test_rotation_shows_every_form(sign_in: SignIn, read_all: ReadAll) -> None:
-    """Neighbouring pages name the next one in different ways."""
+    """Neighbouring pages have different forms of links."""
     with Emulator(Options(customers=12, link_form="rotate")) as emulator:
         pages = read_all(sign_in(emulator), "/v1/customers?size=2")
         links = [page["links"].get("next", {"uri": "none"})["uri"] for page in pages[:5]]
@@ -96,7 +96,7 @@ def test_rotation_shows_every_form(sign_in: SignIn, read_all: ReadAll) -> None:
 
 
 def test_token_only_pages_have_no_next_link(sign_in: SignIn) -> None:
-    """The token stands in the body and nowhere else."""
+    """Only the body has the token."""
     with Emulator(Options(customers=5, link_form="token_only")) as emulator:
         page = sign_in(emulator).get("/v1/customers?size=2").json()
         assert page["continuationToken"]
@@ -127,7 +127,7 @@ def test_tokens_have_the_characters_that_need_care(sign_in: SignIn, read_all: Re
 
 
 def test_extra_link_headers_must_come_back(sign_in: SignIn) -> None:
-    """A client that copies only the token is refused; one that copies all pairs is not."""
+    """A client that copies only the token is refused; one that copies all headers is not."""
     with Emulator(Options(customers=5, extra_link_headers=True)) as emulator:
         client = sign_in(emulator)
         page = client.get("/v1/customers?size=2").json()
@@ -151,7 +151,7 @@ def test_extra_link_headers_must_come_back(sign_in: SignIn) -> None:
 def test_the_last_page_ends_as_told(
     ending: str, links: set[str] | None, sign_in: SignIn, read_all: ReadAll
 ) -> None:
-    """Links may be there without next, empty, with a null next, or missing."""
+    """Links may have no next, be empty, have a null next, or be missing."""
     with Emulator(SMALL) as emulator:
         emulator.configure(ending=ending)
         last = read_all(sign_in(emulator), "/v1/customers?size=10")[-1]
@@ -169,7 +169,7 @@ def test_an_empty_page_may_end_a_list(sign_in: SignIn, read_all: ReadAll) -> Non
 
 @pytest.mark.parametrize("ending", ["code_2000", "code_2000_link"])
 def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow: Follow) -> None:
-    """The last page's token is answered with 400 and code 2000, also in a partition."""
+    """Following the last page's token returns 400 with code 2000, also in a partition."""
     with Emulator(Options(customers=4, resellers=1, ending=ending)) as emulator:
         client = sign_in(emulator)
         partition = f"/v1/customers?size=4&{_filter(next(emulator.resellers())['id'])}"
@@ -185,7 +185,7 @@ def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow
 def test_by_position_a_customer_who_leaves_moves_the_others_up(
     sign_in: SignIn, read_all: ReadAll, follow: Follow
 ) -> None:
-    """Unlike by key, the next page begins too late then; without changes both read everybody."""
+    """Unlike by key, the next page then starts too late; without changes both read everyone."""
     with Emulator(Options(customers=6, continuation_by="position", ending="empty")) as emulator:
         ids = [str(customer["id"]) for customer in emulator.customers()]
         client, path = sign_in(emulator), "/v1/customers?size=2"
@@ -200,7 +200,7 @@ def test_by_position_a_customer_who_leaves_moves_the_others_up(
 
 
 def test_empty_pages_may_stand_in_the_middle(sign_in: SignIn, read_all: ReadAll) -> None:
-    """Every third page is empty and leads on; nobody is lost."""
+    """Every third page is empty and has a continuation; no customer is lost."""
     with Emulator(Options(customers=10, empty_page_every=3)) as emulator:
         pages = read_all(sign_in(emulator), "/v1/customers?size=2")
         assert [len(page["items"]) for page in pages] == [2, 2, 0, 2, 2, 0, 2]
@@ -213,7 +213,7 @@ def test_empty_pages_may_stand_in_the_middle(sign_in: SignIn, read_all: ReadAll)
 def test_total_count_counts_what_it_is_told(
     kind: str, counts: list[int], sign_in: SignIn, read_all: ReadAll
 ) -> None:
-    """It may be the page's, the list's, or neither: larger first, then smaller."""
+    """It may be the page's, the list's, or neither: first larger, then smaller."""
     with Emulator(Options(customers=10)) as emulator:
         emulator.configure(total_count=kind)
         pages = read_all(sign_in(emulator), "/v1/customers?size=4")
@@ -222,7 +222,7 @@ def test_total_count_counts_what_it_is_told(
 
 @pytest.mark.parametrize(("query", "count"), [("", 500), ("?size=0", 500), ("?size=500", 500)])
 def test_the_default_page_has_500_customers(query: str, count: int, sign_in: SignIn) -> None:
-    """No size and size 0 mean the server's page."""
+    """No size and size 0 mean the server's page size."""
     with Emulator(Options(customers=501)) as emulator:
         page = sign_in(emulator).get(f"/v1/customers{query}").json()
         assert len(page["items"]) == count
@@ -231,20 +231,20 @@ def test_the_default_page_has_500_customers(query: str, count: int, sign_in: Sig
 
 @pytest.mark.parametrize("size", ["501", "-1", "x", "1.5", "²"])
 def test_a_wrong_size_is_refused(size: str, sign_in: SignIn) -> None:
-    """Above 500 and what is no number are bad input."""
+    """Values above 500 and non-numbers are bad input."""
     with Emulator(SMALL) as emulator:
         assert _refusal(sign_in(emulator).get(f"/v1/customers?size={size}")) == (400, 2000)
 
 
 def test_the_server_may_make_smaller_pages(sign_in: SignIn, read_all: ReadAll) -> None:
-    """With a page limit, a client that asks for 500 gets more pages."""
+    """With a page limit, a client that requests 500 gets more pages."""
     with Emulator(Options(customers=10, page_limit=4)) as emulator:
         pages = read_all(sign_in(emulator), "/v1/customers?size=500")
         assert [len(page["items"]) for page in pages] == [4, 4, 2]
 
 
 def test_a_continuation_needs_both_its_parts(sign_in: SignIn) -> None:
-    """seekOperation and token come together, in any case, with the same size and filter."""
+    """seekOperation and token are both needed, in any case, with the same size and filter."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         token = _token(client.get("/v1/customers?size=2").json())
@@ -272,7 +272,7 @@ def test_a_bare_token_remembers_its_filter(sign_in: SignIn) -> None:
 
 
 def test_a_foreign_or_altered_token_is_refused(sign_in: SignIn) -> None:
-    """Tokens of another emulator, cut ones, changed ones and nonsense are all bad input."""
+    """Another emulator's tokens, truncated or changed ones and garbage are all bad input."""
     path = "/v1/customers?size=2&seekOperation=Next"
     with Emulator(SMALL) as emulator, Emulator(SMALL) as other:
         token = _token(sign_in(other).get("/v1/customers?size=2").json())["MS-ContinuationToken"]
@@ -285,7 +285,7 @@ def test_a_foreign_or_altered_token_is_refused(sign_in: SignIn) -> None:
 
 
 def test_after_a_restart_a_listing_goes_on(sign_in: SignIn) -> None:
-    """With the same secrets and the same changes, customers and tokens are those of before."""
+    """With the same secrets and the same changes, customers and tokens are as before."""
     credentials = Credentials()
     path = "/v1/customers?size=2&seekOperation=Next"
     token: dict[str, str] = {}
@@ -317,7 +317,7 @@ def test_a_continuation_may_expire(sign_in: SignIn) -> None:
 
 
 def test_changes_during_a_listing_touch_nobody_else(sign_in: SignIn, follow: Follow) -> None:
-    """Removing a customer of a page already read loses none of the next page's."""
+    """Removing a customer of a page already read loses no customer of the next page."""
     with Emulator(Options(customers=6)) as emulator:
         client, path = sign_in(emulator), "/v1/customers?size=3"
         ids = [customer["id"] for customer in emulator.customers()]
@@ -332,7 +332,7 @@ def test_changes_during_a_listing_touch_nobody_else(sign_in: SignIn, follow: Fol
 
 @pytest.mark.parametrize("field", ["CompanyName", "companyname", "Domain"])
 def test_names_and_domains_filter_by_their_beginning(field: str, sign_in: SignIn) -> None:
-    """The beginning matches in any case; app-only is enough."""
+    """The prefix matches in any case; app-only is enough."""
     with Emulator(Options(customers=50)) as emulator:
         profile = next(emulator.customers())["companyProfile"]
         member = "domain" if field == "Domain" else "companyName"
@@ -348,7 +348,7 @@ def test_names_and_domains_filter_by_their_beginning(field: str, sign_in: SignIn
 
 
 def test_filter_keys_and_blanks_may_be_spelt_freely(sign_in: SignIn) -> None:
-    """Lower-case keys, `+` for a blank and `%20` are understood alike."""
+    """Lower-case keys, `+` for a blank and `%20` are all accepted."""
     with Emulator(SMALL) as emulator:
         client, reseller = sign_in(emulator), next(emulator.resellers())["id"]
         lower = {"field": "IndirectReseller", "value": reseller, "operator": "starts_with"}
@@ -378,7 +378,7 @@ def test_an_unsupported_filter_is_refused(query: str, sign_in: SignIn) -> None:
 
 
 def test_an_unknown_reseller_has_no_customers(sign_in: SignIn) -> None:
-    """The list is empty and is the last page."""
+    """The list is empty and has no further page."""
     with Emulator(SMALL) as emulator:
         unknown = "00000000-0000-4000-8000-000000000000"
         page = sign_in(emulator).get(f"/v1/customers?{_filter(unknown)}").json()
@@ -386,7 +386,7 @@ def test_an_unknown_reseller_has_no_customers(sign_in: SignIn) -> None:
 
 
 def test_the_beginning_of_an_id_matches_several_resellers(sign_in: SignIn) -> None:
-    """An empty or shortened id finds more than one reseller's customers, each once."""
+    """An empty or shortened id returns several resellers' customers, each once."""
     with Emulator(Options(customers=200, resellers=3)) as emulator:
         client = sign_in(emulator)
         served = {pair["customer_id"] for pair in emulator.memberships()}

@@ -1,4 +1,4 @@
-"""Throttling, by an injected clock."""
+"""Throttling, with an injected clock."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Partner:
 
 
 def test_a_fixed_window_opens_again_at_its_end(sign_in: SignIn) -> None:
-    """Three pass, the rest wait for the window's end; asking meanwhile changes nothing."""
+    """Three requests pass, the rest wait for the window's end; early retries change nothing."""
     with _Partner(sign_in) as partner:
         assert partner.ask(4) == [200, 200, 200, 429]
         partner.now += 59.5
@@ -48,7 +48,7 @@ def test_a_fixed_window_opens_again_at_its_end(sign_in: SignIn) -> None:
 
 
 def test_a_sliding_window_counts_refused_requests(sign_in: SignIn) -> None:
-    """Who keeps asking keeps being refused."""
+    """A client that keeps sending is refused each time."""
     with _Partner(sign_in, quota_model="sliding_window") as partner:
         assert partner.ask(3) == [200, 200, 200]
         partner.now += 30
@@ -60,7 +60,7 @@ def test_a_sliding_window_counts_refused_requests(sign_in: SignIn) -> None:
 
 
 def test_a_sliding_window_may_forgive_refused_requests(sign_in: SignIn) -> None:
-    """Without the penalty only requests that passed count."""
+    """Without the penalty only accepted requests count."""
     with _Partner(sign_in, quota_model="sliding_window", count_refused=False) as partner:
         assert partner.ask(5) == [200, 200, 200, 429, 429]
         partner.now += 60
@@ -68,7 +68,7 @@ def test_a_sliding_window_may_forgive_refused_requests(sign_in: SignIn) -> None:
 
 
 def test_a_token_bucket_fills_evenly(sign_in: SignIn) -> None:
-    """A burst passes at once, then one request every 20 seconds; refusals cost as well."""
+    """A burst passes at once, then one request every 20 seconds; refusals have a cost too."""
     with _Partner(sign_in, quota_model="token_bucket", burst=2) as partner:
         assert partner.ask(2) == [200, 200]
         refused = partner.client.get(PATH)
@@ -78,7 +78,7 @@ def test_a_token_bucket_fills_evenly(sign_in: SignIn) -> None:
 
 
 def test_a_token_bucket_may_forgive_refused_requests(sign_in: SignIn) -> None:
-    """Without the penalty the next request passes as soon as the bucket holds one."""
+    """Without the penalty the next request passes as soon as the bucket has one token."""
     with _Partner(sign_in, quota_model="token_bucket", burst=1, count_refused=False) as partner:
         assert partner.ask(3) == [200, 429, 429]
         partner.now += 20
@@ -86,7 +86,7 @@ def test_a_token_bucket_may_forgive_refused_requests(sign_in: SignIn) -> None:
 
 
 def test_the_window_may_be_shorter_than_a_minute(sign_in: SignIn) -> None:
-    """The quota holds for the window, whatever its length."""
+    """The quota applies to the window, whatever its length."""
     with _Partner(sign_in, window_seconds=0.25) as partner:
         assert partner.ask(4) == [200, 200, 200, 429]
         partner.now += 0.25
@@ -94,7 +94,7 @@ def test_the_window_may_be_shorter_than_a_minute(sign_in: SignIn) -> None:
 
 
 def test_retry_after_may_be_a_date_or_missing(sign_in: SignIn) -> None:
-    """A date names the second in which a request passes."""
+    """A date is the second in which a request passes."""
     with _Partner(sign_in, retry_after="date") as partner:
         partner.ask(3)
         text = partner.client.get(PATH).headers["Retry-After"]
@@ -116,7 +116,7 @@ def test_a_quota_may_belong_to_each_customer(sign_in: SignIn) -> None:
 
 
 def test_requests_inside_retry_after_are_counted(sign_in: SignIn) -> None:
-    """The statistics tell who did not wait."""
+    """The statistics count requests that did not wait."""
     with _Partner(sign_in) as partner:
         partner.ask(4)
         partner.now += 30
@@ -128,7 +128,7 @@ def test_requests_inside_retry_after_are_counted(sign_in: SignIn) -> None:
 
 
 def test_a_quota_may_be_changed_at_run_time(sign_in: SignIn) -> None:
-    """A new quota starts untouched; other options leave it as it is."""
+    """A new quota starts unused; changing other options keeps the old one's usage."""
     with _Partner(sign_in) as partner:
         assert partner.ask(4)[-1] == 429
         partner.emulator.configure(bom="none", requests_per_minute=3)
@@ -140,7 +140,7 @@ def test_a_quota_may_be_changed_at_run_time(sign_in: SignIn) -> None:
 
 
 def test_tokens_and_refused_tokens_use_no_quota(sign_in: SignIn) -> None:
-    """Only requests that a valid token came with are counted."""
+    """Only requests with a valid token count."""
     with _Partner(sign_in) as partner:
         for _ in range(5):
             assert partner.client.get(PATH, headers={"Authorization": "x"}).status_code == 401

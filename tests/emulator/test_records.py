@@ -29,7 +29,7 @@ def _printed_partner() -> Fixture:
 
 
 def test_a_listed_customer_has_the_documented_members(sign_in: SignIn) -> None:
-    """Lists show company profile and relationship, and nothing that only the id gives."""
+    """Lists have company profile and relationship, but no field that only the single record has."""
     with Emulator(SMALL) as emulator:
         item = sign_in(emulator).get("/v1/customers?size=1").json()["items"][0]
         assert list(item) == [
@@ -43,7 +43,7 @@ def test_a_listed_customer_has_the_documented_members(sign_in: SignIn) -> None:
 
 
 def test_a_customer_by_id_has_more_members_and_no_secret(sign_in: SignIn) -> None:
-    """Billing profile, address and reseller are there; credentials are not."""
+    """It includes billing profile, address and reseller, but no credentials."""
     with Emulator(SMALL) as emulator:
         pair = next(emulator.memberships())
         customer = sign_in(emulator, app_only=True).get(f"/v1/customers/{pair['customer_id']}")
@@ -55,7 +55,7 @@ def test_a_customer_by_id_has_more_members_and_no_secret(sign_in: SignIn) -> Non
 
 
 def test_a_relationship_names_the_reseller_and_not_the_customer(sign_in: SignIn) -> None:
-    """Each of a customer's resellers is one record, without state and location."""
+    """Each reseller of a customer is one record, without state and location."""
     with Emulator(SMALL) as emulator:
         reseller = next(emulator.resellers())
         customer = emulator.create_customer("Nordlicht KG", reseller_id=reseller["id"])
@@ -84,7 +84,7 @@ def test_a_direct_customer_has_no_relationship(sign_in: SignIn) -> None:
 
 
 def test_relationships_and_partitions_agree(sign_in: SignIn) -> None:
-    """What the ground truth says of relationships is what it says of memberships."""
+    """Ground truth for relationships and for memberships is the same."""
     with Emulator(Options(customers=2000, resellers=7)) as emulator:
         by_relationship = {(r["customer_id"], r["id"]) for r in emulator.relationships()}
         by_partition = {(m["customer_id"], m["reseller_id"]) for m in emulator.memberships()}
@@ -96,7 +96,7 @@ def test_relationships_and_partitions_agree(sign_in: SignIn) -> None:
 
 
 def test_some_relationships_vary_as_the_documentation_does() -> None:
-    """A few have state and location, partnerId alongside or instead of mpnId, or no type."""
+    """A few have state and location, partnerId with or instead of mpnId, or no type."""
     with Emulator(Options(customers=5000, resellers=5)) as emulator:
         kinds = {tuple(sorted(record)) for record in emulator.relationships()}
         plain = {"attributes", "customer_id", "id", "mpnId", "name", "relationshipType"}
@@ -113,7 +113,7 @@ def test_some_relationships_vary_as_the_documentation_does() -> None:
 
 
 def test_the_resellers_are_one_page(sign_in: SignIn) -> None:
-    """Each has id, name, type, mpnId, state and location; the converse type is empty."""
+    """Each has id, name, type, mpnId, state and location; the converse type returns none."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         page = client.get(PROVIDER).json()
@@ -148,7 +148,7 @@ def test_an_unknown_customer_is_not_found(customer_id: str, suffix: str, sign_in
 
 
 def test_a_removed_customer_is_not_found(sign_in: SignIn) -> None:
-    """It leaves the lists, the partition and its own address."""
+    """It is gone from the lists, the partition and its own address."""
     with Emulator(SMALL) as emulator:
         gone = next(emulator.memberships())["customer_id"]
         emulator.remove_customer(gone)
@@ -161,7 +161,7 @@ def test_a_removed_customer_is_not_found(sign_in: SignIn) -> None:
 
 
 def test_a_customer_is_created_as_printed(sign_in: SignIn, printed: Callable[[str], bytes]) -> None:
-    """The printed request is answered with the printed response, but for what is new each time."""
+    """The printed request returns the printed response, except for generated values."""
     with Emulator(fixture=_printed_partner()) as emulator:
         client = sign_in(emulator)
         headers = {"Content-Type": "application/json", "Expect": "100-continue"}
@@ -184,7 +184,7 @@ def test_a_customer_is_created_as_printed(sign_in: SignIn, printed: Callable[[st
 def test_what_is_created_is_found_everywhere(
     sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """List, partition, id and relationships know the customer; none knows its password."""
+    """List, partition, id and relationships have the customer, but never its password."""
     with Emulator(fixture=_printed_partner()) as emulator:
         client = sign_in(emulator)
         created = client.post("/v1/customers", data=printed("create_request")).json()
@@ -205,7 +205,7 @@ def test_what_is_created_is_found_everywhere(
 def test_without_a_reseller_the_new_customer_is_direct(
     sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """No associated partner: no relationship."""
+    """Without an associated partner there is no relationship."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         body = json.loads(printed("create_request")) | {"AssociatedPartnerId": None}
@@ -229,7 +229,7 @@ def test_without_a_reseller_the_new_customer_is_direct(
 def test_a_new_customer_needs_the_required_members(
     path: tuple[str, ...], sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """Each missing one is an invalid property, named in the description."""
+    """Each missing field is an invalid property, named in the description."""
     body: dict[str, Any] = json.loads(printed("create_request"))
     *parents, last = path
     target = body
@@ -245,7 +245,7 @@ def test_a_new_customer_needs_the_required_members(
 def test_some_countries_need_a_registration_number(
     sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """A Polish customer is refused without and created with one."""
+    """A Polish customer is refused without it and created with it."""
     body: dict[str, Any] = json.loads(printed("create_request"))
     body["BillingProfile"]["DefaultAddress"]["Country"] = "PL"
     with Emulator(fixture=_printed_partner()) as emulator:
@@ -260,7 +260,7 @@ def test_some_countries_need_a_registration_number(
 def test_an_unusable_new_customer_is_refused(
     sign_in: SignIn, printed: Callable[[str], bytes]
 ) -> None:
-    """A domain in use, a reseller of nobody, no JSON, and an app-only token."""
+    """A domain in use, an unknown reseller, invalid JSON, and an app-only token."""
     body = json.loads(printed("create_request"))
     with Emulator(fixture=_printed_partner()) as emulator:
         client = sign_in(emulator)
@@ -276,7 +276,7 @@ def test_an_unusable_new_customer_is_refused(
 
 
 def test_generated_domains_are_in_use(sign_in: SignIn, printed: Callable[[str], bytes]) -> None:
-    """A generated customer's domain cannot be taken either."""
+    """A generated customer's domain is taken too."""
     body = json.loads(printed("create_request")) | {"AssociatedPartnerId": None}
     with Emulator(SMALL) as emulator:
         domain = list(emulator.customers())[7]["companyProfile"]["domain"]
@@ -287,7 +287,7 @@ def test_generated_domains_are_in_use(sign_in: SignIn, printed: Callable[[str], 
 
 
 def test_answers_bear_the_vendors_headers(sign_in: SignIn) -> None:
-    """Ids are echoed or made; vector, server, date and content type are there."""
+    """Ids are echoed or generated; there are vector, server, date and content type."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         ids = {"MS-RequestId": "a1", "MS-CorrelationId": "b2"}
@@ -303,7 +303,7 @@ def test_answers_bear_the_vendors_headers(sign_in: SignIn) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/orders", "/v1//v1/customers", "/v2/x"])
 def test_an_unknown_path_is_not_found(path: str, sign_in: SignIn) -> None:
-    """The gateway answers in its own shape."""
+    """The gateway's own error shape."""
     with Emulator(SMALL) as emulator:
         answer = sign_in(emulator).get(path)
         assert answer.status_code == 404
@@ -312,7 +312,7 @@ def test_an_unknown_path_is_not_found(path: str, sign_in: SignIn) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_a_wrong_method_is_refused(method: str, sign_in: SignIn) -> None:
-    """The framework answers in its own shape."""
+    """The framework's own error shape."""
     with Emulator(SMALL) as emulator:
         answer = sign_in(emulator).request(method, "/v1/customers")
         assert (answer.status_code, set(answer.json())) == (405, {"message"})
@@ -381,7 +381,7 @@ VARIETIES: list[tuple[str, str, Callable[[dict[str, Any]], object]]] = [
 
 @pytest.fixture(scope="module")
 def plenty() -> dict[str, list[dict[str, Any]]]:
-    """Everything that a partner of some size holds, by place."""
+    """All records of a medium-sized partner, by place."""
     options = Options(customers=700, invoices=90, audit_per_day=20)
     emulator = Emulator(options, clock=lambda: 1_790_000_000.0)
     return {place: list(emulator.held(place)) for place in sorted({row[0] for row in VARIETIES})}
@@ -396,13 +396,13 @@ def test_records_vary_as_the_vendors_do(
     shows: Callable[[dict[str, Any]], object],
     plenty: dict[str, list[dict[str, Any]]],
 ) -> None:
-    """Some records show what the documentation, the SDKs or recordings show; not all do."""
+    """Some records have what the documentation, the SDKs or recordings show, but not all do."""
     shown = [bool(shows(record)) for record in plenty[place]]
     assert set(shown) == ({True} if variety == "prefix" else {True, False})
 
 
 def test_customers_have_collections_of_all_sizes(plenty: dict[str, list[dict[str, Any]]]) -> None:
-    """Some have no subscription; two agreements of one customer may differ by the date alone."""
+    """Some have no subscription; two agreements of one customer may differ only in the date."""
     having = {record["customer_id"] for record in plenty["subscriptions"]}
     assert 500 < len(having) < 650
     orders = {(order["customer_id"], order["id"]) for order in plenty["orders"]}
@@ -414,7 +414,7 @@ def test_customers_have_collections_of_all_sizes(plenty: dict[str, list[dict[str
 
 
 def test_amounts_keep_their_digits(sign_in: SignIn) -> None:
-    """As JSON numbers, also where a fault changes the answer."""
+    """As JSON numbers, even if a fault changes the answer."""
     amount = Decimal("120.5682999999995904716")
     given = Fixture(invoices=[{"id": "D1", "totalCharges": amount}])
     fault = Fault(place="invoices", add_fields={"new": 1}, skip=1)

@@ -1,4 +1,4 @@
-"""What holds for every row of the table of requests: who may ask, pages, faults, the truth."""
+"""Every row of the table of requests: required credentials, pages, faults, ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | 
 OPTIONS = Options(customers=25, resellers=4)
 NOW = 1_790_000_000.0
 TODAY = "2026-09-21"
-#: What narrows a list that would be too long, alongside what leaves nothing out.
+#: Queries for lists that are too long, in addition to those that return everything.
 NARROWED = {"audit_records": {"startDate": "2026-09-18"}}
 LINK_FORMS = get_args(LinkForm)
 ENDINGS = get_args(Ending)
@@ -40,7 +40,7 @@ of_customers = pytest.mark.parametrize("row", BY_CUSTOMER, ids=lambda row: row.p
 
 
 def _sampled(always: list[str], turns: tuple[str, ...]) -> list[Any]:
-    """Every collection with what always goes with it, and with two of the rest, in turn."""
+    """Every collection with the given values, and with two of the rest, in turn."""
     return [
         pytest.param(row, one, id=f"{row.place}-{one}")
         for number, row in enumerate(SOUGHT)
@@ -66,7 +66,7 @@ def _held(emulator: Emulator, row: Resource) -> list[Page]:
 
 
 def _busiest(emulator: Emulator, row: Resource) -> tuple[str, list[Page]]:
-    """The customer that has most records of a kind, and these records."""
+    """The customer with the most records of a kind, and these records."""
     by_customer: dict[str, list[Page]] = {}
     for record in _held(emulator, row):
         customer_id = record.pop("customer_id", "") if row.of_customer else ""
@@ -84,7 +84,7 @@ def _items(pages: list[Page]) -> list[Page]:
 
 @of_table
 def test_what_is_held_is_what_is_answered(row: Resource, sign_in: SignIn) -> None:
-    """Customer by customer, the truth of a place is what its requests answer."""
+    """For each customer, the requests of a place return its ground truth."""
     with _start() as emulator:
         client = sign_in(emulator)
         expected = [] if row.place == "relationship_request" else _held(emulator, row)
@@ -103,7 +103,7 @@ def test_what_is_held_is_what_is_answered(row: Resource, sign_in: SignIn) -> Non
 
 @of_table
 def test_a_user_is_needed_where_the_table_says_so(row: Resource, sign_in: SignIn) -> None:
-    """Code 900329 for app-only there, and nowhere else."""
+    """App-only gets code 900329 there, and nowhere else."""
     with _start() as emulator:
         first = str(next(emulator.customers())["id"])
         answer = sign_in(emulator, app_only=True).get(_path(row, first))
@@ -145,7 +145,7 @@ def test_every_collection_ends_as_told(
 def test_a_continuation_is_one_customers_and_one_lists(
     row: Resource, sign_in: SignIn, follow: Follow
 ) -> None:
-    """Elsewhere it is bad input, and without the option nobody asks for it."""
+    """For others it is bad input, and without the option it is ignored."""
     with _start() as emulator:
         emulator.configure(collection_page_limit=1, ending="empty")
         client = sign_in(emulator)
@@ -168,7 +168,7 @@ def test_a_continuation_is_one_customers_and_one_lists(
 def test_a_fault_of_one_customers_records_leaves_the_others_alone(
     row: Resource, sign_in: SignIn
 ) -> None:
-    """By place and customer; the second page has a place of its own."""
+    """By place and customer; the second page has its own place."""
     with _start() as emulator:
         client = sign_in(emulator)
         emulator.configure(collection_page_limit=1, ending="empty")
@@ -194,7 +194,7 @@ def _invoices(**options: Any) -> Emulator:
 
 
 def test_invoices_come_whole_or_by_offset(sign_in: SignIn, read_all: ReadAll) -> None:
-    """Without a size all of them; with one a link that has no headers, and a count of the page."""
+    """All of them without a size; with one, a link without headers, and a count for the page."""
     with _invoices() as emulator:
         client = sign_in(emulator)
         whole = client.get("/v1/invoices").json()
@@ -221,7 +221,7 @@ def test_invoices_come_whole_or_by_offset(sign_in: SignIn, read_all: ReadAll) ->
 def test_a_service_may_ignore_the_offset(
     paging: str, counts: list[int], links_on: list[bool], sign_in: SignIn
 ) -> None:
-    """Then every offset is answered with the same, and the next link may never end."""
+    """Every offset then returns the same, and the next links may never end."""
     with _invoices() as emulator:
         emulator.configure(invoice_paging=paging)
         client = sign_in(emulator)
@@ -238,7 +238,7 @@ def test_a_service_may_ignore_the_offset(
 def test_a_word_in_the_place_of_an_id_is_no_customer(
     place: str, path: str, sign_in: SignIn
 ) -> None:
-    """It is a request of its own, which needs a user."""
+    """It is a separate request, which needs a user."""
     with _start() as emulator:
         assert sign_in(emulator).get(f"/v1/customers/{path}").status_code == 200
         assert sign_in(emulator, app_only=True).get(f"/v1/customers/{path}").status_code == 403
@@ -258,7 +258,7 @@ def test_a_word_in_the_place_of_an_id_is_no_customer(
 def test_without_its_parameter_the_list_of_agreements_lacks_some(
     query: str, types: set[str], sign_in: SignIn
 ) -> None:
-    """Only those of the oldest type come, with nothing that says so."""
+    """Only those of the oldest type are returned, without any hint."""
     with _start() as emulator:
         customer_id = emulator.create_customer("Avtal AB")["id"]
         for kind in ("MicrosoftCloudAgreement", "MicrosoftCustomerAgreement", "Other"):
@@ -279,7 +279,7 @@ def test_without_its_parameter_the_list_of_agreements_lacks_some(
 def test_without_its_parameter_the_list_of_skus_lacks_some(
     query: str, groups: set[str], sign_in: SignIn
 ) -> None:
-    """The second licence group is left out unless the parameter names both, repeated."""
+    """The second licence group is missing unless the parameter names both, repeated."""
     with _start() as emulator:
         client = sign_in(emulator)
         found = [
@@ -293,7 +293,7 @@ def test_without_its_parameter_the_list_of_skus_lacks_some(
 
 
 def test_places_are_unique_and_those_without_records_are_named() -> None:
-    """A fault means one kind of request; nothing is held where nothing is read."""
+    """A fault selects one kind of request; nothing is held where nothing is read."""
     assert len(set(PLACES)) == len(PLACES)
     with pytest.raises(KeyError, match="no data create; there is: memberships, customers"):
         Emulator(OPTIONS).held("create")

@@ -1,4 +1,4 @@
-"""The token endpoints, and what the API makes of their tokens."""
+"""The token endpoints, and the API's handling of their tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _v1(form: dict[str, str], resource: str = GLOBAL) -> dict[str, str]:
 def test_version_2_answers_with_integers(
     *, grant: str, has_refresh_token: bool, connect: SignIn, token_form: TokenForm
 ) -> None:
-    """The life is a number; only App+User gets a refresh token."""
+    """The lifetime is a number; only App+User gets a refresh token."""
     with Emulator(SMALL) as emulator:
         form = token_form(emulator, grant_type=grant)
         document = connect(emulator).post(_path(emulator), data=form).json()
@@ -42,7 +42,7 @@ def test_version_2_answers_with_integers(
 
 
 def test_version_1_answers_with_strings(connect: SignIn, token_form: TokenForm) -> None:
-    """Life and end are text, and the resource is named."""
+    """Lifetime and expiry are text, and the resource is included."""
     now = 1_800_000_000.25
     with Emulator(SMALL, clock=lambda: now) as emulator:
         form = _v1(token_form(emulator))
@@ -68,7 +68,7 @@ def test_the_documented_scopes_are_granted(scope: str, sign_in: SignIn) -> None:
 
 
 def test_the_partners_domain_names_the_tenant_too(connect: SignIn, token_form: TokenForm) -> None:
-    """A verified domain may stand for the tenant's id, in any case."""
+    """A verified domain may replace the tenant's id, in any case."""
     with Emulator(SMALL) as emulator:
         path = "/Emulated-Partner.onmicrosoft.com/oauth2/v2.0/token"
         assert connect(emulator).post(path, data=token_form(emulator)).status_code == 200
@@ -100,7 +100,7 @@ def test_a_refusal_has_the_shape_of_entra(  # noqa: PLR0913, PLR0917
     connect: SignIn,
     token_form: TokenForm,
 ) -> None:
-    """Error, number, description and the ids that support asks for."""
+    """Error, number, description and the ids needed for support."""
     with Emulator(SMALL) as emulator:
         answer = connect(emulator).post(_path(emulator), data=token_form(emulator, **changes))
         document = answer.json()
@@ -165,7 +165,7 @@ def test_a_refresh_token_expires_after_90_days(connect: SignIn, token_form: Toke
 
 @pytest.mark.parametrize(("early", "life"), [(0, 3599), (3000, 599)])
 def test_an_access_token_dies_at_its_time(early: int, life: int, sign_in: SignIn) -> None:
-    """It may die before the end that was stated."""
+    """It may expire before the stated time."""
     now = [1_800_000_000.0]
     with Emulator(Options(customers=1, early_expiry=early), clock=lambda: now[0]) as emulator:
         client = sign_in(emulator)
@@ -178,7 +178,7 @@ def test_an_access_token_dies_at_its_time(early: int, life: int, sign_in: SignIn
 
 @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Basic abc", "Bearer"])
 def test_the_api_wants_a_token(header: str | None, connect: SignIn) -> None:
-    """No token, a foreign one and another scheme are refused alike."""
+    """No token, a foreign one and another scheme are all refused."""
     with Emulator(SMALL) as emulator:
         headers = {} if header is None else {"Authorization": header}
         answer = connect(emulator).get("/v1/customers", headers=headers)
@@ -193,7 +193,7 @@ def test_the_retired_audience_is_refused_by_the_api(sign_in: SignIn) -> None:
 
 
 def test_missing_mfa_is_refused_in_both_forms(sign_in: SignIn) -> None:
-    """Old: a challenge without body; new: a code. App-only is not concerned."""
+    """Old: a challenge without body; new: a code. App-only is not affected."""
     with Emulator(Options(customers=1, mfa="header")) as emulator:
         client, app_only = sign_in(emulator), sign_in(emulator, app_only=True)
         answer = client.get("/v1/customers")
@@ -206,7 +206,7 @@ def test_missing_mfa_is_refused_in_both_forms(sign_in: SignIn) -> None:
 
 
 def test_secrets_are_new_for_each_emulator_and_stay_out_of_its_text() -> None:
-    """Two emulators of one seed share ids but no secret."""
+    """Two emulators with one seed share ids but no secret."""
     first, second = Credentials(), Credentials()
     assert first.tenant_id == second.tenant_id
     assert first.client_secret != second.client_secret
@@ -216,7 +216,7 @@ def test_secrets_are_new_for_each_emulator_and_stay_out_of_its_text() -> None:
 
 
 def test_app_only_tokens_are_refused_with_the_code_that_was_asked_for(sign_in: SignIn) -> None:
-    """Or let in, as a service would that answers some of them."""
+    """Or accepted, as by a service that allows some of the requests."""
     path = "/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf"
     with Emulator(Options(customers=1)) as emulator:
         client = sign_in(emulator, app_only=True)

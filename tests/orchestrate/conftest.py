@@ -1,4 +1,4 @@
-"""What the tests of orchestrate/ share: a warehouse, an installed Meltano, and Airflow."""
+"""Fixtures for the tests of orchestrate/: a warehouse, an installed Meltano, and Airflow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ORCHESTRATE = PROJECT / "orchestrate"
 
 
 def without_settings() -> dict[str, str]:
-    """The environment, without the settings, proxies and coverage of whoever runs the tests."""
+    """The environment, without the user's settings, proxies and coverage."""
     prefixes = ("AIRFLOW", "COVERAGE_", "MELTANO_", "TAP_PARTNERCENTER_", "TARGET_", "VIRTUAL_ENV")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(prefixes)}
     return {**kept, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "NO_COLOR": "1"}
@@ -53,7 +53,7 @@ class Chain:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Variables under which `meltano` is this one, from any folder."""
+        """Variables with which `meltano` is this one, from any folder."""
         system = self.meltano.workspace.meltano
         return {
             **without_settings(),
@@ -78,14 +78,14 @@ def chain(project: Project) -> Iterator[Chain]:
 
 @dataclass(frozen=True)
 class Partners:
-    """The emulated tenants of a distributor, and the plan to load them."""
+    """A distributor's emulated tenants, and the plan for loading them."""
 
     emulators: dict[str, Emulator]
     plan: dict[str, Any]
     settings: dict[str, dict[str, Any]]
-    """Of the tap, for some tenants."""
+    """The tap's settings, for some tenants."""
     logins: dict[str, dict[str, str]]
-    """In place of what the emulator takes."""
+    """Credentials that replace the emulator's."""
 
     def connections(self, server: Server) -> dict[str, str]:
         """Airflow's connections to them and to the warehouse, as variables."""
@@ -107,9 +107,9 @@ class Partners:
 
 @pytest.fixture(scope="session")
 def partners() -> Iterator[Partners]:
-    """One tenant in four shards, one in a single shard, and one with a wrong secret.
+    """Return one tenant in four shards, one in a single shard, and one with a wrong secret.
 
-    The first lists a customer twice, as where its pages shift, and is read in part between weeks.
+    The first lists a customer twice, as after a shift of pages, and is read in part between weeks.
     """
     with ExitStack() as running:
         emulators = {
@@ -139,24 +139,24 @@ def partners() -> Iterator[Partners]:
 
 @dataclass(frozen=True)
 class Night:
-    """What became of a run of the DAG."""
+    """The result of a DAG run."""
 
     tasks: dict[str, tuple[str, int]]
-    """State and number of attempts of each task, those of a mapped one with their index."""
+    """State and number of attempts of each task; mapped tasks have their index."""
     log: str
 
 
 @dataclass(frozen=True)
 class Airflow:
-    """Airflow in an environment of its own, with the DAG in a folder of its folder of DAGs."""
+    """Airflow in its own environment, with the DAG in a subfolder of its DAG folder."""
 
     environment: Path
     variables: Mapping[str, str]
     metadata: str
-    """The address of its own database."""
+    """The URL of its own database."""
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment to its end; what it says is in `stdout`."""
+        """Run a program in the environment to its end; `stdout` has its output."""
         program, *arguments = command
         return subprocess.run(
             [self.environment / "bin" / program, *arguments],
@@ -169,7 +169,7 @@ class Airflow:
 
     @contextmanager
     def scheduling(self) -> Iterator[None]:
-        """Let the scheduler start what is due, as processes on this machine."""
+        """Let the scheduler start tasks that are due, as processes on this machine."""
         programs = (
             ("api-server", "--workers=1", f"--port={self.port}"),
             ("scheduler",),
@@ -201,15 +201,15 @@ class Airflow:
 
     @property
     def port(self) -> str:
-        """Where the tasks report."""
+        """The port to which the tasks report."""
         return self.variables["AIRFLOW__API__PORT"]
 
     def log(self, name: str) -> Path:
-        """What a program of Airflow's says."""
+        """The log of one of Airflow's programs."""
         return Path(self.variables["AIRFLOW_HOME"], f"{name}.log")
 
     def night(self, name: str) -> Night:
-        """Start the DAG, and wait for its end, or for a task that waits to be retried."""
+        """Start the DAG, and wait until it ends or a task waits for a retry."""
         began = self.run("airflow", "dags", "trigger", "partnercenter", f"--run-id={name}")
         assert began.returncode == 0, began.stdout
         query = "select task_id, map_index, state, try_number from task_instance where run_id = %s"
@@ -230,7 +230,7 @@ class Airflow:
         return Night(tasks, self.said(name))
 
     def said(self, name: str) -> str:
-        """What the tasks of a run said, and the programs of Airflow's."""
+        """The output of a run's tasks, and of Airflow's programs."""
         logs = Path(self.variables["AIRFLOW_HOME"], "logs")
         files = [
             *sorted(logs.rglob(f"run_id={name}/**/*.log")),
@@ -247,7 +247,7 @@ class Airflow:
 
 @pytest.fixture(scope="session")
 def airflow(chain: Chain, partners: Partners) -> Iterator[Airflow]:
-    """Airflow as orchestrate/README.md has it installed, ready for the tenants."""
+    """Airflow, installed as in orchestrate/README.md, ready for the tenants."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         environment = folder / "environment"

@@ -1,8 +1,8 @@
-"""Does what a Dockerfile says in a folder, where no container engine is at hand.
+"""Execute a Dockerfile in a folder, without a container engine.
 
-Knows the instructions and forms that this project's Dockerfile uses, and no others. Folders of the
-image are folders below one root, the same for all stages: a COPY from a stage finds its files in
-place. Base images are the machine that the tests run on.
+Only the instructions and forms used by this project's Dockerfile are supported. The image's folders
+are below one root, shared by all stages: a COPY from a stage finds its files in place. The base
+image is the machine that runs the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FOLDERS = ("opt", "project", "source", "tmp", "wheels")
 
 @dataclass
 class Stage:
-    """What a stage leaves for the next one, and for who runs the image."""
+    """What a stage passes on to the next one, and to whoever runs the image."""
 
     name: str
     base: str
@@ -44,7 +44,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def stages(text: str) -> dict[str, tuple[Stage, list[tuple[str, str]]]]:
-    """Each stage, settled, with its COPY and RUN instructions."""
+    """Each stage with its settings, and its COPY and RUN instructions."""
     found: dict[str, tuple[Stage, list[tuple[str, str]]]] = {}
     for name, arguments in instructions(text):
         if name == "FROM":
@@ -76,7 +76,7 @@ class Builder:
     variables: Mapping[str, str]
 
     def here(self, text: str) -> str:
-        """Turn the image's folders in a text into those below the root."""
+        """Replace the image's folders in a text with those below the root."""
         return re.sub(rf"(?<![\w.])/(?={'|'.join(FOLDERS)}\b)", f"{self.root}/", text)
 
     def environment(self, stage: Stage) -> dict[str, str]:
@@ -87,7 +87,7 @@ class Builder:
         return found
 
     def build(self, text: str, *names: str) -> None:
-        """Do what the stages of these names say."""
+        """Execute the stages with these names."""
         known = stages(text)
         for name in names:
             stage, steps = known[name]

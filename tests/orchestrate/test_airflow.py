@@ -1,4 +1,4 @@
-"""The DAG in a real Airflow: it loads, it fans out, and its check finds what is missing."""
+"""The DAG in a real Airflow: it loads, it fans out, and its check finds missing rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-#: Prints what Airflow makes of the DAG folder.
+#: Prints Airflow's view of the DAG folder.
 LOOK = """
 import json
 from airflow.dag_processing.dagbag import DagBag
@@ -48,7 +48,7 @@ print(json.dumps({
 }))
 """
 
-#: Runs a shard whose Meltano does not end by itself, and stops it, or is killed.
+#: Runs a shard whose Meltano does not end by itself, and stops it or is killed.
 STOP = """
 import os
 import signal
@@ -68,12 +68,12 @@ except partnercenter.AirflowException as error:
 
 @pytest.fixture(scope="module")
 def scheduler(airflow: Airflow) -> Iterator[Airflow]:
-    """Airflow at work, with its LocalExecutor, and with the pools of the README."""
+    """Airflow running, with its LocalExecutor and the README's pools."""
     imported = airflow.run("airflow", "pools", "import", str(ORCHESTRATE / "pools.example.json"))
     assert imported.returncode == 0, imported.stdout
     assert "Uploaded 3 pool(s)" in imported.stdout
     with airflow.scheduling():
-        # Until the DAG is known it cannot be started.
+        # The DAG cannot be started until it is known.
         patience = time.monotonic() + 300
         query = "select count(*) from serialized_dag"
         with psycopg.connect(airflow.metadata, autocommit=True) as database:
@@ -91,7 +91,7 @@ def fan_out(scheduler: Airflow) -> Night:
 
 @pytest.fixture(scope="module")
 def next_night(scheduler: Airflow, partners: Partners) -> tuple[str, Night]:
-    """A customer that moves, of which the audit log tells, and another run."""
+    """A customer moves, the audit log records it, and the DAG runs again."""
     emulator = partners.emulators["de"]
     moved = next(iter(emulator.customers()))["id"]
     emulator.move_customer(moved, [one["id"] for one in emulator.resellers()][-1])
@@ -100,7 +100,7 @@ def next_night(scheduler: Airflow, partners: Partners) -> tuple[str, Night]:
 
 
 def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
-    """First one shard, then the others, then the check; in the pool of the tenant."""
+    """First one shard, then the others, then the check; in the tenant's pool."""
     looked = airflow.python(LOOK)
     assert looked.returncode == 0, looked.stdout
     found = json.loads(looked.stdout.splitlines()[-1])
@@ -127,7 +127,7 @@ def test_the_dag_has_a_group_of_tasks_for_each_tenant(airflow: Airflow) -> None:
 
 @pytest.mark.parametrize("signal", ["USR1", "KILL"])
 def test_meltano_ends_with_its_task(airflow: Airflow, tmp_path: Path, signal: str) -> None:
-    """And all that Meltano started, whether the task is stopped or killed."""
+    """So do all processes that Meltano started, whether the task is stopped or killed."""
     meltano = tmp_path / "meltano"
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -141,7 +141,7 @@ def test_meltano_ends_with_its_task(airflow: Airflow, tmp_path: Path, signal: st
     stopped = task.python(STOP)
     os.set_blocking(written, True)
     with os.fdopen(written) as left:
-        # Its end comes when nobody is left who could write.
+        # The output ends when no process is left that could write.
         assert left.read() == ""
     if signal == "KILL":
         assert stopped.returncode == -9
@@ -150,9 +150,9 @@ def test_meltano_ends_with_its_task(airflow: Airflow, tmp_path: Path, signal: st
 
 
 def test_all_tasks_succeed_but_those_of_the_tenant_with_a_wrong_secret(fan_out: Night) -> None:
-    """Which no retry can help: it has failed for good, at the first attempt.
+    """No retry can fix that: it has failed for good, at the first attempt.
 
-    A customer that the API lists twice is one row: no reason for the check to fail.
+    A customer that the API lists twice is one row and does not make the check fail.
     """
     assert fan_out.tasks == {
         "prepare": ("success", 1),
@@ -171,7 +171,7 @@ def test_all_tasks_succeed_but_those_of_the_tenant_with_a_wrong_secret(fan_out: 
 def test_four_shards_are_the_unsharded_load(
     fan_out: Night, project: Project, partners: Partners
 ) -> None:
-    """Row for row, whole rows, and no other tables."""
+    """Complete and equal rows, and no other tables."""
     del fan_out
     project.run(partners.emulators["de"], LOADER, "unsharded")
     names = tables(project.server, "unsharded")
@@ -186,13 +186,13 @@ def test_four_shards_are_the_unsharded_load(
 def test_each_tenant_is_whole_in_its_own_schema(
     fan_out: Night, project: Project, partners: Partners, tenant: str
 ) -> None:
-    """The rows of the emulator, and nothing of one tenant among those of another."""
+    """The emulator's rows, and none of another tenant's."""
     del fan_out
     assert_equal(project.server, f"partnercenter_{tenant}", partners.emulators[tenant])
 
 
 def test_every_shard_did_a_part(fan_out: Night, project: Project) -> None:
-    """None was idle, and no two did the same."""
+    """Every shard had some work, and no two did the same."""
     counts = re.findall(r"tap-partnercenter: customers: (\d+) record", fan_out.log)
     assert "0" not in counts
     rows = loaded_rows(project.server, "partnercenter_de", "list_refreshes")
@@ -201,7 +201,7 @@ def test_every_shard_did_a_part(fan_out: Night, project: Project) -> None:
 
 
 def test_no_secret_is_in_the_log(fan_out: Night, partners: Partners) -> None:
-    """Nor in the tasks' arguments, which Airflow shows."""
+    """The same holds for the tasks' arguments, which Airflow shows."""
     for emulator in partners.emulators.values():
         assert emulator.credentials.client_secret not in fan_out.log
         assert emulator.credentials.refresh_token not in fan_out.log
@@ -211,7 +211,7 @@ def test_no_secret_is_in_the_log(fan_out: Night, partners: Partners) -> None:
 def test_the_check_finds_rows_that_are_missing(
     fan_out: Night, airflow: Airflow, project: Project, lost: int
 ) -> None:
-    """As many as were sent, or the task fails and says what differs."""
+    """There are as many rows as were sent, or the task fails and reports the difference."""
     del fan_out
     records = {name: len(loaded_rows(project.server, "partnercenter_fr", name)) for name in KEYS}
     records["customers"] += lost
@@ -229,7 +229,7 @@ partnercenter.check.function(partnercenter.PLAN.tenants[1].as_dict(), [report])
 def test_the_next_night_reads_what_changed(
     next_night: tuple[str, Night], project: Project, partners: Partners
 ) -> None:
-    """In all shards together, the children of the customer whom the audit log names."""
+    """All shards together read the children of the customer in the audit log."""
     moved, night = next_night
     failed = {name for name, (state, _) in night.tasks.items() if state != "success"}
     assert failed == {"lu.first", "lu.check"}, night.log[-5000:]
@@ -237,7 +237,7 @@ def test_the_next_night_reads_what_changed(
     assert len(rows) == 90
     last = max(row["refreshed_at"] for row in rows if row["reason"] == "all")
     read = {row["customer_id"] for row in rows if row["refreshed_at"] > last}
-    # At midnight the turn of others comes.
+    # After midnight it is other customers' turn.
     assert moved in read
     assert len(read) < 60
     emulator = partners.emulators["de"]

@@ -1,4 +1,4 @@
-"""The Dockerfile: clean to a linter, and what it says works, as an ordinary user."""
+"""The Dockerfile: it passes a linter, and its images work, as an ordinary user."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_images_run_as_nobody_in_particular() -> None:
     for name in ("meltano", "tap"):
         stage, _ = found[name]
         assert stage.user == "10001:10001"
-        # The kernel lets process 1 ignore the signals that it has no handler for.
+        # The kernel lets process 1 ignore signals without a handler.
         init, end, *program = stage.entrypoint
         assert (Path(init).name, end) == ("dumb-init", "--")
         assert program
@@ -89,7 +89,7 @@ def built() -> Iterator[Builder]:
         text = DOCKERFILE.read_text().replace("ARG VERSION=0.1.0.dev0", "ARG VERSION=3.2.1")
         builder.build(text, "build", "project", "meltano", "tap")
         folders = [str(root / "opt"), str(root / "project")]
-        # What only its owner may write is closed to the image's user, and so to that of the tests.
+        # What only its owner may write is read-only for the image's user, so also for the tests'.
         closed = ["!", "-type", "l", "!", "-perm", "-o=w"]
         find = ["/usr/bin/find", *folders, *closed]
         subprocess.run([*find, "-exec", "/bin/chmod", "a-w", "{}", "+"], check=True)
@@ -106,11 +106,11 @@ def run(
     command: Sequence[str] = (),
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Start an image in its own variables, as somebody who may change nothing in it."""
+    """Run an image with its own variables, as a user who cannot change anything in it."""
     stage, _ = stages(DOCKERFILE.read_text())[image]
     environment = builder.environment(stage)
     set_by_image = {name: environment[name] for name in ("PATH", *stage.environment)}
-    # Even root keeps to the permissions then.
+    # With this, permissions apply even to root.
     ordinary = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     program = [builder.here(part) for part in command or stage.entrypoint]
     return subprocess.run(
@@ -125,7 +125,7 @@ def run(
 
 @pytest.mark.e2e
 def test_the_image_of_the_tap_reads_everything(built: Builder, start: Start) -> None:
-    """With the settings in the environment, as `docker run --env-file` gives them."""
+    """With settings in the environment, as from `docker run --env-file`."""
     about = json.loads(run(built, "tap", "--about", "--format=json").stdout)
     assert (about["name"], about["version"]) == ("tap-partnercenter", "3.2.1")
     emulator = start(customers=30)
@@ -142,7 +142,7 @@ def test_the_image_of_the_tap_reads_everything(built: Builder, start: Start) -> 
 def test_the_image_of_meltano_loads_and_transforms(
     built: Builder, chain: Chain, start: Start
 ) -> None:
-    """With no variables but credentials, addresses and schemas, and no folder mounted."""
+    """With only credentials, addresses and schemas as variables, and no folder mounted."""
     emulator = start(customers=30)
     loaded = run(
         built,
@@ -170,7 +170,7 @@ def test_the_image_of_meltano_loads_and_transforms(
 def test_the_image_of_meltano_is_what_the_pods_run(
     built: Builder, chain: Chain, start: Start
 ) -> None:
-    """A pod keeps the successor of its refresh token in the warehouse; a wrong secret ends it."""
+    """A pod stores the new refresh token in the warehouse; a wrong secret ends the pod."""
     emulator = start(customers=30)
     place = f"postgresql://{chain.server.sqlalchemy_url.partition('://')[2]}"
     variables = {

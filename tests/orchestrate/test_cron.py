@@ -1,4 +1,4 @@
-"""Shards side by side, as the script for cron in orchestrate/README.md runs them."""
+"""Shards in parallel, as in the cron script in orchestrate/README.md."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def script() -> str:
-    """The one of the README."""
+    """The script in the README."""
     page = (ORCHESTRATE / "README.md").read_text(encoding="utf-8")
     (found,) = re.findall(r"^```sh\n(#!/bin/sh\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
     return str(found)
 
 
 def test_each_shard_has_its_part_of_the_quota(tmp_path: Path) -> None:
-    """Those that run at the same time have together what the first has alone."""
+    """Those that run at the same time share what the first has alone."""
     meltano = tmp_path / "meltano"
     meltano.write_text(
         f'#!/bin/sh\ncd "{tmp_path}"\n'

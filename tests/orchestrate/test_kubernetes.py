@@ -1,4 +1,4 @@
-"""The manifests: valid, and of one mind about what a shard is."""
+"""The manifests: valid, and consistent about what a shard is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = ORCHESTRATE / "kubernetes"
 MANIFESTS = sorted(FOLDER.glob("*.yaml"))
 VALIDATOR = "kubernetes-validate==1.37.0"
 KUBERNETES = "1.29"
-"""The oldest version that the manifests are for: the first with a backoff limit for each index."""
+"""The oldest supported version: the first with a backoff limit for each index."""
 
 
 def manifest(name: str) -> dict[str, Any]:
@@ -43,19 +43,19 @@ def test_the_cron_job_is_the_job_at_night() -> None:
 
 
 def test_each_index_is_a_shard() -> None:
-    """As many completions as shards, the index from where Kubernetes writes it."""
+    """There are as many completions as shards, and Kubernetes provides the index."""
     spec = manifest("job.yaml")["spec"]
     variables = {one["name"]: one for one in container()["env"]}
     assert spec["completionMode"] == "Indexed"
     assert variables["TAP_PARTNERCENTER_SHARD_COUNT"]["value"] == str(spec["completions"])
     index = variables["TAP_PARTNERCENTER_SHARD_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
     assert index == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-    # A limit for each index is allowed with this policy alone.
+    # A limit for each index is only allowed with this policy.
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 
 def test_the_pods_at_work_share_the_quota_between_them() -> None:
-    """As in the plan for Airflow; no pod is left over that would run with a part, alone."""
+    """As in Airflow's plan; no pod is left to run alone with only its share."""
     spec = manifest("job.yaml")["spec"]
     variables = {one["name"]: one.get("value") for one in container()["env"]}
     ceiling = int(str(variables["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"]))
@@ -65,9 +65,9 @@ def test_the_pods_at_work_share_the_quota_between_them() -> None:
 
 
 def test_the_retries_outlast_the_lock_of_a_pod_that_was_killed() -> None:
-    """Meltano keeps the state id of a process that says nothing any more for five minutes."""
+    """Meltano holds the state id of a silent process for five minutes."""
     retries = manifest("job.yaml")["spec"]["backoffLimitPerIndex"]
-    # Kubernetes doubles the pause from ten seconds on, up to six minutes.
+    # Kubernetes doubles the pause, from ten seconds up to six minutes.
     assert sum(min(10 * 2**retry, 360) for retry in range(retries - 1)) > 300
 
 
@@ -86,7 +86,7 @@ def test_the_pods_run_what_airflow_runs() -> None:
 
 
 def test_what_no_retry_can_help_is_not_retried() -> None:
-    """Nor does a drained node cost a retry: the first rule that matches counts."""
+    """A drained node does not use up a retry either: the first matching rule counts."""
     spec = manifest("job.yaml")["spec"]
     drained, final = spec["podFailurePolicy"]["rules"]
     assert drained["action"] == "Ignore"
@@ -101,13 +101,13 @@ def test_what_no_retry_can_help_is_not_retried() -> None:
 
 
 def test_a_pod_that_is_stopped_has_time_to_store_what_it_has() -> None:
-    """Before its processes are killed, which is before the pod is."""
+    """It has that time before its processes are killed, and these before the pod is."""
     period = manifest("job.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert period > GRACE
 
 
 def test_the_successors_of_the_refresh_token_outlive_the_pod() -> None:
-    """In a database, since nothing is mounted that would; from the Secret, as it has a password."""
+    """In a database, as no lasting volume is mounted; its URL has a password, hence the Secret."""
     variables = {one["name"]: one for one in container()["env"]}
     (secret,) = [one["secretRef"]["name"] for one in container()["envFrom"]]
     for name in ("TAP_PARTNERCENTER_TOKEN_CACHE_PATH", "TAP_PARTNERCENTER_TOKEN_CACHE_KEY"):
@@ -115,7 +115,7 @@ def test_the_successors_of_the_refresh_token_outlive_the_pod() -> None:
         assert reference == {"name": secret, "key": name}
 
 
-#: Its command does not know manifests with `generateName`, its library does.
+#: Its command rejects manifests with `generateName`, its library does not.
 VALIDATE = """
 import sys
 import kubernetes_validate, yaml
@@ -129,7 +129,7 @@ for path in paths:
 
 @pytest.mark.e2e
 def test_the_manifests_follow_the_schemas_of_kubernetes() -> None:
-    """Strictly: no field that is not there."""
+    """Strictly: unknown fields are errors."""
     command = [find_uv(), "tool", "run", "--quiet", "--from", VALIDATOR, "python", "-c", VALIDATE]
     assert MANIFESTS
     checked = subprocess.run(

@@ -1,4 +1,4 @@
-"""The program that runs Meltano: its exit codes, and that nothing outlives it."""
+"""The program that runs Meltano: its exit codes, and that no process outlives it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from tests.orchestrate.conftest import Chain
 
 PROGRAM = str(ORCHESTRATE / "dags" / "partnercenter_meltano.py")
-#: What Meltano says when a tap has failed, without the parts that do not matter.
+#: Meltano's message after a tap has failed, without the irrelevant parts.
 FAILED = '{"name": "meltano", "code": %d, "message": "…", "event": "Extraction failed"}'
-#: Says that it is up and has a child, and that the child survived: to whoever reads the pipe until
-#: nobody is left who could write.
+#: Prints that it is up with a child, and later that the child survived, to a pipe whose reader
+#: waits until no process is left that could write.
 STUBBORN = """
 trap "" TERM
 exec 9>"$0"
@@ -31,7 +31,7 @@ exec 9>"$0"
 echo up >&9
 wait
 """
-#: A task: starts the program with little patience, and has its output.
+#: A task: starts the program with a short grace period, and reads its output.
 TASK = f"""
 import subprocess, sys
 
@@ -57,7 +57,7 @@ sys.exit(started.wait())
     ],
 )
 def test_the_exit_code_tells_what_no_retry_can_help(script: str, code: int) -> None:
-    """Else it is Meltano's; what Meltano says is passed on as it is."""
+    """Otherwise it is Meltano's; Meltano's output is passed on unchanged."""
     command = ["/bin/sh", "-c", script]
     direct = subprocess.run(command, capture_output=True, text=True, check=False)
     ended = subprocess.run(
@@ -70,7 +70,7 @@ def test_the_exit_code_tells_what_no_retry_can_help(script: str, code: int) -> N
 
 @pytest.mark.parametrize("victim", ["task", "program"])
 def test_nothing_outlives_who_started_it(victim: str, tmp_path: Path) -> None:
-    """Whether the task is killed or the program is told to stop; at last by SIGKILL."""
+    """Whether the task is killed or the program gets a signal; finally by SIGKILL."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(
@@ -91,20 +91,20 @@ def test_nothing_outlives_who_started_it(victim: str, tmp_path: Path) -> None:
 
 
 def marked(mark: str) -> set[str]:
-    """The processes that have a text in their environment, zombies aside."""
+    """The processes with a text in their environment, except zombies."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes():
                 found.add((folder / "cmdline").read_text().replace("\0", " "))
         except OSError:
-            continue  # it has ended, or is another's
+            continue  # it has ended, or is another user's
     return found
 
 
 @pytest.mark.e2e
 def test_meltano_ends_with_its_task(chain: Chain, start: Start, tmp_path: Path) -> None:
-    """The task is killed while tap and target are at work; none of the three is left."""
+    """The task is killed while tap and target are running; none of the three is left."""
     emulator = start(latency=30)
     mark = f"MARK={tmp_path}"
     task = (

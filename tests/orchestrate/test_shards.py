@@ -1,4 +1,4 @@
-"""The plan, what the shards are told, and the arithmetic of the check."""
+"""The plan, the shards' settings, and the arithmetic of the check."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def report(index: int, attempt: int = 1, **records: int) -> ShardReport:
 
 
 def four(**changes: ShardReport) -> list[ShardReport]:
-    """The reports of four shards of ten customers each, but for those named shard0 to shard3."""
+    """The reports of four shards of ten customers each, or those given as shard0 to shard3."""
     return [changes.get(f"shard{index}", report(index, customers=10)) for index in range(4)]
 
 
@@ -39,14 +39,14 @@ def four(**changes: ShardReport) -> list[ShardReport]:
 
 
 def test_the_example_is_a_plan_and_names_its_pools() -> None:
-    """A pool for each tenant, with a slot for each shard that may run at once."""
+    """A pool for each tenant, with a slot for each shard that may run at the same time."""
     plan = read_plan(ORCHESTRATE / "tenants.example.yaml")
     pools = json.loads((ORCHESTRATE / "pools.example.json").read_text())
     assert {tenant.airflow_name: tenant.at_once for tenant in plan.tenants} == {
         name: pool["slots"] for name, pool in pools.items()
     }
     assert plan.schedule == "0 2 * * *"
-    # Without one, shards find their parts by being refused.
+    # Without a limit, shards find their share by being refused.
     assert all(tenant.requests_per_minute for tenant in plan.tenants if tenant.shards > 1)
 
 
@@ -76,7 +76,7 @@ def test_the_example_is_a_plan_and_names_its_pools() -> None:
     ],
 )
 def test_a_plan_that_cannot_work_is_refused(text: str, reason: str, tmp_path: Path) -> None:
-    """When Airflow reads the DAG, with the file and the reason: not at night."""
+    """When Airflow reads the DAG, and not at night, with the file and the reason."""
     path = tmp_path / "tenants.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=reason) as refusal:
@@ -93,7 +93,7 @@ def test_a_missing_plan_says_where_to_get_one(tmp_path: Path) -> None:
 
 
 def test_each_shard_has_a_state_of_its_own() -> None:
-    """Another number of shards starts over: their checkpoints mean something else."""
+    """A different number of shards starts over: their checkpoints mean something else."""
     eight = Tenant("de", "partnercenter_de", shards=8)
     tenants = [(DE, 4), (eight, 8), (Tenant("fr", "b"), 1)]
     commands = [tenant.command("prod", index) for tenant, n in tenants for index in range(n)]
@@ -104,13 +104,13 @@ def test_each_shard_has_a_state_of_its_own() -> None:
 
 
 def test_shards_that_run_together_share_the_rate() -> None:
-    """The first is alone."""
+    """The first one runs alone."""
     rates = [DE.variables(index)["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] for index in range(4)]
     assert rates == ["480", "160", "160", "160"]
     both = Tenant("de", "a", shards=2, at_once=2, requests_per_minute=480)
     assert both.variables(1)["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] == "480"
     assert "TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE" not in Tenant("fr", "b").variables(0)
-    # Nothing is split that the tap learns by itself.
+    # A rate that the tap learns by itself is not split.
     assert Tenant("fr", "b", shards=4, at_once=2).variables(1).keys() == {
         "TAP_PARTNERCENTER_SHARD_COUNT",
         "TAP_PARTNERCENTER_SHARD_INDEX",
@@ -119,7 +119,7 @@ def test_shards_that_run_together_share_the_rate() -> None:
 
 
 def test_settings_become_variables() -> None:
-    """Of any type; what is empty is not set, as the tap demands of numbers and lists."""
+    """Of any type; empty ones are not set, as the tap requires for numbers and lists."""
     others = {"page_size": 100, "reseller_ids": ["a"], "cloud": "china", "refresh_token": ""}
     assert tap_variables("id", None, others) == {
         "TAP_PARTNERCENTER_CLIENT_ID": "id",
@@ -129,7 +129,7 @@ def test_settings_become_variables() -> None:
     }
 
 
-# What the log says
+# The log
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_lines_of_the_log_keep_their_level(line: str, meaning: tuple[int, str]) 
     ],
 )
 def test_the_last_word_on_a_stream_counts(text: str, meaning: dict[str, int]) -> None:
-    """Neither progress nor the summary, which have numbers of records too."""
+    """Progress and the summary, which also have numbers of records, are ignored."""
     assert ended_stream(text) == meaning
 
 
@@ -179,7 +179,7 @@ def test_the_last_word_on_a_stream_counts(text: str, meaning: dict[str, int]) ->
     [
         (four(), 40),
         (four(shard2=report(2, customers=0)), 30),
-        # The second attempt went on behind six rows of the first, or started over.
+        # The second attempt continued after six rows of the first, or started over.
         (four(shard2=report(2, attempt=2, customers=4)), 40),
         (four(shard2=report(2, attempt=2, customers=10)), 40),
     ],
