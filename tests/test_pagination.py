@@ -1,4 +1,4 @@
-"""Paging over a real socket: what is asked next, with which headers, and where it ends."""
+"""Pagination over a real socket: which request comes next, with which headers, and the end."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def complete(result: Result, emulator: Emulator) -> bool:
 
 
 def targets(emulator: Emulator) -> list[str]:
-    """The addresses asked of the API, in order."""
+    """The paths requested from the API, in order."""
     return [request.path for request in emulator.requests if request.place != "token"]
 
 
@@ -41,26 +41,26 @@ def test_every_form_of_link_leads_to_every_record(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Whatever a page says of the next one, and however the last page looks, nothing is lost."""
+    """Whatever a page's link and the last page look like, nothing is lost."""
     emulator = start(customers=10, link_form=form, ending=ending)
     assert complete(sync(emulator, catalog=CUSTOMERS, page_size=3), emulator)
 
 
 def test_a_link_is_followed_with_all_of_its_headers(start: Start, sync: Sync) -> None:
-    """The emulator refuses a continuation that lacks either header of its link."""
+    """The emulator refuses a continuation without all headers of its link."""
     emulator = start(customers=10, extra_link_headers=True)
     assert complete(sync(emulator, catalog=CUSTOMERS, page_size=4), emulator)
 
 
 def test_a_link_is_followed_as_it_is(start: Start, sync: Sync) -> None:
-    """Nothing is added to the service's address, and nothing left out."""
+    """The service's address is used unchanged."""
     emulator = start(customers=5, link_form="versioned")
     sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert targets(emulator) == ["/v1/customers?size=3", "/v1/customers?size=3&seekOperation=Next"]
 
 
 def test_a_token_in_the_body_repeats_the_query(start: Start, sync: Sync) -> None:
-    """Without a link the tap asks as before, with the token in the header."""
+    """Without a link the tap repeats its request, with the token in the header."""
     emulator = start(customers=5, link_form="token_only")
     assert complete(sync(emulator, catalog=CUSTOMERS, page_size=2), emulator)
     assert targets(emulator) == [
@@ -71,7 +71,7 @@ def test_a_token_in_the_body_repeats_the_query(start: Start, sync: Sync) -> None
 
 
 def test_a_filter_is_repeated_with_a_token_in_the_body(start: Start, sync: Sync) -> None:
-    """Nobody documents whether the service remembers the filter, so it is sent again."""
+    """It is undocumented whether the service remembers the filter, so it is sent again."""
     emulator = start(customers=40, resellers=1, link_form="token_only")
     result = sync(emulator, catalog=catalog_of("reseller_customers"), page_size=20)
     members = [member["customer_id"] for member in emulator.memberships()]
@@ -87,7 +87,7 @@ def test_an_interrupted_run_is_resumed_behind_every_form_of_link(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The state holds all that the next request needs: the address, its headers and the token."""
+    """The state contains all that the next request needs: address, headers and token."""
     fault = Fault(place="continuation", skip=1, times=1, status=501)
     emulator = start(fault, customers=10, link_form=form, extra_link_headers=True)
     interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
@@ -98,13 +98,13 @@ def test_an_interrupted_run_is_resumed_behind_every_form_of_link(
 
 
 def test_every_page_of_the_resellers_has_its_customers(start: Start, sync: Sync) -> None:
-    """Also where the stream of the resellers is not selected, and their list is read for this."""
+    """Even if their stream is not selected, and their list is read only for this."""
     emulator = start(customers=20, resellers=2)
     first, second = emulator.resellers()
     link = {"uri": "/relationships?seekOperation=Next", "method": "GET"}
     emulator.faults = [
         Fault(place="resellers", times=1, json={"items": [first], "links": {"next": link}}),
-        # Behind the token and the first page.
+        # After the token and the first page.
         Fault(place="any", skip=2, times=1, json={"items": [second]}),
     ]
     result = sync(emulator, catalog=catalog_of("reseller_customers"))
@@ -123,7 +123,7 @@ def test_the_2000_ending_is_an_end_behind_a_short_page(
     start: Start,
     sync: Sync,
 ) -> None:
-    """The service can hand out a token after the last page; following it answers 400, code 2000."""
+    """The last page may have a token; using it returns 400 with code 2000."""
     emulator = start(customers=8, link_form=form, ending=ending)
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert complete(result, emulator)
@@ -136,7 +136,7 @@ def test_the_2000_ending_is_an_end_behind_the_only_page(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A short list has no page to compare with: read in halves, it holds the same."""
+    """A short list has no page to compare with: read in halves, it has the same rows."""
     emulator = start(customers=customers, link_form="token_only", ending="code_2000")
     result = sync(emulator, catalog=CUSTOMERS)
     assert complete(result, emulator)
@@ -154,7 +154,7 @@ def test_a_token_that_expires_behind_a_full_page_loses_nobody(
     requests_at_once: int,
     request: pytest.FixtureRequest,
 ) -> None:
-    """Not even where the service sends fewer records than it was asked for."""
+    """Not even if the service sends fewer records than requested."""
     start, sync = request.getfixturevalue("start"), request.getfixturevalue("sync")
     refused = Fault(place="continuation", skip=pages, times=1, status=400, code=2000)
     emulator = start(refused, customers=16, link_form=form, page_limit=4)
@@ -181,8 +181,8 @@ def test_a_token_that_expires_behind_an_empty_page_loses_nobody(
     start: Start,
     sync: Sync,
 ) -> None:
-    """An empty page in the middle is no short one: the page before it was full."""
-    # Every second page is empty: the continuation behind the first such page is refused.
+    """An empty page in the middle is not a short one: the page before it was full."""
+    # Every second page is empty: the continuation after the first such page is refused.
     refused = Fault(place="continuation", skip=1, times=1, status=400, code=2000)
     emulator = start(refused, customers=16, link_form=form, empty_page_every=2)
     result = sync(emulator, page_size=4, emit_activate_version_messages=True)
@@ -211,11 +211,11 @@ def test_the_2000_ending_is_an_end_behind_a_short_page_and_an_empty_one(
 
 
 def test_a_link_without_a_token_leads_to_no_end(start: Start, sync: Sync) -> None:
-    """Only a token may be handed out behind the last page: not even behind a short page a link."""
+    """Only a token may follow the last page: a link may not, even after a short page."""
     emulator = start(customers=8)
     short = [{"id": customer["id"]} for customer in [*emulator.customers()][3:5]]
     link = {"uri": "/customers?size=3&seekOperation=Next", "method": "GET"}
-    # Which the emulator refuses with 400 and code 2000.
+    # The emulator refuses this link with 400 and code 2000.
     page = {"items": short, "links": {"next": link}}
     emulator.faults = [Fault(place="continuation", times=1, json=page)]
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
@@ -228,7 +228,7 @@ def test_an_only_page_is_not_the_whole_list_because_its_token_is_refused(
     start: Start,
     sync: Sync,
 ) -> None:
-    """Asked for again in pages of its own size, it would look whole once more."""
+    """Requested again in pages of its own size, it would look complete again."""
     refused = Fault(place="continuation", status=400, code=2000)
     emulator = start(refused, customers=16, link_form="token_only", page_limit=4)
     result = sync(emulator, catalog=CUSTOMERS)
@@ -236,7 +236,7 @@ def test_an_only_page_is_not_the_whole_list_because_its_token_is_refused(
 
 
 def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) -> None:
-    """One new start, then a line that says what may help; nothing is taken for complete."""
+    """The stream starts over once, then a line says what may help; no data counts as complete."""
     emulator = start(
         Fault(place="continuation", skip=1, every=2, status=400, code=2000),
         customers=16,
@@ -252,7 +252,7 @@ def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) ->
 
 
 def test_a_token_that_expires_in_a_partition_loses_nobody(start: Start, sync: Sync) -> None:
-    """The reseller is read again, and no other."""
+    """Only that reseller is read again."""
     emulator = start(customers=30, resellers=3, link_form="token_only")
     second = str([*emulator.resellers()][1]["id"])
     fault: dict[str, Any] = {"reseller_id": second, "times": 1, "status": 400, "code": 2000}
@@ -271,7 +271,7 @@ def test_a_token_that_expires_for_a_customer_loses_no_relationship(
     start: Start,
     sync: Sync,
 ) -> None:
-    """That customer is asked for again, and no other."""
+    """Only that customer is requested again."""
     emulator = start(customers=5)
     ids = [str(customer["id"]) for customer in emulator.customers()]
     pages = [
@@ -294,12 +294,12 @@ def test_a_token_that_expires_for_a_customer_loses_no_relationship(
     assert [key for customer, key in found if customer == ids[2]] == ["a", "a", "b"]
     others = [key[:2] for key in held(emulator)["customer_relationships"] if key[0] != ids[2]]
     assert [key for key in found if key[0] != ids[2]] == others
-    # What the next pass is compared with are the rows of the second reading.
+    # The next pass is compared with the rows of the second reading.
     assert result.state["bookmarks"]["customer_relationships"]["rows"] == len(found) - 1
 
 
 def test_the_name_of_a_tokens_header_may_be_in_lower_case(start: Start, sync: Sync) -> None:
-    """It leads behind the last page as any token does, and one is sent."""
+    """After the last page it works like any token, and only one is sent."""
 
     def linked(page: str, *ids: str) -> dict[str, Any]:
         header = {"key": "ms-continuationtoken", "value": page}
@@ -344,7 +344,7 @@ def test_the_2000_ending_is_an_error_elsewhere(
     start: Start,
     sync: Sync,
 ) -> None:
-    """On a first page or behind a link the same answer must not end the data silently."""
+    """On a first page or after a link the same answer must not end the data silently."""
     emulator = start(Fault(place=place, status=400, code=code))
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert result.exit_code == 1
@@ -352,14 +352,14 @@ def test_the_2000_ending_is_an_error_elsewhere(
 
 
 def test_an_empty_page_is_not_the_end(start: Start, sync: Sync) -> None:
-    """While a page names another, the data goes on."""
+    """While a page has a continuation, the data is not complete."""
     emulator = start(customers=20, empty_page_every=2)
     assert complete(sync(emulator, catalog=CUSTOMERS, page_size=3), emulator)
 
 
 @pytest.mark.parametrize("marks", ["success", "all"])
 def test_a_byte_order_mark_is_no_part_of_the_json(marks: str, start: Start, sync: Sync) -> None:
-    """The service has been seen to begin its bodies with one."""
+    """The service is known to start its bodies with one."""
     emulator = start(customers=10, bom=marks)
     assert complete(sync(emulator, catalog=CUSTOMERS, page_size=4), emulator)
 
@@ -378,7 +378,7 @@ def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: S
 
 
 def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
-    """The page that the stored continuation leads to is known as well."""
+    """The page of the stored continuation is known as well."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=30)
     interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert interrupted.exit_code == 1
@@ -403,7 +403,7 @@ def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync
     ],
 )
 def test_forms_of_the_uri_become_one(uri: str, path: str) -> None:
-    """All known forms end as one absolute address below the base."""
+    """All known forms become one absolute address below the base."""
     assert absolute_url(uri, API) == API + path
 
 
@@ -430,7 +430,7 @@ def test_forms_of_the_uri_become_one(uri: str, path: str) -> None:
     ],
 )
 def test_other_uris_are_refused(uri: Any) -> None:
-    """Nothing is sent to an address that is not below the configured base."""
+    """Nothing is sent to an address outside the configured base."""
     with pytest.raises(UnusableContinuation):
         absolute_url(uri, API)
 
@@ -453,7 +453,7 @@ def test_output_is_lines_of_json(start: Start, sync: Sync) -> None:
 
 @pytest.mark.parametrize("invoices", [4, 5])
 def test_full_pages_of_invoices_need_no_link(invoices: int, start: Start, sync: Sync) -> None:
-    """The tap counts on by itself, behind the last row of the page."""
+    """The tap computes the next offset itself, after the last row of the page."""
     emulator = start(
         Fault(place="invoices", drop_field="links"),
         Fault(place="invoices_continuation", drop_field="links"),
@@ -475,14 +475,14 @@ def test_a_circle_of_invoices_is_an_error(start: Start, sync: Sync) -> None:
 
 
 def test_an_offset_that_is_ignored_does_not_end_a_longer_list(start: Start, sync: Sync) -> None:
-    """Asked for everything, the service sends a page all the same: its link is followed."""
+    """If a request for everything still returns a page, its link is followed."""
 
     def page(*ids: str, offset: int = 0) -> dict[str, Any]:
         link = {"next": {"uri": f"/invoices?offset={offset}", "method": "GET"}}
         return {"items": [{"id": one} for one in ids], "links": link if offset else {}}
 
     answers = [page("a", "b", offset=2), page("a", "b"), page("a", "b", "c", offset=3), page("d")]
-    # Behind the token.
+    # After the token.
     emulator = start(
         *(
             Fault(place="any", skip=number, times=1, json=answer)
