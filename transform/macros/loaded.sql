@@ -1,4 +1,4 @@
-{# Whether all streams that are named are loaded. #}
+{# Whether all of these streams are loaded. #}
 {% macro are_loaded() %}
     {{ return(varargs | reject('in', var('partnercenter_streams')) | list | length == 0) }}
 {% endmacro %}

@@ -1,9 +1,9 @@
-{# What the API tells of a partner, be it a reseller or one that serves a customer. #}
+{# The fields of a partner: a reseller, or a partner that serves a customer. #}
 {% macro partner_fields() %}
     {{ return(['id', 'name', 'relationshipType', 'mpnId', 'partnerId', 'state', 'location']) }}
 {% endmacro %}
 
-{# The same as columns of a model. #}
+{# The same fields, as columns of a model. #}
 {% macro partner() -%}
     id as reseller_id,
     name as reseller_name,

@@ -1,9 +1,9 @@
 {#
-    The rows of a stream that the API holds today, whichever runs loaded them: whole or partial,
-    sharded, resumed or with skipped customers, with deletes or without. A row that was extracted
-    before its list, or its customer, was last read is gone.
+    The rows of a stream that the API holds today, after any runs: full, partial, sharded, resumed or
+    with skipped customers, with or without deletes. A row is gone if it was extracted before its
+    list, or its customer, was last read.
 
-    Columns that the loader has not made, since they are not selected, are null.
+    Columns that the loader has not created, because they are not selected, are null.
 #}
 {% macro todays_rows(stream, columns) %}
 {%- set table = source('partnercenter', stream) -%}
@@ -23,7 +23,7 @@ where {{ partnercenter.is_held(stream, '_sdc_deleted_at' in present) }}
 {%- set customer_id = 'loaded.id' if stream == 'customer_details' else 'loaded.customer_id' -%}
 {{ 'loaded._sdc_deleted_at is null' if is_marked else 'true' }}
 {%- if stream == 'audit_records' -%}
-    {# What happened is never undone. #}
+    {# The log is never changed. #}
 {%- elif stream in ['customers', 'indirect_resellers', 'invoices'] -%}
     {%- if partnercenter.are_loaded('list_refreshes') %}
     and not exists (

@@ -1,7 +1,7 @@
 {#
-    A time that the API sent as text, as a timestamp in UTC: with a zone or without one (then it is
-    UTC), with up to seven fractional digits, of which six are kept. Year 1 stands for never and
-    year 9999 for no end; both are null, and so is what is no time.
+    A time that the API sent as text, as a timestamp in UTC. A time without a time zone is UTC. Of up
+    to seven fractional digits, six are kept. Year 1 means never and year 9999 no end: both become
+    null, as does anything that is not a time.
 #}
 {% macro utc(column) -%}
 case
@@ -17,7 +17,7 @@ end
 (now() at time zone 'UTC')
 {%- endmacro %}
 
-{# Seven digits would be rounded: the last moment of a day would be the next day. #}
+{# Seven digits would be rounded, which moves the last moment of a day to the next day. #}
 {% macro to_micros(text) -%}
 regexp_replace({{ text }}, '(\.\d{6})\d+', '\1')
 {%- endmacro %}

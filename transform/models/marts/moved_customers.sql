@@ -6,7 +6,7 @@ with later as (
         was.reseller_id as old_reseller_id,
         pair.reseller_id as new_reseller_id,
         was.dbt_valid_to as noticed_at,
-        -- Those who served the customer when the old one ended, else the next ones.
+        -- The resellers at the time when the old pair ended, or else the next ones.
         rank() over (
             partition by was.dbt_scd_id
             order by greatest(pair.dbt_valid_from, was.dbt_valid_to)
@@ -18,7 +18,7 @@ with later as (
     where was.dbt_valid_to is not null
 )
 
--- Names come from the tables themselves, since a reseller may be gone by now.
+-- Names come from the tables themselves, because a reseller may be gone.
 select
     later.customer_id,
     customer.company_name,

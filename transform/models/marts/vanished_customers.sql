@@ -19,7 +19,7 @@ select
     customer.customer_id,
     customer.company_name,
     customer.domain,
-    -- Names come from the table itself, since a reseller may be gone by now.
+    -- Names come from the table itself, because a reseller may be gone.
     string_agg(reseller.name, ' | ' order by reseller.name) as last_reseller_names,
     customer.dbt_valid_to as noticed_at
 from last_version as customer
