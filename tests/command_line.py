@@ -19,7 +19,7 @@ from tap_partnercenter.tap import TapPartnerCenter
 
 #: The exit code of errors that no retry can fix, as in docs/operating.md.
 FINAL = 78
-#: Seconds between two looks of a waiting thread.
+#: The polling interval of a waiting thread, in seconds.
 _GLANCE = 0.02
 
 

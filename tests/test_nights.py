@@ -137,7 +137,7 @@ class Warehouse(Tables):
         return found
 
     def assert_answers(self, emulator: Emulator, before: Iterable[str]) -> None:
-        """Check that the marts hold what the emulator holds, and who left since the last build."""
+        """Check that the marts match the emulator, and list who left since the last build."""
         names = {one["id"]: one["name"] for one in emulator.resellers()}
         pairs = [(one["reseller_id"], one["customer_id"]) for one in emulator.memberships()]
         sizes = Counter(reseller for reseller, _ in pairs)

@@ -1,8 +1,8 @@
 """Pacing, simulated against servers with a quota unknown to the tap, without real waiting.
 
 The goals: in a long run 95 % of an unknown quota are used and 1 % of the requests refused; 5 % in
-the first minute of a run, and 3 % in the first minute of a late throttling; a short run takes 1.35
-times the ideal, and processes that share a quota take 1.3 times as long as one.
+the first minute of a run, and 3 % in that of a late throttling; a short run takes at most 1.35
+times the ideal, and processes that share a quota at most 1.3 times as long as one.
 
 Some goals were met by none of the five ways of pacing that were simulated before choosing this
 one: CUBIC, additive increase and others, over several thousand cases. There the bound is the worst

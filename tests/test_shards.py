@@ -87,7 +87,7 @@ def test_a_shard_asks_for_its_own_children_only(start: Start, sync: Sync) -> Non
 
 
 def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
-    """Not the customers of all, as the API would answer without a filter."""
+    """Not the customers of all, as the API returns without a filter."""
     emulator = start(customers=10, resellers=1)
     parts = [sync(emulator, shard_count=2, shard_index=index) for index in range(2)]
     counts = sorted(len(part.records("reseller_customers")) for part in parts)

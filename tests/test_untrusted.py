@@ -639,7 +639,7 @@ def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> No
 
 @pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d", "\\u0000"])
 def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
-    """A complete pair, and a replacement character sent by the service, are not errors."""
+    """A complete surrogate pair, and a replacement character from the service, are no errors."""
     emulator = start(Fault(place="customers", add_fields={"commerceId": text}))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert [record["commerceId"] for record in result.records("customers")] == [text] * 7

@@ -246,7 +246,7 @@ def test_a_redirect_may_lead_elsewhere(sign_in: SignIn) -> None:
 
 
 def test_a_body_may_be_huge_or_deep(sign_in: SignIn) -> None:
-    """A string of so many bytes, sent in pieces; so many nested arrays."""
+    """A string of a given size, sent in pieces; a given number of nested arrays."""
     answer = _answer(sign_in, huge_body=200_000)
     assert (len(answer.content), "Content-Length" in answer.headers) == (200_000, False)
     assert json.loads(answer.content) == "x" * 199_998

@@ -107,7 +107,7 @@ class Partners:
 
 @pytest.fixture(scope="session")
 def partners() -> Iterator[Partners]:
-    """Return one tenant in four shards, one in a single shard, and one with a wrong secret.
+    """One tenant in four shards, one in a single shard, and one with a wrong secret.
 
     The first lists a customer twice, as after a shift of pages, and is read in part between weeks.
     """
