@@ -9,9 +9,9 @@ WORKDIR /source
 COPY pyproject.toml README.md CHANGELOG.md LICENSE constraints.txt ./
 COPY schemas ./schemas
 COPY tap_partnercenter ./tap_partnercenter
-# There is no Git here to take the version from.
+# The version cannot come from Git, which is not in the build.
 ARG VERSION=0.1.0.dev0
-# The constraints hold a hash of each file that may be installed.
+# The constraints contain a hash of every file that may be installed.
 RUN SETUPTOOLS_SCM_PRETEND_VERSION="$VERSION" uv build --wheel --out-dir /wheels \
  && uv venv /opt/tap \
  && for wheel in /wheels/*.whl; do \
@@ -26,8 +26,8 @@ RUN uv venv /opt/meltano \
 WORKDIR /project
 COPY meltano.yml orchestrate/dags/partnercenter_meltano.py ./
 COPY transform ./transform
-# Without an address to install it from, Meltano takes the tap that is on the PATH. The folders are
-# those that Meltano would make when it starts, which the user below may not; into run it writes.
+# Without a pip_url, Meltano uses the tap on the PATH. Meltano would create these folders when it
+# starts, but the user below has no permission to. Meltano writes to run.
 RUN sed -i '/pip_url: -e \./d' meltano.yml \
  && /opt/meltano/bin/meltano install target-postgres dbt-postgres \
  && rm -rf .meltano/meltano.db* .meltano/run \
@@ -35,7 +35,7 @@ RUN sed -i '/pip_url: -e \./d' meltano.yml \
  && chmod 1777 .meltano/run
 
 FROM python:3.13-slim-bookworm AS meltano
-# The database is a default that lasts as long as the container; so is what dbt writes.
+# By default, the database and dbt's output last only as long as the container.
 ENV PATH=/opt/meltano/bin:/opt/tap/bin:$PATH MELTANO_PROJECT_ROOT=/project HOME=/tmp \
     MELTANO_DATABASE_URI=sqlite:////tmp/meltano.db \
     DBT_POSTGRES_TARGET_PATH=/tmp/dbt/target DBT_LOG_PATH=/tmp/dbt/logs
@@ -43,7 +43,7 @@ COPY --from=project /opt /opt
 COPY --from=project /project /project
 WORKDIR /project
 USER 10001:10001
-# As process 1 Meltano would ignore signals while it starts, and reap none of its plugins' children.
+# As process 1, Meltano would ignore signals during startup and not reap its plugins' children.
 ENTRYPOINT ["dumb-init", "--", "meltano"]
 
 FROM python:3.13-slim-bookworm AS tap
