@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +15,9 @@ from .tables import KEPT, ScaleFigures, Simulated, scenes, span
 
 def main() -> int:
     """Simulate all scenes on all processors, and write benchmarks/scale.json of this checkout."""
+    argparse.ArgumentParser(
+        prog="scale", description="Simulate large partners for docs/scale.md, some minutes long."
+    ).parse_args()
     figures = ScaleFigures([])
     wanted = scenes()
     # Not by fork: who calls this may have threads.
