@@ -207,13 +207,9 @@ class TokenAuthenticator(AuthBase):
             pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
             return TryAgain(_BUSY, f"the token endpoint returned {what}", retry_after=pause)
         message = f"sign-in: the token endpoint returned {what}. {refusal.remedy} Not retried."
-        failure = (
-            RefusedToken(message, what)
-            if refusal.error == "invalid_grant"
-            else PartnerCenterError(message)
-        )
-        failure.final = refusal.is_final
-        return failure
+        if refusal.error == "invalid_grant":
+            return RefusedToken(message, what, final=refusal.is_final)
+        return PartnerCenterError(message, final=refusal.is_final)
 
 
 def _is_header(token: str) -> bool:

@@ -138,6 +138,4 @@ def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list
 
 
 def _unusable(reason: str, *, final: bool = True) -> PartnerCenterError:
-    error = PartnerCenterError(f"client_certificate_path: {reason}.")
-    error.final = final
-    return error
+    return PartnerCenterError(f"client_certificate_path: {reason}.", final=final)

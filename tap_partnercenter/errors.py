@@ -28,7 +28,10 @@ class PartnerCenterError(FatalAPIError):
         final: Whether each later run certainly fails as well, until somebody changes a setting.
     """
 
-    final = False
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        """Keep whether a later run may succeed."""
+        super().__init__(message)
+        self.final = final
 
 
 class ConnectionFailed(PartnerCenterError):

@@ -40,9 +40,9 @@ class RefusedToken(PartnerCenterError):
         answer: Status and error of the response.
     """
 
-    def __init__(self, message: str, answer: str) -> None:
-        """Store both."""
-        super().__init__(message)
+    def __init__(self, message: str, answer: str, *, final: bool) -> None:
+        """Keep the answer alongside the message."""
+        super().__init__(message, final=final)
         self.answer = answer
 
 
