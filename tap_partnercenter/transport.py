@@ -77,7 +77,6 @@ class Transport:
         """Open no connection yet; `answer_timeout` is in seconds, for a whole response."""
         # It would log URLs, and header lines that it cannot parse.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
-        self._session = requests.Session()
         # No session: it would follow redirects, and so send the token to a URL that is not
         # configured, and keep cookies, for which all threads would compete.
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
@@ -100,7 +99,8 @@ class Transport:
         if (known := self._environments.get((origin, setting))) is None:
             # REQUESTS_CA_BUNDLE and the proxy variables. Looking them up takes longer than sending,
             # so it is done once for each origin.
-            environment = self._session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
+            session = requests.Session()
+            environment = session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
             route = Route(origin, setting, select_proxy(origin, environment["proxies"]))
             known = self._environments[origin, setting] = (environment, route)
         environment, route = known
