@@ -39,7 +39,7 @@ class _Metadata(Struct, rename="kebab"):
     forced_replication_method: str | None = None
 
 
-class _Place(Struct):
+class _Entry(Struct):
     breadcrumb: list[str]
     metadata: _Metadata
 
@@ -51,7 +51,7 @@ class _Stream(Struct):
     replication_key: str | None = None
     replication_method: str | None = None
     schema: _Schema | UnsetType = UNSET
-    metadata: list[_Place] | UnsetType = UNSET
+    metadata: list[_Entry] | UnsetType = UNSET
 
 
 class _Catalog(Struct):

@@ -50,7 +50,8 @@ class Rule:
         places: Where the row applies; empty for everywhere.
         meaning: What the response means.
         remedy: What the operator can do, as a sentence.
-        sign: Whether a temporary refusal is worth a warning.
+        sign: Whether only some requests may be refused, as a sign that all will be: each is asked
+            again more often, and one that then passes is worth a warning.
     """
 
     outcome: Outcome
