@@ -473,19 +473,25 @@ def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, c
     assert line.startswith("The new refresh token could not be stored in token_cache_path: No such")
 
 
+@pytest.fixture
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, no file can be written to its end."""
+
+    def fails(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(os, "fsync", fails)
+
+
 def test_a_token_that_could_not_be_stored_is_used_before_the_stored_one(
-    start: Start, sync: Sync, cache: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start, sync: Sync, cache: Path, fill_disk: Callable[[], None]
 ) -> None:
     """The stored token was redeemed for it, and is not used again."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     emulator.faults = [Fault(place="customers", times=1, expire_token=True)]
     emulator.reset_stats()
-
-    def fails(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fails)
+    fill_disk()
     assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
     assert emulator.stats().by_place["token"] == {"200": 2}
 
@@ -494,17 +500,13 @@ def test_a_cache_is_replaced_in_one_step(
     start: Start,
     sync: Sync,
     cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    fill_disk: Callable[[], None],
 ) -> None:
     """If the disk fails halfway, the file still holds the old token, complete."""
     emulator = start()
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
     before = cache.read_text()
-
-    def fails(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fails)
+    fill_disk()
     result = sync(emulator, token_cache_path=str(cache))
     assert_complete(result, emulator)
     assert "No space left on device" in result.levels("WARNING")[0]
