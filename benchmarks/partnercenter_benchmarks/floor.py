@@ -102,7 +102,7 @@ class Line(Struct):
 
 
 #: The last part of the path of each child stream.
-CHILDREN = {
+PLACES = {
     "customer_relationships": "relationships",
     "subscriptions": "subscriptions",
     "orders": "orders",
@@ -141,7 +141,7 @@ class Floor:
         if "reseller_customers" in streams:
             partitions = [(each, self._pool.submit(self._partition, each)) for each in resellers]
         if "customers" in streams:
-            self._everybody([stream for stream in streams if stream in CHILDREN])
+            self._everybody([stream for stream in streams if stream in PLACES])
         for reseller_id, customers in partitions:
             for customer in customers.result():
                 customer.reseller_id = reseller_id
@@ -156,7 +156,7 @@ class Floor:
             jobs = [
                 (each.id, child, self._pool.submit(self._get, f"/customers/{each.id}/{where}"))
                 for each in page.items
-                for child, where in CHILDREN.items()
+                for child, where in PLACES.items()
                 if child in children
             ]
             self._write_children(waiting)

@@ -14,7 +14,7 @@ import msgspec
 import psutil
 import requests
 
-from .floor import CHILDREN
+from .floor import PLACES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Server:
         case, expected = self._case, dict[str, int]()
         if "customers" in case.streams:
             expected["customers"] = self._get("data/counts", dict[str, int])["customers"]
-        for stream, place in CHILDREN.items():
+        for stream, place in PLACES.items():
             if stream in case.streams:
                 expected[stream] = len(self._lines(f"data/{place}"))
         if "reseller_customers" in case.streams:
