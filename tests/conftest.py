@@ -39,7 +39,7 @@ KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 
 # These tests need POSIX terminals and signals.
 POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]
-POSIX += ["test_untrusted.py", "demo", "orchestrate"]
+POSIX += ["test_untrusted_bodies.py", "demo", "orchestrate"]
 collect_ignore = POSIX if sys.platform == "win32" else []
 
 # Cache bytecode even if the image says not to: the tests start hundreds of processes,

@@ -82,12 +82,18 @@ def reused(emulator: Emulator) -> list[LoggedRequest]:
     return [request for request in api if last[request.request_id] is not request]
 
 
-def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
-    """Check that the last line names the stream and the ids of a request with this answer."""
+def assert_refused(result: Result, why: str, stream: str = "customers") -> None:
+    """Check that the run failed with one line, which names the stream and says why."""
     assert result.exit_code == 1
     assert "Traceback" not in result.stderr
+    assert "Unexpected" not in result.error
     assert result.error.startswith(f"{stream}: ")
-    assert f"HTTP {status}" in result.error
+    assert why in result.error
+
+
+def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
+    """Check that the last line names the stream and the ids of a request with this answer."""
+    assert_refused(result, f"HTTP {status}", stream)
     found = NO_REQUEST.search(result.error)
     assert found is not None
     logged = [request for request in emulator.requests if request.request_id == found[2]]

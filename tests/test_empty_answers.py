@@ -1,0 +1,154 @@
+"""Empty answers: nothing for one customer is an answer, nothing in place of a list is none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Fault, Fixture
+from tests.answers import RESELLER, customer, linked, page
+from tests.failures import API, assert_refused, sampled
+from tests.truth import held
+
+if TYPE_CHECKING:
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Start, Sync
+
+
+#: Forms of "no relationships" in the first answer for a customer.
+NOTHING: dict[str, dict[str, Any]] = {
+    "null": {"body": b"null"},
+    "null behind a mark": {"body": b"\xef\xbb\xbfnull"},
+    "null in blanks": {"body": b" null\r\n"},
+    "an object": {"body": b"{}"},
+    "an object behind a mark": {"body": b"\xef\xbb\xbf{ }"},
+    "no body": {"empty_body": True},
+    "a mark alone": {"body": b"\xef\xbb\xbf"},
+    "204": {"status": 204},
+}
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+def test_a_customer_for_whom_nothing_comes_has_no_relationships(
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """One request, no retry and no skip, and the table is complete without the customer."""
+    emulator = start(resellers=1)
+    alone = held(emulator)["customer_relationships"][2][0]
+    emulator.faults = [Fault(place="relationships", customer_id=alone, **NOTHING[answer])]
+    result = sync(emulator, page_size=3, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    keys = result.keys("customer_relationships", "customer_id", "id", "relationshipType")
+    assert keys == [key for key in held(emulator)["customer_relationships"] if key[0] != alone]
+    assert sum(emulator.stats().by_place["relationships"].values()) == 7
+    assert result.levels("WARNING") == []
+    assert result.counts["ACTIVATE_VERSION"] == 4
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An empty response for one customer is valid; for every customer it may be an outage."""
+    emulator = start(customers=10, resellers=1)
+    settings: dict[str, Any] = {
+        "emit_activate_version_messages": True,
+        "max_vanished_percent": 100,
+    }
+    before = sync(emulator, page_size=4, **settings)
+    emulator.faults = [Fault(place="relationships", **NOTHING[answer])]
+    result = sync(emulator, page_size=4, state=before.state, **settings)
+    assert result.exit_code == 0, result.stderr
+    (warning,) = result.levels("WARNING")
+    assert warning.startswith("customer_relationships: the service sent an empty response")
+    reason = "customer_relationships: the service sent an empty response for every customer"
+    assert f"{reason}, so deletes are disabled for this run" in result.log
+    activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert activated == ["customers", "indirect_resellers", "reseller_customers"]
+    # The next run is compared with the last trusted count.
+    bookmarks = (run.state["bookmarks"]["customer_relationships"] for run in (before, result))
+    assert next(bookmarks) == next(bookmarks)
+
+
+@pytest.mark.parametrize(
+    ("customers", "faults"),
+    [
+        (9, [Fault(place="relationships", status=204)]),
+        (10, [Fault(place="relationships", json={"totalCount": 0, "items": []})]),
+        (10, [Fault(place="relationships", json={"totalCount": 0})]),
+        (11, [Fault(place="relationships", times=10, status=204)]),
+    ],
+    ids=["few", "empty collections", "without items", "a single collection"],
+)
+def test_customers_without_relationships_are_no_outage(
+    customers: int,
+    faults: list[Fault],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A partner may have few customers, and a customer no reseller."""
+    result = sync(
+        start(*faults, customers=customers, resellers=1),
+        emit_activate_version_messages=True,
+    )
+    assert result.exit_code == 0, result.stderr
+    assert result.levels("WARNING") == []
+    assert result.counts["ACTIVATE_VERSION"] == 4
+
+
+@pytest.mark.parametrize("answer", NOTHING)
+@pytest.mark.parametrize("form", ["link", "token"])
+def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
+    form: str,
+    answer: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The service announced more: what it then leaves out would be lost silently."""
+    partner = {"id": RESELLER, "relationshipType": "is_indirect_reseller_of"}
+    next_page = linked("/customers/a/relationships?seekOperation=Next")
+    first = {**next_page, "items": [partner]}
+    if form == "token":
+        first = page(partner, continuationToken="more")
+    emulator = start(
+        Fault(place="relationships", times=1, json=first),
+        Fault(place="relationships", **NOTHING[answer]),
+        Fault(place="continuation", **NOTHING[answer]),
+        fixture=Fixture(customers=[customer("a")]),
+    )
+    result = sync(emulator, max_retry_seconds=60)
+    assert_refused(result, "HTTP 20", "customer_relationships")
+    assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
+
+
+@pytest.mark.parametrize(
+    ("answer", "place"),
+    sampled(NOTHING, ["customers", "continuation", "partition", "resellers"], each=2),
+)
+def test_nothing_in_place_of_a_list_is_an_error(
+    answer: str,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An empty list is a collection without items."""
+    result = sync(start(Fault(place=place, **NOTHING[answer])), page_size=3, max_retry_seconds=60)
+    assert result.exit_code == 1
+    assert "HTTP 20" in result.error
+    assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
+
+
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, sync: Sync) -> None:
+    """The tap has nothing to emit, and does not claim that this is everything."""
+    emulator = start(Fault(place=place, json={"totalCount": 5, "items": []}), customers=1)
+    result = sync(emulator)
+    assert result.exit_code == 0, result.stderr
+    (warning,) = result.levels("WARNING")
+    assert "without records whose totalCount says there are some" in warning
+    assert f"{API[place]}.totalCount (1)" in warning

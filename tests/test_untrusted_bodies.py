@@ -1,0 +1,214 @@
+"""Bodies that no server should send: too large, too deep, cut off, or no page at all."""
+
+from __future__ import annotations
+
+import gzip
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault
+from tests.answers import customer, page
+from tests.command_line import catalog_of
+from tests.failures import API, assert_refused, sampled
+from tests.truth import assert_complete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Start, Sync
+
+
+BOUNDED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
+from tap_partnercenter.tap import TapPartnerCenter
+TapPartnerCenter.cli()
+"""
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+def test_a_huge_body_is_cut_off(
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A body is read up to a limit and no further."""
+    emulator = start(Fault(place=place, huge_body=100_000_000))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "a body of more than 64 MiB" in result.error
+    assert "Traceback" not in result.stderr
+
+
+PACKED = {"Content-Encoding": "gzip"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync) -> None:
+    """The decompressed size has the same limit as an uncompressed body."""
+    bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
+    emulator = start(Fault(place=place, body=bomb, headers=PACKED))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "a body of more than 64 MiB" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+@pytest.mark.parametrize("length", [12, -1], ids=["begun", "almost whole"])
+@pytest.mark.parametrize("content", [b"", b'{"totalCount": 0, "items": []}'])
+def test_a_compressed_body_without_its_end_is_asked_for_again(
+    content: bytes,
+    length: int,
+    place: Place,
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """It could be taken for the empty response for a customer without relationships."""
+    cut = gzip.compress(b"\xef\xbb\xbf" + content)[:length]
+    emulator = broken(Fault(place=place, times=1, body=cut, headers=PACKED))
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert emulator.stats().by_place[place]["200"] > 1
+
+
+def test_a_body_compressed_in_two_pieces_is_whole(
+    broken: Callable[..., Emulator],
+    sync: Sync,
+) -> None:
+    """A server that compresses while it writes may send that (RFC 1952)."""
+    pieces = b"".join(gzip.compress(piece) for piece in (b'{"totalCount": 0, ', b'"items": []}'))
+    emulator = broken(Fault(place="customers", body=pieces, headers=PACKED))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert result.records("customers") == []
+
+
+def test_a_body_that_is_not_compressed_as_it_says_is_told(start: Start, sync: Sync) -> None:
+    """The line says so, and quotes nothing from the body."""
+    emulator = start(Fault(place="customers", body=b"plain", headers=PACKED))
+    result = sync(emulator)
+    assert "HTTP 200 with a body that cannot be decompressed" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("bom", ["none", "all"])
+@pytest.mark.parametrize("compressing", [False, True])
+def test_answers_are_the_same_compressed_or_not(
+    compressing: bool,  # noqa: FBT001
+    bom: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The tap asks for compression, and the server may use it or not."""
+    emulator = start(gzip=compressing, bom=bom, customers=60)
+    assert_complete(sync(emulator, page_size=20), emulator)
+
+
+@pytest.mark.slow
+def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
+    """Neither the announced size nor the size of a body takes up memory."""
+    emulator = start(Fault(place="customers", huge_body=2_000_000_000))
+    environment = {**emulator.environment(), "TAP_PARTNERCENTER_MAX_RETRY_SECONDS": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", BOUNDED, str(1_500_000_000), "--config=ENV"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "a body of more than 64 MiB" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("place", ["token", "customers", "relationships", "resellers"])
+def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) -> None:
+    """A body too deep for any decoder counts as unreadable."""
+    emulator = start(Fault(place=place, deep_json=1_000_000))
+    result = sync(emulator, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "Unexpected" not in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    sampled(
+        [
+            b'{"it\xffems": [{"id": "a"}], "totalCount": 1}',
+            b'{"items": [{"id": "a"}], "contin\\ud83duationToken": "b"}',
+            b'{"items": [{"id": "a"}], "links": {"ne\xfft": {"uri": "/customers"}}}',
+            b'{"items": [{"id": "a", "name": "\xff"}], "totalCount": NaN}',
+            b'{"items": [{"id": "a"}], "totalCount": NaN}',
+            b'{"items": [{"id": "a"}',
+            b'{"items": [{"id": "a"}]} trailing',
+            b"5",
+            b'"text"',
+            b"<html></html>",
+            b"\xff\xfe{\x00}\x00",
+            b'{"items": "none"}',
+            b'{"items": {"0": {"id": "a"}}}',
+            b'{"items": ["a"]}',
+            b'{"items": [null]}',
+            b'{"items": [[{"id": "a"}]]}',
+            b'{"value": []}',
+            b'{"code": 20002, "description": "with status 200"}',
+        ],
+        ["customers", "relationships"],
+    ),
+)
+def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
+    body: bytes,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Nothing from it is emitted, and the data does not end silently."""
+    emulator = start(Fault(place=place, body=body))
+    result = sync(emulator, max_concurrent_requests=1, max_retry_seconds=60)
+    stream = API[place]
+    assert_refused(result, "HTTP 200 with", stream)
+    assert emulator.stats().by_place[place]["200"] > 1
+    assert result.records(stream) == []
+
+
+@pytest.mark.parametrize("status", [202, 203, 206])
+def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
+    """A partial page, or an answer still to come, is not taken for a whole one."""
+    emulator = start(Fault(place="customers", status=status, json=page(customer("a"))))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert_refused(result, f"HTTP {status}")
+    assert result.records("customers") == []
+
+
+def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
+    """A number too large for any type is no reason to lose the page."""
+    body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
+    for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):
+        emulator = start(Fault(place="customers", body=body % (number, number)))
+        result = sync(emulator, catalog=catalog_of("customers"), max_retry_seconds=0)
+        assert result.exit_code in {0, 1}
+        assert "Traceback" not in result.stderr
+        assert "Unexpected" not in result.stderr
+
+
+@pytest.mark.parametrize("fault", ["items_not_list", "item_not_object"])
+@pytest.mark.parametrize("place", ["customers", "continuation", "partition", "resellers"])
+def test_items_of_another_kind_are_refused(
+    fault: str,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """If `items` is not a list of objects, the page is retried, and then the run gives up."""
+    action: dict[str, Any] = {fault: True}
+    emulator = start(Fault(place=place, **action))
+    result = sync(emulator, page_size=3, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "JSON that is not a collection of records" in result.error

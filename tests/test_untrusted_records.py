@@ -1,0 +1,373 @@
+"""Records that no server should send: odd ids, unknown fields, credentials, odd values."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Fault, Fixture
+from tests.answers import RESELLER, customer, page
+from tests.command_line import catalog_of
+from tests.failures import assert_refused
+from tests.truth import held
+
+if TYPE_CHECKING:
+    from partnercenter_emulator.faults import Place
+    from tests.conftest import Start, Sync
+
+
+SECRET = "Initial-Passw0rd"  # noqa: S105 - planted
+
+
+@pytest.mark.parametrize(
+    "identifier",
+    [
+        "../admin",
+        "a/b",
+        "..",
+        ".",
+        "%2e%2e",
+        "a%2fb",
+        "a?b=c",
+        "a#b",
+        "a b",
+        "a\\b",
+        "ä",
+        "a\r\nb",
+        "x" * 129,
+    ],
+)
+def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync: Sync) -> None:
+    """The record is emitted unchanged; its id is not used in an address or quoted in logs."""
+    emulator = start(fixture=Fixture(customers=[customer("good"), customer(identifier)]))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert result.keys("customers", "id") == [("good",), (identifier,)]
+    paths = [r.path for r in emulator.requests if r.place not in {"token", "resellers"}]
+    assert len(paths) == 2
+    assert paths[1] == "/v1/customers/good/relationships"
+    (line,) = result.levels("WARNING")
+    assert line == (
+        "customer_relationships: 1 customer skipped; their records are missing: "
+        "(invalid id) (its id cannot be used in a URL)"
+    )
+
+
+@pytest.mark.parametrize("identifier", ["", None, True, 1.5, ["a"], {"a": 1}])
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+def test_a_record_without_a_usable_id_ends_the_run(
+    identifier: object,
+    place: Place,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A record without a key cannot be loaded; leaving it out would lose it silently."""
+    emulator = start(Fault(place=place, json=page(customer(identifier))))
+    result = sync(emulator, reseller_ids=[RESELLER])
+    assert result.exit_code == 1
+    assert "a record without id, which is part of the key" in result.error
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers", "partition"])
+def test_a_record_that_lost_its_id_ends_the_run(place: Place, start: Start, sync: Sync) -> None:
+    """The same applies if the field is missing."""
+    emulator = start(Fault(place=place, drop_field="items.id"))
+    result = sync(emulator, reseller_ids=[str(r["id"]) for r in emulator.resellers()])
+    assert result.exit_code == 1
+    assert "a record without id" in result.error
+
+
+def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) -> None:
+    """The vendor's own specification has numbers where the service sends names."""
+    emulator = start(
+        Fault(place="customers", add_fields={"relationshipToPartner": 1}),
+        Fault(place="relationships", add_fields={"relationshipType": 2}),
+        customers=3,
+    )
+    result = sync(emulator)
+    assert result.exit_code == 0
+    assert {r["relationshipToPartner"] for r in result.records("customers")} == {"1"}
+    assert {r["relationshipType"] for r in result.records("customer_relationships")} == {"2"}
+
+
+@pytest.mark.parametrize("separator", ["__", "_of_"])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
+def test_a_flattened_record_has_no_column_that_the_schema_lacks(
+    maps: dict[str, Any],
+    depth: int,
+    separator: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A null object is null in each of its columns, like one whose fields are null."""
+    fields = {"companyProfile": None, "billingProfile": {"id": "b", "defaultAddress": None}}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=1)
+    result = sync(
+        emulator,
+        catalog=catalog_of("customers"),
+        flattening_enabled=True,
+        flattening_max_depth=depth,
+        flattening_separator=separator,
+        **maps,
+    )
+    assert result.exit_code == 0, result.stderr
+    (schema,) = (m["schema"]["properties"] for m in result.messages if m["type"] == "SCHEMA")
+    (record,) = result.records("customers")
+    assert record.keys() <= schema.keys()
+    assert record[f"billingProfile{separator}id"] == "b"
+    for name in ("companyProfile", f"billingProfile{separator}defaultAddress"):
+        columns = [column for column in schema if column.startswith(name)]
+        assert columns
+        assert {record[column] for column in columns} == {None}
+
+
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
+def test_a_null_object_empties_no_column_of_a_similar_name(
+    maps: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Only its own fields become null, and not every column that starts with its name."""
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
+    stream["schema"]["properties"] |= {
+        "extraText": {"type": ["string", "null"]},
+        "extra": {"type": ["object", "null"], "properties": {"a": {"type": ["string", "null"]}}},
+    }
+    fields = {"extraText": "kept", "extra": None}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=1)
+    settings = {"flattening_enabled": True, "flattening_max_depth": 1, **maps}
+    result = sync(emulator, catalog=catalog, **settings)
+    assert result.exit_code == 0, result.stderr
+    (record,) = result.records("customers")
+    assert (record["extraText"], record["extra__a"]) == ("kept", None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "emitted"),
+    [
+        ((False, 0, 0.0, "false", "False", "FALSE", " false ", "0"), False),
+        ((True, 1, 1.0, "true", "True", " TRUE", "1"), True),
+        (("no", "", "falsch", 2, -1, 0.5, [], [True], {"a": True}), None),
+        ((None,), None),
+    ],
+)
+def test_what_says_false_is_never_true(
+    sent: tuple[object, ...],
+    emitted: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """A boolean may be written as text or number; any other value becomes null and is reported."""
+    records = [customer(f"c{n}", allowDelegatedAccess=value) for n, value in enumerate(sent)]
+    emulator = start(Fault(place="customers", json=page(*records)))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    values = [record["allowDelegatedAccess"] for record in result.records("customers")]
+    assert len(values) == len(sent)
+    assert all(value is emitted for value in values)
+    told = (
+        "The service sent values that are neither true nor false; they became null: "
+        f"customers.allowDelegatedAccess ({len(sent)})"
+    )
+    odd = emitted is None and sent != (None,)
+    assert result.levels("WARNING") == [told] * odd
+
+
+def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
+    """A field missing from the schema is dropped; the summary says so, but hides odd names."""
+    fields = {"loyaltyTier": "gold", "x" * 70: 1, "with blank": 2, "ünïcode": 3, "a\nb": 4}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=5)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert all(not fields.keys() & record.keys() for record in result.records("customers"))
+    (line,) = result.levels("WARNING")
+    assert "customers.loyaltyTier (5)" in line
+    assert "customers.(invalid name) (20)" in line
+    assert "gold" not in result.stderr
+
+
+def test_a_flood_of_unknown_fields_stays_one_short_line(start: Start, sync: Sync) -> None:
+    """A thousand new names do not make the line longer."""
+    fields = {f"field{number}": number for number in range(1000)}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=3)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    (line,) = result.levels("WARNING")
+    assert "others (2970)" in line
+    assert len(line) < 500
+
+
+CREDENTIALS = {"userName": "admin", "password": SECRET}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"userCredentials": CREDENTIALS},
+        {"UserCredentials": CREDENTIALS},
+        {"USERCREDENTIALS": SECRET},
+        {"companyProfile": {"userCredentials": CREDENTIALS}},
+        {"companyProfile": {"address": {"usercredentials": CREDENTIALS}}},
+        {"companyProfile": [{"userCredentials": CREDENTIALS}]},
+        {"billingProfile": {"defaultAddress": {"UserCredentials": [CREDENTIALS]}}},
+        {"customDomains": [{"userCredentials": CREDENTIALS}]},
+        {"customDomains": [[{"deep": {"userCredentials": CREDENTIALS}}]]},
+        {"tags": {"userCredentials": CREDENTIALS}},
+        {"commerceId": {"a": {"UserCredentials": CREDENTIALS}}},
+        {"allowDelegatedAccess": {"userCredentials": CREDENTIALS}},
+        {"attributes": {"etag": {"userCredentials": CREDENTIALS}}},
+        {"links": {"self": {"userCredentials": CREDENTIALS}}},
+        {"somethingNew": {"userCredentials": CREDENTIALS}},
+    ],
+)
+def test_credentials_of_users_surface_nowhere(
+    fields: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Creating a user returns a password in clear text; if a list ever does, it is removed."""
+    emulator = start(Fault(place="customers", add_fields=fields), customers=3)
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert SECRET not in result.stdout + result.stderr
+    assert "usercredentials" not in (result.stdout + result.stderr).lower()
+    assert result.exit_code == 0
+    assert len(result.records("customers")) == 3
+
+
+def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
+    """Even fields that an operator's catalog declares without restrictions contain none."""
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
+    stream["schema"]["properties"] |= {
+        "userCredentials": {"type": ["object", "null"]},
+        "extra": {"type": ["object", "null"]},
+        "list": {"type": ["array", "null"], "items": {"type": ["object", "null"]}},
+    }
+    inside = {"kept": 1, "userCredentials": CREDENTIALS}
+    fields = {"userCredentials": CREDENTIALS, "extra": inside, "list": [inside]}
+    emulator = start(Fault(place="customers", add_fields=fields), customers=2)
+    result = sync(emulator, catalog=catalog)
+    assert result.exit_code == 0, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    assert [record["extra"] for record in result.records("customers")] == [{"kept": 1}] * 2
+    assert [record["list"] for record in result.records("customers")] == [[{"kept": 1}]] * 2
+
+
+def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync: Sync) -> None:
+    """Orders have an object whose fields are not known in advance."""
+    context = {"kept": {"deep": "1", "userCredentials": CREDENTIALS}}
+    fields = {"lineItems": [{"provisioningContext": context}]}
+    fault = Fault(place="orders", add_fields=fields)
+    result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
+    assert result.exit_code == 0, result.stderr
+    assert SECRET not in result.stdout + result.stderr
+    lines = [line for record in result.records("orders") for line in record["lineItems"]]
+    assert [line["provisioningContext"] for line in lines] == [{"kept": {"deep": "1"}}] * 2
+
+
+def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync) -> None:
+    """Sources disagree about some fields, and a target refuses what does not match the schema."""
+    fault = Fault(place="orders", add_fields={"lineItems": {"offerId": "one"}})
+    result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
+    assert result.exit_code == 0, result.stderr
+    assert result.records("orders")
+    for record in result.records("orders"):
+        (line,) = record["lineItems"]
+        assert line["offerId"] == "one"
+
+
+def test_a_reseller_who_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
+    """Reading a partition twice would emit each of its customers twice."""
+    fault = Fault(place="resellers", duplicate_first_item=True)
+    emulator = start(fault, customers=9, resellers=2)
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert result.exit_code == 0, result.stderr
+    keys = result.keys("reseller_customers", "reseller_id", "id")
+    assert sorted(keys) == sorted(set(held(emulator)["reseller_customers"]))
+
+
+def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
+    """Values that are not emitted count too: otherwise one of two changes in a second is lost."""
+    same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
+    rows = [{**same, "resourceNewValue": value} for value in ("1", "2")]
+    emulator = start(Fault(place="audit_records", json=page(*rows), times=1), customers=1)
+    result = sync(emulator, catalog=catalog_of("audit_records"))
+    assert result.exit_code == 0, result.stderr
+    made = [key for (key,) in result.keys("audit_records", "id") if key.startswith("tap-")]
+    assert len(set(made)) == len(made) >= 2
+
+
+@pytest.mark.parametrize(
+    "identifier", ["", "9b1de2aa", "not-a-guid", "a%", f"{uuid.UUID(int=1)}0", None]
+)
+def test_a_reseller_id_of_the_api_must_be_a_guid(
+    identifier: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The filter matches prefixes: a short id would read other resellers' customers."""
+    emulator = start(Fault(place="resellers", json=page({"id": identifier, "name": "Contoso"})))
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    assert_refused(result, "a reseller whose id is not a GUID", "reseller_customers")
+    assert "reseller_ids" in result.error
+    assert "Contoso" not in result.stderr
+    assert "partition" not in emulator.stats().by_place
+
+
+def test_duplicates_are_passed_on(start: Start, sync: Sync) -> None:
+    """The same customer twice in a page: the target's key merges them, as the log says."""
+    emulator = start(Fault(place="customers", times=1, duplicate_first_item=True), customers=5)
+    result = sync(emulator)
+    assert result.exit_code == 0
+    truth = held(emulator)
+    assert set(result.keys("customers", "id")) == set(truth["customers"])
+    related = len(result.records("customer_relationships"))
+    repeated = related - len(truth["customer_relationships"])
+    assert repeated
+    assert "customers: 6 records, 1 of them repeated" in result.log
+    assert f"customer_relationships: {related} records, {repeated} of them repeated" in result.log
+    assert "customer_refreshes: 6 records, 1 of them repeated" in result.log
+
+
+def test_a_customer_that_moves_to_the_next_page_is_repeated(start: Start, sync: Sync) -> None:
+    """If the service counts pages by position, they shift when customers are added."""
+    emulator = start(customers=5)
+    first = [customer["id"] for customer in emulator.customers()][1]
+    shifted = {"id": first, "companyProfile": {"tenantId": first}}
+    emulator.faults = [Fault(place="continuation", times=1, json=page(shifted))]
+    result = sync(emulator, catalog=catalog_of("customers"), page_size=2)
+    assert result.exit_code == 0, result.stderr
+    assert "customers: 3 records, 1 of them repeated" in result.log
+
+
+def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The type is part of the key: null and missing become `none`."""
+    emulator = start(Fault(place="relationships", add_fields={"relationshipType": None}))
+    result = sync(emulator)
+    assert result.exit_code == 0
+    kinds = {record["relationshipType"] for record in result.records("customer_relationships")}
+    assert kinds == {"none"}
+
+
+def test_relationships_stay_with_their_customer(start: Start, sync: Sync) -> None:
+    """Numeric ids become text; children that are read ahead are not mixed up."""
+    ids: list[object] = ["a", "b", 5, "c", 6, 7, "d", "e", 8]
+    emulator = start(
+        *(
+            Fault(place="relationships", customer_id=str(i), json=page({"id": f"partner of {i}"}))
+            for i in ids
+        ),
+        fixture=Fixture(customers=[customer(identifier) for identifier in ids]),
+    )
+    result = sync(emulator, page_size=3, catalog=catalog_of("customers", "customer_relationships"))
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customer_relationships", "customer_id", "id") == [
+        (str(identifier), f"partner of {identifier}") for identifier in ids
+    ]

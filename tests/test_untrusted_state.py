@@ -1,0 +1,126 @@
+"""State that no run of the tap wrote, or that is too old: at worst, everything is read again."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from partnercenter_emulator import Emulator, Fault
+from tests.command_line import QuickClock, run_tap
+from tests.truth import held
+
+if TYPE_CHECKING:
+    from tests.conftest import Start, Sync
+
+
+def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
+    """The state of a run interrupted in the second stream with continuations."""
+    emulator.faults = [Fault(place="partition_continuation", skip=1, status=501)]
+    result = sync(emulator, page_size=2, emit_activate_version_messages=True)
+    assert result.exit_code == 1
+    emulator.faults = ()
+    return result.state
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uri": "http://127.0.0.1:1/v1/customers"},
+        {"uri": "//127.0.0.1:1/v1/customers"},
+        {"uri": None},
+        {"headers": [["Authorization", "Bearer other"]]},
+        {"headers": [["Host", "evil.example"]]},
+        {"headers": [["MS-ContinuationToken", "a\r\nHost: evil.example"]]},
+        {"headers": [["MS ContinuationToken", "a"]]},
+        {"headers": [["MS-ContinuationToken", 5]]},
+        {"headers": [["MS-ContinuationToken"]]},
+        {"headers": "MS-ContinuationToken"},
+        {"headers": None},
+        {"version": "yesterday"},
+        {"version": None},
+        {"version": 0},
+        {"version": 99999999999},
+        {"version": float("inf")},
+        {"version": float("nan")},
+        {"skipped": None},
+        {"skipped": "x"},
+        {"skipped": float("inf")},
+        {"partition": None},
+        {"partition": str(uuid.UUID(int=1))},
+        {"partition": 5},
+        {"partition": ["a"]},
+        {"scope": None},
+        {"scope": "0" * 16},
+    ],
+)
+def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
+    change: dict[str, Any],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An unusable checkpoint is ignored: all rows are read, and no existing row is deleted."""
+    emulator = start(customers=20, resellers=2)
+    state = broken_off(emulator, sync)
+    state["bookmarks"]["reseller_customers"]["resume"].update(change)
+    result = sync(emulator, page_size=2, state=state, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    assert (
+        result.keys("reseller_customers", "reseller_id", "id")
+        == (held(emulator)["reseller_customers"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "resumes"),
+    [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
+)
+def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
+    """After that its first pages are too old; a pass dated in the future is not resumed either."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
+    moment = 1_800_000_000
+
+    class StoppedClock(QuickClock):
+        def now(self) -> float:
+            return moment
+
+    settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
+    interrupted = run_tap(**settings, clock=StoppedClock)
+    assert interrupted.exit_code == 1
+    moment += age
+    again = run_tap(**settings, clock=StoppedClock, state=interrupted.state)
+    assert again.exit_code == 0, again.stderr
+    customers = held(emulator)["customers"]
+    assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
+
+
+def test_a_state_that_leads_to_another_collection_is_not_followed(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Its rows would be taken for the rest of the table."""
+    emulator = start(customers=20, resellers=2)
+    state = broken_off(emulator, sync)
+    resume = state["bookmarks"]["reseller_customers"]["resume"]
+    resume.update(uri="/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf")
+    result = sync(emulator, page_size=2, state=state, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    found = result.keys("reseller_customers", "reseller_id", "id")
+    assert found == held(emulator)["reseller_customers"]
+    (warning,) = result.levels("WARNING")
+    assert "reseller_customers: the state points to another collection (/v1/rela" in warning
+
+
+@pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])
+def test_a_bookmark_of_another_kind_is_ignored(
+    bookmark: object,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """State of other taps or versions does not make the run fail."""
+    emulator = start(customers=5)
+    state = {"bookmarks": {"customers": bookmark}}
+    result = sync(emulator, page_size=2, state=state)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == held(emulator)["customers"]
