@@ -19,6 +19,7 @@ from partnercenter_demo import postgres
 from partnercenter_demo.workspace import Workspace
 from partnercenter_emulator import Credentials, Emulator, Options
 from tests.command_line import Result, run_tap
+from tests.nights import World
 from tests.warehouse import Pipe, installed
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ settings.load_profile("quick")
 KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 
 # These tests need POSIX terminals and signals.
-POSIX = ["emulator/test_command.py", "test_interruption.py", "test_report.py", "test_sign_in.py"]
-POSIX += ["test_untrusted_bodies.py", "demo", "orchestrate"]
+POSIX = ["emulator/test_command.py", "test_interruption.py", "test_output.py", "test_report.py"]
+POSIX += ["test_token_cache.py", "test_untrusted_bodies.py", "demo", "orchestrate"]
 collect_ignore = POSIX if sys.platform == "win32" else []
 
 # Cache bytecode even if the image says not to: the tests start hundreds of processes,
@@ -235,3 +236,10 @@ def project() -> Iterator[Project]:
 def pipe(project: Project) -> Pipe:
     """Run the project's target on the output of the tap in the test process."""
     return Pipe(project.server, project.program("target-postgres", "target-postgres"))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    with world.emulator:
+        yield world

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +13,9 @@ import pytest
 from partnercenter_emulator import Credentials, Fault
 from tests import certificates
 from tests.certificates import PASSWORD
-from tests.command_line import FINAL, QuickClock, Result, catalog_of, run_tap
+from tests.command_line import FINAL, QuickClock, catalog_of, run_tap
 from tests.conftest import KEY
+from tests.processes import begun, ended
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -342,24 +341,6 @@ def test_a_configured_token_that_is_refused_gives_way_to_none(
     assert result.exit_code == FINAL
     assert "AADSTS70000" in result.error
     assert emulator.stats().by_place == {"token": {"400": 1}}
-
-
-def begun(config: dict[str, Any], folder: Path, count: int) -> list[subprocess.Popen[str]]:
-    """Start taps in parallel, as processes."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "tap_partnercenter", "--config", str(path)]
-    pipe = subprocess.PIPE
-    return [
-        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env={**os.environ})
-        for _ in range(count)
-    ]
-
-
-def ended(taps: list[subprocess.Popen[str]]) -> list[Result]:
-    """Wait for the taps to end."""
-    said = [tap.communicate(timeout=300) for tap in taps]
-    return [Result(tap.returncode, *outputs) for tap, outputs in zip(taps, said, strict=True)]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Killed, stopped, or without a reader: whole lines, correct exit codes, nothing lost."""
+"""Killed or stopped by a signal: whole lines, correct exit codes, nothing lost."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
 from tap_partnercenter.clock import Clock
 from tests.command_line import run_tap
-from tests.truth import assert_whole, last_state, whole_lines
+from tests.processes import PATIENCE, Tap, assert_resumable, started, untraced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,76 +32,13 @@ if TYPE_CHECKING:
 
     from tests.conftest import Start
 
+
 pytestmark = pytest.mark.slow
 
-#: Seconds after which a test gives up on a process; normally nothing takes nearly as long.
-PATIENCE = 60
+
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 #: The emulator's fourth customer, first on the second page.
 FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
-
-
-@dataclass
-class Tap:
-    """A running `python -m tap_partnercenter`."""
-
-    process: subprocess.Popen[bytes]
-    read: bytearray
-
-    def read_until(self, text: bytes) -> None:
-        """Read its standard output until a text appears or the output ends."""
-        while text not in self.read and (block := os.read(self.output, 4096)):
-            self.read += block
-
-    @property
-    def output(self) -> int:
-        assert self.process.stdout is not None
-        return self.process.stdout.fileno()
-
-    def end(self) -> tuple[int, list[str], str]:
-        """Read the rest; return exit code, whole lines, and standard error."""
-        stdout, stderr = self.process.communicate(timeout=PATIENCE)
-        self.read += stdout or b""
-        text = self.read.decode()
-        return self.process.returncode, whole_lines(text), stderr.decode()
-
-
-def untraced() -> dict[str, str]:
-    """The environment, without coverage in a process that will get a signal.
-
-    Coverage sometimes holds a lock, and deadlocks if a signal handler runs meanwhile.
-    """
-    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
-
-
-@contextmanager
-def started(
-    emulator: Emulator,
-    state: dict[str, Any] | None = None,
-    *,
-    unbuffered: bool = False,
-    **settings: object,
-) -> Iterator[Tap]:
-    """A tap in its own process, which ends with the block at the latest."""
-    config = {"page_size": 3, **emulator.tap_config(), **settings}
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = []
-        for name, content in {"config": config, "state": state}.items():
-            if content is not None:
-                path = Path(folder, f"{name}.json")
-                path.write_text(json.dumps(content), encoding="utf-8")
-                arguments += [f"--{name}", str(path)]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tap_partnercenter", *arguments],
-            env={**untraced(), "PYTHONUNBUFFERED": "1" if unbuffered else ""},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        try:
-            yield Tap(process, bytearray())
-        finally:
-            process.kill()
-            process.communicate()
 
 
 @contextmanager
@@ -115,15 +50,6 @@ def own_handlers() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def assert_resumable(lines: list[str], emulator: Emulator) -> None:
-    """Check that the next run emits what is missing when given the last STATE."""
-    emulator.faults = ()
-    config = {"page_size": 3, **emulator.tap_config()}
-    again = run_tap(config=config, state=last_state(lines) or {})
-    assert again.exit_code == 0, again.stderr
-    assert_whole([*lines, *again.stdout.splitlines()], emulator)
 
 
 def wait_until_full(tap: Tap, size: int) -> None:
@@ -290,108 +216,6 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_line_that_nobody_reads(start: 
     assert_resumable(lines, emulator)
 
 
-CLOSED, FULL = ("exec 1>&-", "is closed"), ("exec 1>/dev/full", "No space left on device")
-REFUSALS = [
-    ("ulimit -f 64; exec 1>lines", "File too large", ""),
-    ("ulimit -f 64; exec 1>>lines", "File too large", ""),
-    *((*CLOSED, arguments) for arguments in ("", "--discover", "--about")),
-    *((*FULL, arguments) for arguments in ("", "--discover", "--about") if sys.platform == "linux"),
-]
-
-
-@pytest.mark.parametrize(("output", "told", "arguments"), REFUSALS)
-def test_an_output_that_cannot_be_written_fails_in_one_line(
-    output: str,
-    told: str,
-    arguments: str,
-    start: Start,
-    tmp_path: Path,
-) -> None:
-    """Exit code 1, a line with cause and remedy, and no partial line in a file."""
-    emulator = start(customers=100, resellers=1)
-    lines = tmp_path / "lines"
-    lines.touch()
-    command = 'exec "$0" -m tap_partnercenter --config=ENV "$@"'
-    # With a limit this low, coverage could not write its file either.
-    environment = untraced() if "ulimit" in output else os.environ
-    ended = subprocess.run(
-        ["/bin/sh", "-c", f"{output}; {command}", sys.executable, *arguments.split()],
-        cwd=tmp_path,
-        env={**environment, **emulator.environment(), "PYTHONUNBUFFERED": ""},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == 1
-    (error,) = [line for line in ended.stderr.splitlines() if "| ERROR" in line]
-    assert told in error
-    assert error == ended.stderr.splitlines()[-1]
-    text = lines.read_text()
-    assert bool(text) == ("lines" in output)
-    assert text == "".join(f"{line}\n" for line in whole_lines(text))
-    assert all(json.loads(line) for line in text.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("until", "customers", "unbuffered"),
-    [
-        (b'"type":"SCHEMA"', 8, False),
-        (b'"type":"SCHEMA"', 3000, True),
-        (b'"type":"RECORD"', 8, True),
-        (b'"type":"RECORD"', 3000, False),
-        (b'"type":"STATE"', 8, False),
-        (b'"type":"STATE"', 3000, True),
-    ],
-)
-def test_a_target_that_died_ends_the_tap_with_one_line(
-    customers: int,
-    unbuffered: bool,  # noqa: FBT001
-    until: bytes,
-    start: Start,
-) -> None:
-    """Exit code 1 and where to look; no traceback, and no error at interpreter exit."""
-    emulator = start(customers=customers, resellers=1, latency=0.005)
-    page_size = max(3, customers // 10)
-    with started(emulator, unbuffered=unbuffered, page_size=page_size) as tap:
-        tap.read_until(until)
-        assert tap.process.stdout is not None
-        tap.process.stdout.close()
-        tap.process.stdout = None
-        exit_code, _, stderr = tap.end()
-    assert exit_code == 1
-    assert stderr.splitlines()[-1].endswith(
-        "The target stopped reading: see its own log for the reason.",
-    )
-    assert len([line for line in stderr.splitlines() if "| ERROR" in line]) == 1
-    assert "Traceback" not in stderr
-    assert "Exception ignored" not in stderr
-    assert "BrokenPipe" not in stderr
-
-
-@pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test=schema"]])
-def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> None:
-    """The other commands also end without a traceback when nobody reads their output."""
-    emulator = start(customers=3)
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        ended = subprocess.run(
-            [sys.executable, "-m", "tap_partnercenter", "--config=ENV", *arguments],
-            env={**emulator.environment(), "PYTHONUNBUFFERED": ""},
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert ended.returncode == 1
-    assert "Traceback" not in ended.stderr
-    assert "Exception ignored" not in ended.stderr
-
-
 @pytest.mark.parametrize("number", EXIT_CODES)
 def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> None:
     """The signal comes while the tap waits, as the service asked."""
@@ -435,24 +259,6 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
     assert result.counts["STATE"] == 1
     assert result.log[-1].startswith("interrupted: ")
     assert_resumable(result.stdout.splitlines(), emulator)
-
-
-def test_a_state_reaches_the_target_at_once(start: Start) -> None:
-    """Held until the next block is full, it would confirm rows that are an hour old."""
-
-    blocks: list[bytes] = []
-
-    class Target(io.BytesIO):
-        def write(self, block: Buffer) -> int:
-            blocks.append(bytes(block))
-            return super().write(block)
-
-    emulator = start(customers=8, resellers=1)
-    config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
-    result = run_tap(config=config, target=Target())
-    assert result.counts["STATE"] > 3
-    lines = [block.splitlines() for block in blocks]
-    assert not [line for block in lines for line in block[:-1] if b'"type":"STATE"' in line]
 
 
 #: Ends the tap by a signal as soon as its waiting takes a lock.
