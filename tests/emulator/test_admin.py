@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from partnercenter_emulator import Emulator, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from tests.emulator.conftest import SignIn
+
 
 SMALL = Options(customers=12, resellers=2)
 

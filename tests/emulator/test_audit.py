@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from partnercenter_emulator import Emulator, Fixture, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from tests.emulator.conftest import SignIn
+
 
 NOW = 1_790_000_000.0
 DAY = 86_400

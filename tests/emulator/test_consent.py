@@ -8,19 +8,22 @@ import json
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from partnercenter_emulator import Credentials, Emulator, Fault, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    import requests
+
+    from tests.emulator.conftest import SignIn
+
 TokenForm: TypeAlias = Callable[..., dict[str, str]]
 
 SMALL = Options(customers=3, resellers=1)

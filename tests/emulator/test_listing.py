@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, TypeAlias, get_args
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -12,9 +12,11 @@ import requests
 
 from partnercenter_emulator import Credentials, Emulator, Options
 from partnercenter_emulator.options import Ending, LinkForm
+from tests.emulator.conftest import Page
 
-Page: TypeAlias = dict[str, Any]
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from tests.emulator.conftest import SignIn
+
 ReadAll: TypeAlias = Callable[[requests.Session, str], list[Page]]
 Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | None]
 

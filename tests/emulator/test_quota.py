@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeAlias
-
-import requests
+from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Emulator, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from tests.emulator.conftest import SignIn
+
 
 PATH = "/v1/customers?size=1"
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import requests
 
 from partnercenter_emulator import Emulator, Fault, Fixture, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from tests.emulator.conftest import SignIn
+
 
 SMALL = Options(customers=20, resellers=3)
 PROVIDER = "/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf"

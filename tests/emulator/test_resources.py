@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,9 +14,11 @@ import requests
 from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.options import Ending, LinkForm
 from partnercenter_emulator.resources import PLACES, RESOURCES, Resource
+from tests.emulator.conftest import Page
 
-Page: TypeAlias = dict[str, Any]
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from tests.emulator.conftest import SignIn
+
 ReadAll: TypeAlias = Callable[[requests.Session, str], list[Page]]
 Follow: TypeAlias = Callable[[requests.Session, Page, str], requests.Response | None]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
-import requests
 
 from partnercenter_emulator import Credentials, Emulator, Options
 
-SignIn: TypeAlias = Callable[..., requests.Session]
+if TYPE_CHECKING:
+    from tests.emulator.conftest import SignIn
+
 TokenForm: TypeAlias = Callable[..., dict[str, str]]
 
 SMALL = Options(customers=3, resellers=1)
