@@ -19,6 +19,12 @@ from tap_partnercenter.tap import TapPartnerCenter
 
 #: The exit code of errors that no retry can fix, as in docs/operating.md.
 FINAL = 78
+#: Settings that pass every check, of nobody.
+GOOD: dict[str, Any] = {
+    "tenant_id": "contoso.onmicrosoft.com",
+    "client_id": "2f3a9c10-1111-4222-8333-444455556666",
+    "client_secret": "hush",
+}
 #: The polling interval of a waiting thread, in seconds.
 _GLANCE = 0.02
 

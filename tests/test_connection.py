@@ -5,6 +5,7 @@ Run `pytest tests/test_connection.py --update-golden` to rewrite the files.
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tests.test_credentials import with_certificate
 
 if TYPE_CHECKING:
     from tests.command_line import Result
-    from tests.conftest import Start
+    from tests.conftest import Start, Sync
 
 GOLDEN = Path(__file__).parent / "golden" / "connection"
 #: Emulator faults and options, and tap settings.
@@ -134,3 +135,113 @@ def test_a_token_that_cannot_be_read_is_no_failure(start: Start) -> None:
         assert any("HTTP 401" in line for line in result.log)
         (row,) = [line for line in result.log if line.startswith("token ")]
         assert row.endswith(f"  {text}")
+
+
+ANSWERED = {"customers", "customer_relationships", "indirect_resellers", "reseller_customers"}
+
+
+def table(result: Result) -> dict[str, str]:
+    """The rows of a connection test's table: name and text."""
+    rows = [re.split("  +", line, maxsplit=1) for line in result.log if "  " in line]
+    return {name: text for name, text in rows}  # noqa: C416 - rows are lists
+
+
+def answered(result: Result) -> set[str]:
+    """The reachable streams."""
+    return {name for name, text in table(result).items() if text.startswith("reachable, ")}
+
+
+def test_a_connection_test_tries_every_stream(start: Start, sync: Sync) -> None:
+    """`--test` requests one record of each stream, the child too, and prints a sentence for it."""
+    emulator = start()
+    result = sync(emulator, "--test")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert answered(result) == ANSWERED
+    assert table(result)["customers"] == "reachable, 7 rows on the first page"
+    places = emulator.stats().by_place
+    assert {"customers", "relationships", "resellers", "partition"} <= places.keys()
+    assert places["relationships"] == {"200": 1}
+    assert "error" not in result.stderr.lower()
+    for customer in emulator.customers():
+        assert str(customer["companyProfile"]["companyName"]) not in result.stderr
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_connection_test_tries_what_is_selected(
+    behind: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+    tmp_path: Path,
+) -> None:
+    """App-only, the other streams would refuse; the catalog may precede or follow the option."""
+    path = tmp_path / "catalog.json"
+    path.write_text(json.dumps(catalog_of("customers")), encoding="utf-8")
+    options = ["--catalog", str(path), "--test"]
+    options = [options[2], *options[:2]] if behind else options
+    result = sync(start(), *options, app_only=True)
+    assert result.exit_code == 0
+    assert answered(result) == {"customers"}
+    assert not table(result).keys() & (ANSWERED - {"customers"})
+
+
+@pytest.mark.parametrize(
+    ("place", "silent"),
+    [
+        ("customers", {"customers", "customer_relationships"}),
+        ("resellers", {"indirect_resellers", "reseller_customers"}),
+        ("partition", {"reseller_customers"}),
+    ],
+)
+def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
+    place: Any,
+    silent: set[str],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The others are still tried; the exit code is 1."""
+    emulator = start(Fault(place=place, status=403))
+    result = sync(emulator, "--test")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert answered(result) == ANSWERED - silent
+    for name in silent:
+        assert table(result)[name].startswith("not reachable: ")
+        assert "MS-" not in table(result)[name]
+    assert "HTTP 403" in result.error
+    assert "MS-CorrelationId" in result.error
+
+
+@pytest.mark.parametrize(
+    ("options", "faults", "told"),
+    [
+        (
+            {"customers": 0},
+            [],
+            {
+                "customers": "reachable, but it has no rows.",
+                "customer_relationships": "not tried: there are no customers.",
+            },
+        ),
+        (
+            {},
+            [Fault(place="relationships", status=404)],
+            {
+                "customer_relationships": (
+                    "reachable, but it refused the one customer that was tried."
+                ),
+            },
+        ),
+    ],
+)
+def test_a_connection_test_says_what_it_could_not_see(
+    options: dict[str, Any],
+    faults: list[Fault],
+    told: dict[str, str],
+    start: Start,
+    sync: Sync,
+) -> None:
+    """An empty response or a refusal is still an answer, but a less informative one."""
+    result = sync(start(*faults, **options), "--test")
+    assert result.exit_code == 0
+    assert told.items() <= table(result).items()

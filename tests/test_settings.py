@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from partnercenter_emulator import Fault
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
-from tap_partnercenter.streams import STREAMS
-from tests.command_line import FINAL, catalog_of, run_tap
+from tests.command_line import FINAL, GOOD, catalog_of, run_tap
 from tests.conftest import KEY
-from tests.truth import assert_complete
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.command_line import Result
     from tests.conftest import Start, Sync
-
-GOOD: dict[str, Any] = {
-    "tenant_id": "contoso.onmicrosoft.com",
-    "client_id": "2f3a9c10-1111-4222-8333-444455556666",
-    "client_secret": "hush",
-}
 
 
 def test_all_wrong_settings_are_told_at_once() -> None:
@@ -224,81 +209,11 @@ def test_flattening_needs_a_depth() -> None:
     assert result.error == "flattening_max_depth is required when flattening is enabled"
 
 
-@pytest.mark.parametrize(
-    ("variable", "told"),
-    [
-        ("PAGE_SISE", "TAP_PARTNERCENTER_PAGE_SISE (did you mean TAP_PARTNERCENTER_PAGE_SIZE?)"),
-        ("REFRESHTOKEN", "TAP_PARTNERCENTER_REFRESHTOKEN (did you mean TAP_PARTNERCENTER_REFRESH"),
-        ("LOG_LEVEL", "TAP_PARTNERCENTER_LOG_LEVEL (did you mean TAP_PARTNERCENTER_LOGLEVEL?)"),
-        ("LOGLEVEL", None),
-        ("_SELECT", None),
-        ("STREAM_MAPS_CUSTOMERS", None),
-        ("SERVICE_HOST", None),
-        ("PORT_80_TCP", None),
-    ],
-)
-def test_a_misspelt_variable_is_warned_of(
-    variable: str,
-    told: str | None,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It sets nothing, and its value may be a secret. Other programs' variables are ignored."""
-    for name, value in start(customers=1).environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", "info")
-    result = run_tap("--config", "ENV")
-    assert result.exit_code == 0
-    warnings = result.levels("WARNING")
-    assert len(warnings) == bool(told)
-    assert all(line.startswith(f"There is no setting for {told}") for line in warnings)
-
-
 def test_the_settings_of_the_sdk_are_known(start: Start, sync: Sync) -> None:
     """A warning that one of them has no effect would be wrong."""
     result = sync(start(), stream_maps={}, stream_map_config={}, flattening_enabled=False)
     assert result.exit_code == 0
     assert result.levels("WARNING") == []
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "reason"),
-    [
-        ("PAGE_SIZE", "many", "must be a whole number"),
-        ("PAGE_SIZE", "", "must be a whole number"),
-        ("FLATTENING_MAX_DEPTH", "x", "must be a whole number"),
-        ("STREAM_MAPS", "{", "must be JSON"),
-        ("RESELLER_IDS", "", "must be JSON"),
-    ],
-)
-def test_a_wrong_variable_is_told_by_name(
-    variable: str,
-    value: str,
-    reason: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """With `--config ENV` the line names the variable."""
-    monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", value)
-    result = run_tap("--config", "ENV")
-    assert result.exit_code == FINAL
-    assert result.error.startswith(f"TAP_PARTNERCENTER_{variable} {reason}")
-
-
-def test_settings_come_from_the_environment(
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Every kind of setting can be given as a variable."""
-    emulator = start(customers=4)
-    for name, value in emulator.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("TAP_PARTNERCENTER_PAGE_SIZE", "2")
-    monkeypatch.setenv("TAP_PARTNERCENTER_EMIT_ACTIVATE_VERSION_MESSAGES", "true")
-    monkeypatch.setenv("TAP_PARTNERCENTER_RESELLER_IDS", "[]")
-    result = run_tap("--config", "ENV")
-    assert result.exit_code == 0
-    assert result.counts["ACTIVATE_VERSION"] == 4
-    assert emulator.stats().by_place["continuation"] == {"200": 1}
 
 
 @pytest.mark.parametrize(
@@ -336,176 +251,3 @@ def test_a_stream_map_that_does_not_fit_a_record(
         f"customers: stream_maps: an expression failed on a record ({failure}). A field may be "
         "missing or null: read it with get(), or test for it first."
     )
-
-
-@pytest.mark.parametrize("content", [None, "no json", "[1]"])
-def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path: Path) -> None:
-    """One line says which file and why."""
-    path = tmp_path / "settings.json"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    result = run_tap("--config", str(path))
-    assert result.exit_code == 2
-    assert str(path) in result.stderr.splitlines()[-1]
-    assert "None" not in result.stderr
-    assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize("content", ["", "\n", " \n\n"])
-def test_an_empty_state_file_is_no_state(
-    content: str,
-    start: Start,
-    sync: Sync,
-    tmp_path: Path,
-) -> None:
-    """`… | tail -1 > state.json` leaves one when the target dies: the next run must still work."""
-    path = tmp_path / "state.json"
-    path.write_text(content, encoding="utf-8")
-    emulator = start()
-    result = sync(emulator, "--state", str(path))
-    assert_complete(result, emulator)
-    assert result.levels("WARNING") == [
-        f"{path}: the state file is empty, so everything is read from the start",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("option", "content"),
-    [*itertools.product(["--state", "--catalog"], ["{", "[1]"]), ("--catalog", "")],
-)
-def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> None:
-    """State and catalog are read before any request."""
-    path = tmp_path / "broken.json"
-    path.write_text(content, encoding="utf-8")
-    result = run_tap(option, str(path), config=GOOD)
-    assert result.exit_code == 2
-    assert f"{path}: it does not contain a JSON object" in result.stderr.splitlines()[-1]
-
-
-def test_about_and_discover_need_no_configuration() -> None:
-    """Meltano runs both before any setting exists."""
-    about = run_tap("--about", "--format=json")
-    assert about.exit_code == 0
-    assert '"max_concurrent_requests"' in about.stdout
-    discover = run_tap("--discover")
-    assert discover.exit_code == 0
-    assert discover.stdout.count('"tap_stream_id"') == len(STREAMS)
-
-
-def test_schemas_can_be_printed(start: Start, sync: Sync) -> None:
-    """`--test=schema` prints the schemas and sends no request."""
-    emulator = start()
-    result = sync(emulator, "--test=schema")
-    assert result.exit_code == 0
-    assert result.counts == {"SCHEMA": len(STREAMS)}
-    assert emulator.requests == []
-
-
-ANSWERED = {"customers", "customer_relationships", "indirect_resellers", "reseller_customers"}
-
-
-def table(result: Result) -> dict[str, str]:
-    """The rows of a connection test's table: name and text."""
-    rows = [re.split("  +", line, maxsplit=1) for line in result.log if "  " in line]
-    return {name: text for name, text in rows}  # noqa: C416 - rows are lists
-
-
-def answered(result: Result) -> set[str]:
-    """The reachable streams."""
-    return {name for name, text in table(result).items() if text.startswith("reachable, ")}
-
-
-def test_a_connection_test_tries_every_stream(start: Start, sync: Sync) -> None:
-    """`--test` requests one record of each stream, the child too, and prints a sentence for it."""
-    emulator = start()
-    result = sync(emulator, "--test")
-    assert result.exit_code == 0
-    assert result.stdout == ""
-    assert answered(result) == ANSWERED
-    assert table(result)["customers"] == "reachable, 7 rows on the first page"
-    places = emulator.stats().by_place
-    assert {"customers", "relationships", "resellers", "partition"} <= places.keys()
-    assert places["relationships"] == {"200": 1}
-    assert "error" not in result.stderr.lower()
-    for customer in emulator.customers():
-        assert str(customer["companyProfile"]["companyName"]) not in result.stderr
-
-
-@pytest.mark.parametrize("behind", [False, True])
-def test_a_connection_test_tries_what_is_selected(
-    behind: bool,  # noqa: FBT001
-    start: Start,
-    sync: Sync,
-    tmp_path: Path,
-) -> None:
-    """App-only, the other streams would refuse; the catalog may precede or follow the option."""
-    path = tmp_path / "catalog.json"
-    path.write_text(json.dumps(catalog_of("customers")), encoding="utf-8")
-    options = ["--catalog", str(path), "--test"]
-    options = [options[2], *options[:2]] if behind else options
-    result = sync(start(), *options, app_only=True)
-    assert result.exit_code == 0
-    assert answered(result) == {"customers"}
-    assert not table(result).keys() & (ANSWERED - {"customers"})
-
-
-@pytest.mark.parametrize(
-    ("place", "silent"),
-    [
-        ("customers", {"customers", "customer_relationships"}),
-        ("resellers", {"indirect_resellers", "reseller_customers"}),
-        ("partition", {"reseller_customers"}),
-    ],
-)
-def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
-    place: Any,
-    silent: set[str],
-    start: Start,
-    sync: Sync,
-) -> None:
-    """The others are still tried; the exit code is 1."""
-    emulator = start(Fault(place=place, status=403))
-    result = sync(emulator, "--test")
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert answered(result) == ANSWERED - silent
-    for name in silent:
-        assert table(result)[name].startswith("not reachable: ")
-        assert "MS-" not in table(result)[name]
-    assert "HTTP 403" in result.error
-    assert "MS-CorrelationId" in result.error
-
-
-@pytest.mark.parametrize(
-    ("options", "faults", "told"),
-    [
-        (
-            {"customers": 0},
-            [],
-            {
-                "customers": "reachable, but it has no rows.",
-                "customer_relationships": "not tried: there are no customers.",
-            },
-        ),
-        (
-            {},
-            [Fault(place="relationships", status=404)],
-            {
-                "customer_relationships": (
-                    "reachable, but it refused the one customer that was tried."
-                ),
-            },
-        ),
-    ],
-)
-def test_a_connection_test_says_what_it_could_not_see(
-    options: dict[str, Any],
-    faults: list[Fault],
-    told: dict[str, str],
-    start: Start,
-    sync: Sync,
-) -> None:
-    """An empty response or a refusal is still an answer, but a less informative one."""
-    result = sync(start(*faults, **options), "--test")
-    assert result.exit_code == 0
-    assert told.items() <= table(result).items()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Emulator, Fault
-from tests.command_line import QuickClock, run_tap
 from tests.truth import held
 
 if TYPE_CHECKING:
@@ -70,29 +69,6 @@ def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
         result.keys("reseller_customers", "reseller_id", "id")
         == (held(emulator)["reseller_customers"])
     )
-
-
-@pytest.mark.parametrize(
-    ("age", "resumes"),
-    [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
-)
-def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
-    """After that its first pages are too old; a pass dated in the future is not resumed either."""
-    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
-    moment = 1_800_000_000
-
-    class StoppedClock(QuickClock):
-        def now(self) -> float:
-            return moment
-
-    settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
-    interrupted = run_tap(**settings, clock=StoppedClock)
-    assert interrupted.exit_code == 1
-    moment += age
-    again = run_tap(**settings, clock=StoppedClock, state=interrupted.state)
-    assert again.exit_code == 0, again.stderr
-    customers = held(emulator)["customers"]
-    assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
 
 
 def test_a_state_that_leads_to_another_collection_is_not_followed(

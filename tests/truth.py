@@ -76,6 +76,12 @@ def assert_complete(result: Result, emulator: Emulator) -> None:
     assert_no_checkpoint(result.state)
 
 
+def assert_customers(result: Result, emulator: Emulator) -> None:
+    """Check that a successful run emitted every customer, once and in order."""
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == held(emulator)["customers"]
+
+
 def assert_no_checkpoint(state: dict[str, Any]) -> None:
     """Check that nothing is left to resume; bookmarks may still hold their stream's row count."""
     assert all(bookmark.keys() <= {"rows"} for bookmark in state["bookmarks"].values())

@@ -1,0 +1,162 @@
+"""A run that goes on where an earlier one was interrupted, or starts again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, get_args
+
+import pytest
+
+from partnercenter_emulator import Fault
+from partnercenter_emulator.options import LinkForm
+from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.truth import assert_complete, held
+
+if TYPE_CHECKING:
+    from tests.conftest import Start, Sync
+
+CUSTOMERS = catalog_of("customers")
+
+
+@pytest.mark.parametrize("link_form", ["relative", "token_only"])
+def test_a_checkpoint_that_has_expired_means_from_the_start(
+    link_form: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """400 for a stored continuation: the stream is read from the start, and the log says so."""
+    emulator = start(
+        Fault(place="continuation", skip=1, status=503),
+        customers=8,
+        link_form=link_form,
+    )
+    broken_off = sync(emulator, page_size=3)
+    assert broken_off.exit_code == 1
+    emulator.faults = [Fault(place="continuation", times=1, status=400, code=2000)]
+    result = sync(emulator, page_size=3, state=broken_off.state)
+    assert_complete(result, emulator)
+    resumed = "customers: resumed where an earlier run was interrupted. "
+    assert any(line.startswith(resumed) for line in result.log)
+    (line,) = [line for line in result.log if "the stream is read from the start" in line]
+    assert line.startswith("customers: HTTP 400, code 2000: the stored continuation has expired; ")
+
+
+def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Earlier partitions belong to the same pass, so they are read again too."""
+    emulator = start(customers=40, resellers=3)
+    last = list(emulator.resellers())[2]["id"]
+    emulator.faults = [Fault(place="partition_continuation", reseller_id=last, status=503)]
+    broken_off = sync(emulator, page_size=2)
+    assert broken_off.exit_code == 1
+    emulator.faults = [Fault(place="partition_continuation", times=1, status=400, code=2000)]
+    result = sync(emulator, page_size=2, state=broken_off.state)
+    assert result.exit_code == 0
+    assert (
+        result.keys("reseller_customers", "reseller_id", "id")
+        == (held(emulator)["reseller_customers"])
+    )
+
+
+def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: Sync) -> None:
+    """Between two partitions the checkpoint names the next; earlier ones are not read again."""
+    emulator = start(customers=40, resellers=3)
+    second = list(emulator.resellers())[1]["id"]
+    emulator.faults = [Fault(place="partition", reseller_id=second, status=503)]
+    broken_off = sync(emulator, page_size=500, max_retry_seconds=0)
+    assert broken_off.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=500, state=broken_off.state)
+    assert result.exit_code == 0
+    first = {key[0] for key in broken_off.keys("reseller_customers", "reseller_id")}
+    assert len(first) == 1
+    assert result.keys("reseller_customers", "reseller_id", "id") == [
+        key for key in held(emulator)["reseller_customers"] if key[0] not in first
+    ]
+
+
+def test_partitions_behind_the_checkpoint_are_read_from_their_first_page(
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The stored continuation belongs to one reseller and is not used for another."""
+    emulator = start(customers=40, resellers=3)
+    first = next(emulator.resellers())["id"]
+    emulator.faults = [Fault(place="partition_continuation", reseller_id=first, status=501)]
+    catalog = catalog_of("reseller_customers")
+    interrupted = sync(emulator, page_size=2, catalog=catalog)
+    assert interrupted.exit_code == 1
+    emulator.faults = ()
+    result = sync(emulator, page_size=2, catalog=catalog, state=interrupted.state)
+    assert result.exit_code == 0, result.stderr
+    runs = [interrupted, result]
+    keys = [key for run in runs for key in run.keys("reseller_customers", "reseller_id", "id")]
+    assert keys == held(emulator)["reseller_customers"]
+
+
+@pytest.mark.parametrize("form", get_args(LinkForm))
+def test_an_interrupted_run_is_resumed_behind_every_form_of_link(
+    form: str,
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The state contains all that the next request needs: address, headers and token."""
+    fault = Fault(place="continuation", skip=1, times=1, status=501)
+    emulator = start(fault, customers=10, link_form=form, extra_link_headers=True)
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
+
+
+def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> None:
+    """The last page is short compared with those that the interrupted run read."""
+    emulator = start(
+        Fault(place="continuation", skip=1, times=1, status=501),
+        customers=8,
+        link_form="token_only",
+        ending="code_2000",
+    )
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
+
+
+def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
+    """The page of the stored continuation is known as well."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=30)
+    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert interrupted.exit_code == 1
+    emulator.faults = [Fault(place="continuation", cycle=1)]
+    emulator.reset_stats()
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    assert result.exit_code == 1
+    assert "its pages form a loop" in result.error
+    assert emulator.stats().by_place["continuation"] == {"200": 1}
+
+
+@pytest.mark.parametrize(
+    ("age", "resumes"),
+    [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
+)
+def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
+    """After that its first pages are too old; a pass dated in the future is not resumed either."""
+    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
+    moment = 1_800_000_000
+
+    class StoppedClock(QuickClock):
+        def now(self) -> float:
+            return moment
+
+    settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
+    interrupted = run_tap(**settings, clock=StoppedClock)
+    assert interrupted.exit_code == 1
+    moment += age
+    again = run_tap(**settings, clock=StoppedClock, state=interrupted.state)
+    assert again.exit_code == 0, again.stderr
+    customers = held(emulator)["customers"]
+    assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
