@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import json
 import logging
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,21 @@ class Result:
     stderr: str
     waits: list[float] = field(default_factory=list)
 
-    @property
+    @functools.cached_property
     def messages(self) -> list[dict[str, Any]]:
+        """The lines of stdout; they are parsed once, so no test may change them."""
         return [json.loads(line) for line in self.stdout.splitlines()]
 
+    @functools.cached_property
+    def _records(self) -> defaultdict[str, list[dict[str, Any]]]:
+        found = defaultdict(list)
+        for message in self.messages:
+            if message["type"] == "RECORD":
+                found[message["stream"]].append(message["record"])
+        return found
+
     def records(self, stream: str) -> list[dict[str, Any]]:
-        return [
-            m["record"] for m in self.messages if m["type"] == "RECORD" and m["stream"] == stream
-        ]
+        return self._records[stream]
 
     def keys(self, stream: str, *names: str) -> list[tuple[Any, ...]]:
         return [tuple(record[name] for name in names) for record in self.records(stream)]
@@ -84,9 +92,9 @@ class Result:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The last STATE."""
+        """The last STATE, for the next run: a test may edit it."""
         states: list[dict[str, Any]] = [m["value"] for m in self.messages if m["type"] == "STATE"]
-        return states[-1]
+        return copy.deepcopy(states[-1])
 
     @property
     def lines(self) -> list[tuple[str, str, str]]:

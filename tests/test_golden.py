@@ -37,7 +37,8 @@ def lines(result: Result) -> str:
     Also without the digest of settings and schema, which changes with every description.
     """
     text = []
-    for message in result.messages:
+    for original in result.messages:
+        message = dict(original)
         if "time_extracted" in message:
             message["time_extracted"] = "…"
         if "version" in message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def without_times(result: Result) -> list[dict[str, Any]]:
     """The messages without their timestamps."""
-    messages = result.messages
+    messages = copy.deepcopy(result.messages)
     for message in messages:
         message.pop("time_extracted", None)
         message.get("record", {}).pop("refreshed_at", None)
