@@ -37,7 +37,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("case", BROKEN)
-def test_an_odd_character_costs_no_more_than_itself(
+def test_an_invalid_character_costs_only_itself(
     case: str,
     mark: bytes,
     start: Start,
@@ -76,7 +76,7 @@ def test_a_control_character_is_part_of_its_text(start: Start, sync: Sync) -> No
 
 
 @pytest.mark.parametrize("text", ["\ufffd", "\U0001f600", "\u00fc", "\\ud83d", "\\u0000"])
-def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, sync: Sync) -> None:
+def test_an_unusual_but_valid_character_is_unchanged(text: str, start: Start, sync: Sync) -> None:
     """A complete surrogate pair, and a replacement character from the service, are no errors."""
     emulator = start(Fault(place="customers", add_fields={"commerceId": text}))
     result = sync(emulator, catalog=catalog_of("customers"))
@@ -86,7 +86,7 @@ def test_a_character_that_only_looks_odd_is_left_alone(text: str, start: Start, 
 
 @pytest.mark.parametrize("sent", [rb"\ud83d", rb"\u0000", b"\xff"])
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
-def test_a_key_with_an_odd_character_ends_the_run(
+def test_a_key_with_an_invalid_character_ends_the_run(
     place: Place,
     sent: bytes,
     start: Start,
@@ -98,7 +98,7 @@ def test_a_key_with_an_odd_character_ends_the_run(
     assert_refused(result, "whose id, which is part of the key, has a broken", API[place])
 
 
-def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) -> None:
+def test_invalid_characters_are_counted_once_for_each_row(start: Start, sync: Sync) -> None:
     """Even if the list of resellers is read twice: for its rows, and for its ids."""
     body = b'{"items": [{"id": "%s", "name": "\xff"}]}' % RESELLER.encode()
     result = sync(start(Fault(place="resellers", body=body)))
@@ -107,7 +107,7 @@ def test_odd_characters_are_counted_once_for_each_row(start: Start, sync: Sync) 
     assert line.endswith("indirect_resellers.name (1)")
 
 
-def test_an_odd_character_in_an_error_does_not_hide_its_code(start: Start, sync: Sync) -> None:
+def test_an_invalid_character_in_an_error_does_not_hide_its_code(start: Start, sync: Sync) -> None:
     """The description of an error may contain one too."""
     body = b'{"code": 900329, "description": "\xff"}'
     emulator = start(Fault(place="customers", status=403, body=body))

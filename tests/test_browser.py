@@ -148,7 +148,7 @@ def test_a_refusal_in_a_browser(start: Start, browser: webdriver.Chrome, tmp_pat
         assert "The user declined." in said
 
 
-def test_a_wrong_state_in_a_browser(
+def test_a_sign_in_with_a_wrong_state_in_a_browser(
     start: Start, browser: webdriver.Chrome, tmp_path: Path
 ) -> None:
     """The page says that the answer belongs to another sign-in; the right one is still accepted."""

@@ -89,7 +89,7 @@ def without_field(name: str) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_catalog_that_the_tap_cannot_follow(
+def test_an_invalid_catalog_is_refused(
     catalog: dict[str, Any],
     told: str,
     start: Start,
@@ -122,7 +122,7 @@ def test_a_catalog_that_the_tap_cannot_follow(
         {"metadata": [{"breadcrumb": ["properties", "id"], "metadata": {"selected": False}}]},
     ],
 )
-def test_what_a_catalog_leaves_out_is_the_taps_own(
+def test_what_a_catalog_omits_comes_from_the_tap(
     members: dict[str, Any],
     start: Start,
     sync: Sync,
@@ -140,7 +140,7 @@ def test_what_a_catalog_leaves_out_is_the_taps_own(
     }
 
 
-def test_a_catalog_with_the_child_alone(start: Start, sync: Sync) -> None:
+def test_a_catalog_with_only_the_child(start: Start, sync: Sync) -> None:
     """Its parent is read, but not emitted."""
     catalog = {"streams": [entry(catalog_of("customer_relationships"), "customer_relationships")]}
     result = sync(start(customers=7), catalog=catalog)
@@ -301,7 +301,7 @@ def world() -> Iterator[tuple[Emulator, dict[str, dict[str, Any]]]]:
 @pytest.mark.parametrize("kind", ["config", "state", "catalog"])
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_is_given_the_tap_works_or_says_why_not(
+def test_any_catalog_works_or_is_refused_with_a_reason(
     kind: str,
     world: tuple[Emulator, dict[str, dict[str, Any]]],
     data: st.DataObject,

@@ -96,7 +96,7 @@ def test_the_next_run_reads_two_days_again(world: World) -> None:
     assert bookmark(again.state) == "2026-11-24T00:00:00Z"
 
 
-def test_a_gap_that_the_service_no_longer_fills_is_reported(world: World) -> None:
+def test_a_gap_beyond_the_retention_period_is_reported(world: World) -> None:
     """The bookmark is older than the log: the missing days are reported, and the rest is read."""
     state = world.run().state
     world.now += 100 * _DAY
@@ -107,7 +107,7 @@ def test_a_gap_that_the_service_no_longer_fills_is_reported(world: World) -> Non
 
 
 @pytest.mark.parametrize("value", ["", "soon", 7, None, "2026-13-41T00:00:00Z", {"a": 1}])
-def test_a_bookmark_that_is_none_means_from_the_start(world: World, value: Any) -> None:
+def test_an_invalid_bookmark_means_from_the_start(world: World, value: Any) -> None:
     """State may be edited by hand."""
     stored = {"replication_key": "operationDate", "replication_key_value": value}
     result = world.run({"bookmarks": {"audit_records": stored}})
@@ -125,7 +125,7 @@ def test_a_bookmark_of_the_future_does_not_move_back(world: World) -> None:
     assert bookmark(result.state) == later
 
 
-def test_an_interrupted_run_goes_on_behind_its_last_whole_day(world: World) -> None:
+def test_an_interrupted_run_resumes_after_its_last_complete_day(world: World) -> None:
     """Days already emitted are not read again, except for the overlap."""
     world.emulator.faults = [Fault(place="audit_records", skip=40, status=501)]
     first = world.run(max_concurrent_requests=1)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CUSTOMERS = catalog_of("customers")
 
 
-def test_a_bare_token_may_lead_behind_the_last_page(start: Start, sync: Sync) -> None:
+def test_a_bare_token_may_lead_past_the_last_page(start: Start, sync: Sync) -> None:
     """400 with code 2000 ends the data if a token led there after a short page."""
     emulator = start(customers=7, link_form="token_only", ending="code_2000")
     assert_complete(sync(emulator, page_size=3), emulator)
@@ -42,7 +42,7 @@ def test_the_same_answer_to_a_first_page_is_an_error(
 
 
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
-def test_the_same_answer_behind_a_link_is_an_error(
+def test_the_same_answer_after_a_link_is_an_error(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -58,7 +58,7 @@ def test_the_same_answer_behind_a_link_is_an_error(
     ("form", "ending"),
     [("token_only", "code_2000"), ("relative", "code_2000_link"), ("versioned", "code_2000_link")],
 )
-def test_the_2000_ending_is_an_end_behind_a_short_page(
+def test_the_2000_ending_is_an_end_after_a_short_page(
     form: str,
     ending: str,
     start: Start,
@@ -72,7 +72,7 @@ def test_the_2000_ending_is_an_end_behind_a_short_page(
 
 
 @pytest.mark.parametrize("customers", [1, 2, 3, 8])
-def test_the_2000_ending_is_an_end_behind_the_only_page(
+def test_the_2000_ending_is_an_end_after_the_only_page(
     customers: int,
     start: Start,
     sync: Sync,
@@ -88,7 +88,7 @@ def test_the_2000_ending_is_an_end_behind_the_only_page(
 @pytest.mark.parametrize("pages", [0, 1])
 @pytest.mark.parametrize("page_size", [4, 500])
 @pytest.mark.parametrize("form", ["relative", "token_only"])
-def test_a_token_that_expires_behind_a_full_page_loses_nobody(
+def test_a_token_that_expires_after_a_full_page_loses_no_customer(
     form: str,
     page_size: int,
     pages: int,
@@ -117,7 +117,7 @@ def test_a_token_that_expires_behind_a_full_page_loses_nobody(
 
 
 @pytest.mark.parametrize("form", ["relative", "token_only"])
-def test_a_token_that_expires_behind_an_empty_page_loses_nobody(
+def test_a_token_that_expires_after_an_empty_page_loses_no_customer(
     form: str,
     start: Start,
     sync: Sync,
@@ -136,7 +136,7 @@ def test_a_token_that_expires_behind_an_empty_page_loses_nobody(
 
 
 @pytest.mark.parametrize("customers", [2, 6])
-def test_the_2000_ending_is_an_end_behind_a_short_page_and_an_empty_one(
+def test_the_2000_ending_is_an_end_after_a_short_page_and_an_empty_one(
     customers: int,
     start: Start,
     sync: Sync,
@@ -151,7 +151,7 @@ def test_the_2000_ending_is_an_end_behind_a_short_page_and_an_empty_one(
     assert_customers(result, emulator)
 
 
-def test_a_link_without_a_token_leads_to_no_end(start: Start, sync: Sync) -> None:
+def test_a_link_without_a_token_is_not_the_end(start: Start, sync: Sync) -> None:
     """Only a token may follow the last page: a link may not, even after a short page."""
     emulator = start(customers=8)
     short = [{"id": customer["id"]} for customer in [*emulator.customers()][3:5]]
@@ -165,7 +165,7 @@ def test_a_link_without_a_token_leads_to_no_end(start: Start, sync: Sync) -> Non
     assert result.keys("customers", "id") == [*ids[:5], *ids]
 
 
-def test_an_only_page_is_not_the_whole_list_because_its_token_is_refused(
+def test_a_refused_token_does_not_make_the_first_page_the_whole_list(
     start: Start,
     sync: Sync,
 ) -> None:
@@ -192,7 +192,7 @@ def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) ->
     assert emulator.stats().by_place["customers"] == {"200": 2}
 
 
-def test_a_token_that_expires_in_a_partition_loses_nobody(start: Start, sync: Sync) -> None:
+def test_a_token_that_expires_in_a_partition_loses_no_customer(start: Start, sync: Sync) -> None:
     """Only that reseller is read again."""
     emulator = start(customers=30, resellers=3, link_form="token_only")
     second = str([*emulator.resellers()][1]["id"])

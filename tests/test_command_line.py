@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         ("PORT_80_TCP", None),
     ],
 )
-def test_a_misspelt_variable_is_warned_of(
+def test_a_misspelt_variable_causes_a_warning(
     variable: str,
     told: str | None,
     start: Start,
@@ -57,7 +57,7 @@ def test_a_misspelt_variable_is_warned_of(
         ("RESELLER_IDS", "", "must be JSON"),
     ],
 )
-def test_a_wrong_variable_is_told_by_name(
+def test_a_wrong_variable_is_reported_by_name(
     variable: str,
     value: str,
     reason: str,
@@ -122,7 +122,7 @@ def test_an_empty_state_file_is_no_state(
     ("option", "content"),
     [*itertools.product(["--state", "--catalog"], ["{", "[1]"]), ("--catalog", "")],
 )
-def test_a_file_that_is_no_json(option: str, content: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_json(option: str, content: str, tmp_path: Path) -> None:
     """State and catalog are read before any request."""
     path = tmp_path / "broken.json"
     path.write_text(content, encoding="utf-8")

@@ -79,7 +79,7 @@ def test_a_connection_test_explains(
     assert_golden(result, case, request)
 
 
-def test_a_connection_test_of_an_app_alone_is_healthy(
+def test_a_connection_test_of_app_only_credentials_passes(
     start: Start, request: pytest.FixtureRequest
 ) -> None:
     config = start().tap_config(app_only=True)
@@ -88,7 +88,7 @@ def test_a_connection_test_of_an_app_alone_is_healthy(
     assert_golden(result, "app_only_customers", request)
 
 
-def test_a_connection_test_of_a_child_alone_asks_for_a_parent(start: Start) -> None:
+def test_a_connection_test_of_only_a_child_requests_a_parent(start: Start) -> None:
     result = run_tap("--test", config=start().tap_config(), catalog=catalog_of("subscriptions"))
     assert result.exit_code == 0
     assert any(line.startswith("subscriptions  reachable") for line in result.log)
@@ -96,7 +96,7 @@ def test_a_connection_test_of_a_child_alone_asks_for_a_parent(start: Start) -> N
 
 
 @pytest.mark.parametrize("name", ["certificate", "expired_certificate"])
-def test_a_connection_test_tells_of_the_certificate(
+def test_a_connection_test_reports_the_certificate(
     name: str, start: Start, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Its expiry, or that it has expired."""
@@ -109,7 +109,7 @@ def test_a_connection_test_tells_of_the_certificate(
     assert_golden(result, name, request)
 
 
-def test_a_connection_test_tells_how_long_the_refresh_token_lives(
+def test_a_connection_test_reports_when_the_refresh_token_expires(
     start: Start, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """With a store the day is known: the test itself has postponed it."""
@@ -118,7 +118,7 @@ def test_a_connection_test_tells_how_long_the_refresh_token_lives(
     assert_golden(result, "with_a_store", request)
 
 
-def test_a_token_that_cannot_be_read_is_no_failure(start: Start) -> None:
+def test_a_token_that_cannot_be_read_is_not_a_failure(start: Start) -> None:
     """Its content is for the API; the operator sees it only if it can be read."""
     said = {
         "opaque": "granted, but its claims cannot be read.",

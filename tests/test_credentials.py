@@ -108,7 +108,7 @@ UNUSABLE: dict[str, tuple[bytes | None, str]] = {
 
 
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_an_unusable_certificate_is_told_before_the_first_request(
+def test_an_unusable_certificate_is_reported_before_the_first_request(
     case: str, start: Start, tmp_path: Path
 ) -> None:
     """One line; nothing was sent, and the password appears nowhere."""
@@ -126,7 +126,7 @@ def test_an_unusable_certificate_is_told_before_the_first_request(
     assert emulator.stats().requests == 0
 
 
-def test_a_certificate_that_the_app_does_not_know_is_told(start: Start, tmp_path: Path) -> None:
+def test_an_unregistered_certificate_is_reported(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "app.pem"
     path.write_bytes(certificates.pem(certificates.certificate()))
     result = run_tap(config=with_certificate(start(credentials=REGISTERED), path))
@@ -165,7 +165,9 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(  # noqa: PLR09
 # Stores
 
 
-def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[str, Any]) -> None:
+def test_a_stored_token_is_used_by_the_next_run(
+    start: Start, sync: Sync, store: dict[str, Any]
+) -> None:
     """The service revokes redeemed tokens: only the stored successor works."""
     emulator = start(revoke_old_refresh_tokens=True)
     for _ in range(3):
@@ -175,7 +177,7 @@ def test_a_stored_token_outlives_the_run(start: Start, sync: Sync, store: dict[s
     assert "AADSTS50173" in sync(emulator).error
 
 
-def test_two_configured_tokens_in_one_store_leave_each_other_alone(
+def test_two_configured_tokens_in_one_store_do_not_affect_each_other(
     start: Start, sync: Sync, store: dict[str, Any]
 ) -> None:
     """Two users of one tenant and app: no run takes or loses the other's token."""
@@ -280,9 +282,7 @@ def test_each_use_moves_the_end_of_a_stored_token(start: Start, tmp_path: Path) 
     assert issued[1] - issued[0] > 59 * DAY
 
 
-def test_a_database_that_cannot_be_reached_is_told_without_its_password(
-    start: Start, sync: Sync
-) -> None:
+def test_an_unreachable_database_is_reported_without_its_password(start: Start, sync: Sync) -> None:
     emulator = start()
     url = "postgresql://user:Passw0rdPlanted@127.0.0.1:1/name"
     result = sync(emulator, token_cache_path=url, token_cache_key=KEY)
@@ -292,7 +292,7 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     assert emulator.stats().requests == 0
 
 
-def test_a_database_that_cannot_be_reached_makes_nobody_app_only(start: Start, sync: Sync) -> None:
+def test_an_unreachable_database_does_not_mean_app_only(start: Start, sync: Sync) -> None:
     """Without a configured token, the kind of these credentials is unknown."""
     emulator = start()
     url = "postgresql://user@127.0.0.1:1/name"
@@ -303,7 +303,7 @@ def test_a_database_that_cannot_be_reached_makes_nobody_app_only(start: Start, s
 
 
 @pytest.mark.parametrize("member", [{}, {"refresh_token": 5}])
-def test_a_service_that_does_not_rotate_leaves_the_store_alone(
+def test_a_service_that_does_not_rotate_leaves_the_store_unchanged(
     member: dict[str, Any], start: Start, sync: Sync, tmp_path: Path
 ) -> None:
     """The configured token is still the newest."""
@@ -315,7 +315,7 @@ def test_a_service_that_does_not_rotate_leaves_the_store_alone(
 
 
 @pytest.mark.slow
-def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
+def test_a_process_that_hangs_with_the_database_does_not_block_others_forever(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
     """As with a file: after two minutes the run goes on."""
@@ -332,7 +332,7 @@ def test_a_process_that_hangs_on_the_database_holds_nobody_up_for_ever(
     assert line.startswith("Another process has held the lock of token_cache_path for 120 s")
 
 
-def test_a_configured_token_that_is_refused_gives_way_to_none(
+def test_a_refused_configured_token_falls_back_to_none(
     start: Start, sync: Sync, store: dict[str, Any]
 ) -> None:
     """A refused token is reported once, with its own reason."""
@@ -346,7 +346,7 @@ def test_a_configured_token_that_is_refused_gives_way_to_none(
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["file", "database"], indirect=True)
 @pytest.mark.parametrize("customers", [30, pytest.param(400, marks=pytest.mark.e2e)])
-def test_processes_that_share_a_store_lock_nobody_out(
+def test_processes_that_share_a_store_do_not_lock_each_other_out(
     customers: int, start: Start, store: dict[str, Any], tmp_path: Path
 ) -> None:
     """With a strict service, over hundreds of rotations, each redeems what another stored."""

@@ -52,7 +52,7 @@ def leave(emulator: Emulator, number: int) -> None:
 
 
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
-def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
+def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
     place: Place,
     start: Start,
 ) -> None:
@@ -84,7 +84,7 @@ def test_who_leaves_while_a_run_is_interrupted_takes_nobody_along(
     warehouse.assert_equals(emulator)
 
 
-def test_two_states_on_the_same_tables_delete_nobody(start: Start) -> None:
+def test_two_states_on_the_same_tables_delete_no_customer(start: Start) -> None:
     """A nightly and a weekly job, both interrupted and both resumed, one after the other."""
     emulator, warehouse = start(customers=60, resellers=1), Warehouse()
     runs = {}
@@ -107,7 +107,7 @@ def rows(result: Result) -> dict[str, int | None]:
     return {name: mark.get("rows") for name, mark in bookmarks if "refreshes" not in name}
 
 
-def test_a_crowd_does_not_vanish_in_one_night(start: Start) -> None:
+def test_many_customers_vanishing_at_once_disables_deletes(start: Start) -> None:
     """A pass with over a tenth fewer rows deletes nothing, until the setting is raised."""
     emulator, warehouse = start(customers=60, resellers=2), Warehouse()
     first = at_hour(emulator, 0)
@@ -164,7 +164,7 @@ def test_the_share_that_may_vanish_is_the_settings(
     assert rows(without) == {"customers": 60 - leaving}
 
 
-def test_only_whole_passes_are_counted(start: Start, sync: Sync) -> None:
+def test_only_complete_passes_are_counted(start: Start, sync: Sync) -> None:
     """Resumed passes, gaps, new starts and shards do not falsify the count."""
     emulator = start(customers=12)
     first = sync(emulator, page_size=4)
@@ -185,7 +185,7 @@ def test_only_whole_passes_are_counted(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("number", [None, True, "60", -1, 1e9, []])
-def test_a_number_of_rows_that_is_none_guards_nothing(
+def test_an_invalid_row_count_is_ignored(
     number: object,
     start: Start,
     sync: Sync,
@@ -197,7 +197,7 @@ def test_a_number_of_rows_that_is_none_guards_nothing(
     assert rows(result) == {"customers": 3}
 
 
-def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
+def test_configured_resellers_are_not_a_complete_list(start: Start, sync: Sync) -> None:
     """Rows of resellers that were not requested are kept."""
     emulator = start(customers=20, resellers=3)
     first, *_ = emulator.resellers()
@@ -209,7 +209,7 @@ def test_some_resellers_are_not_all(start: Start, sync: Sync) -> None:
     )
 
 
-def test_no_resellers_are_no_reason_to_empty_a_table(start: Start, sync: Sync) -> None:
+def test_an_empty_list_of_resellers_does_not_empty_a_table(start: Start, sync: Sync) -> None:
     """An empty answer may mean that the user has lost a role."""
     empty = {"totalCount": 0, "items": [], "attributes": {"objectType": "Collection"}}
     result = sync(start(Fault(place="resellers", json=empty), customers=5), **DELETES)
@@ -217,7 +217,7 @@ def test_no_resellers_are_no_reason_to_empty_a_table(start: Start, sync: Sync) -
     assert "reseller_customers" not in activated(result)
 
 
-def test_skips_of_an_interrupted_run_are_told_again(start: Start, sync: Sync) -> None:
+def test_skips_of_an_interrupted_run_are_reported_again(start: Start, sync: Sync) -> None:
     """The run that completes the pass says what is missing, and why nothing is deleted."""
     emulator = start(customers=9)
     first, *_ = emulator.customers()
@@ -342,7 +342,7 @@ def test_a_table_that_a_map_drops_keeps_its_children(start: Start, sync: Sync) -
     assert found == held(emulator)["customer_relationships"]
 
 
-def test_a_pause_of_a_day_fails_everybody_at_once(start: Start, sync: Sync) -> None:
+def test_a_pause_of_a_day_fails_all_streams_at_once(start: Start, sync: Sync) -> None:
     """No request waits for longer than `max_retry_seconds` allows."""
     long = Fault(place="relationships", status=429, headers={"Retry-After": "999999999999"})
     result = sync(start(long, customers=40, latency=0.01))

@@ -37,7 +37,7 @@ def test_what_is_generated_is_up_to_date() -> None:
         f"<!-- settings: {pages.BY} -->\n\nno end\n",
     ],
 )
-def test_a_mark_that_nothing_fills_is_an_error(page: str) -> None:
+def test_an_unfilled_marker_is_an_error(page: str) -> None:
     """The text inside it would silently stay as it is."""
     with pytest.raises(ValueError, match="without a part or without their end"):
         pages.filled(page, {"settings": ""})
@@ -49,7 +49,7 @@ def test_a_part_is_replaced_between_its_marks() -> None:
     assert page == f"before\n{begin}\nnew\n\n{end}after\n"
 
 
-def test_the_hub_gets_what_the_tap_says() -> None:
+def test_the_hub_definition_matches_the_tap() -> None:
     """Settings with their kinds, secrets and capabilities, as Meltano uses them."""
     hub = yaml.safe_load((ROOT / "docs/hub/tap-partnercenter.yml").read_text(encoding="utf-8"))
     about = json.loads(run_tap("--about", "--format=json").stdout)
@@ -68,7 +68,7 @@ CREDENTIALS = ROOT / "docs" / "credentials.md"
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_the_page_about_credentials_knows_every_stream(stream: Any) -> None:
+def test_the_page_about_credentials_lists_every_stream(stream: Any) -> None:
     """It says of each stream whether it needs a user."""
     page = CREDENTIALS.read_text(encoding="utf-8")
     row = re.search(rf"^\|[^|]*`{stream.name}`[^|]*\| ([^|]+) \|", page, re.MULTILINE)
@@ -86,7 +86,7 @@ def test_the_streams_table_names_the_keys(stream: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", STREAMS)
-def test_a_stream_says_what_it_costs(stream: Any) -> None:
+def test_each_stream_documents_its_cost(stream: Any) -> None:
     """In `--about`, and in the README in each stream's own words."""
     cost = stream.cost()
     about = json.loads(run_tap("--about", "--format=json").stdout)["description"]
@@ -168,7 +168,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_are_not_broken(page: Path) -> None:
     """To a file in the repository, and to a heading in it."""
     for address in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if re.match(r"\w+:", address):

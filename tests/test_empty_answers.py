@@ -30,7 +30,7 @@ NOTHING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("answer", NOTHING)
-def test_a_customer_for_whom_nothing_comes_has_no_relationships(
+def test_a_customer_with_an_empty_response_has_no_relationships(
     answer: str,
     start: Start,
     sync: Sync,
@@ -49,7 +49,7 @@ def test_a_customer_for_whom_nothing_comes_has_no_relationships(
 
 
 @pytest.mark.parametrize("answer", NOTHING)
-def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
+def test_a_proxy_that_empties_every_answer_is_reported_and_deletes_nothing(
     answer: str,
     start: Start,
     sync: Sync,
@@ -85,7 +85,7 @@ def test_a_proxy_that_swallows_every_answer_is_told_and_deletes_nothing(
     ],
     ids=["few", "empty collections", "without items", "a single collection"],
 )
-def test_customers_without_relationships_are_no_outage(
+def test_customers_without_relationships_are_not_an_outage(
     customers: int,
     faults: list[Fault],
     start: Start,
@@ -103,7 +103,7 @@ def test_customers_without_relationships_are_no_outage(
 
 @pytest.mark.parametrize("answer", NOTHING)
 @pytest.mark.parametrize("form", ["link", "token"])
-def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
+def test_an_empty_continuation_of_a_customer_is_an_error(
     form: str,
     answer: str,
     start: Start,
@@ -130,7 +130,7 @@ def test_nothing_behind_a_continuation_of_a_customer_is_an_error(
     ("answer", "place"),
     sampled(NOTHING, ["customers", "continuation", "partition", "resellers"], each=2),
 )
-def test_nothing_in_place_of_a_list_is_an_error(
+def test_an_empty_response_instead_of_a_list_is_an_error(
     answer: str,
     place: Place,
     start: Start,
@@ -144,7 +144,9 @@ def test_nothing_in_place_of_a_list_is_an_error(
 
 
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
-def test_an_empty_list_that_counts_records_is_told(place: Place, start: Start, sync: Sync) -> None:
+def test_an_empty_list_that_counts_records_is_an_error(
+    place: Place, start: Start, sync: Sync
+) -> None:
     """The tap has nothing to emit, and does not claim that this is everything."""
     emulator = start(Fault(place=place, json={"totalCount": 5, "items": []}), customers=1)
     result = sync(emulator)

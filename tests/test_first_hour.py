@@ -70,7 +70,7 @@ def test_without_a_supported_python_the_checks_fail_in_one_line(tmp_path: Path) 
     assert "3.11, 3.12, 3.13, 3.14" in line
 
 
-def test_uv_takes_no_python_that_the_demos_postgresql_lacks(tmp_path: Path) -> None:
+def test_uv_chooses_a_python_that_the_demos_postgresql_supports(tmp_path: Path) -> None:
     """Without any Python, uv would download the newest one allowed."""
     nowhere = {
         "UV_PYTHON_INSTALL_DIR": str(tmp_path),

@@ -73,7 +73,7 @@ def wait_until_full(tap: Tap, size: int) -> None:
     ],
     ids=["page", "child", "second stream", "token", "pause", "pause to be terminated"],
 )
-def test_a_signal_ends_the_run_at_once_and_tells_so(
+def test_a_signal_ends_the_run_at_once_and_says_so(
     fault: Fault,
     number: signal.Signals,
     start: Start,
@@ -164,7 +164,7 @@ def test_a_signal_ends_the_wait_for_another_process(start: Start, tmp_path: Path
 
 
 @pytest.mark.parametrize(("number", "unbuffered"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
-def test_a_signal_while_the_target_is_slow_leaves_whole_lines(
+def test_a_signal_while_the_target_is_slow_leaves_complete_lines(
     number: signal.Signals,
     unbuffered: bool,  # noqa: FBT001
     start: Start,
@@ -306,7 +306,7 @@ def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) ->
     assert "interrupted: " in ended.stderr.splitlines()[-1]
 
 
-def test_nothing_is_asked_after_the_end(start: Start) -> None:
+def test_nothing_is_requested_after_the_end(start: Start) -> None:
     """A thread that is waiting when the run ends sends nothing more."""
 
     class EndingClock(Clock):
@@ -322,7 +322,7 @@ def test_nothing_is_asked_after_the_end(start: Start) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_killed_tap_goes_on_from_the_last_whole_state(seed: int, start: Start) -> None:
+def test_a_killed_tap_resumes_from_the_last_complete_state(seed: int, start: Start) -> None:
     """SIGKILL at any byte: the target's rows and the next run's add up to everything."""
     chance = random.Random(seed)  # noqa: S311
     emulator = start(customers=40, resellers=2, latency=0.002)

@@ -135,7 +135,7 @@ def test_a_login_of_the_wrong_user_names_the_role(
     assert "Give the consenting user the role Admin agent" in result.output
 
 
-def test_a_refusal_is_told_on_both_sides(
+def test_a_refusal_is_reported_on_both_sides(
     start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
     browser.choice["answer"] = "refuse"
@@ -146,7 +146,7 @@ def test_a_refusal_is_told_on_both_sides(
     assert not (tmp_path / "tokens").exists()
 
 
-def test_an_answer_to_another_sign_in_is_not_used(
+def test_a_response_to_another_sign_in_is_ignored(
     start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
     """A foreign page could send its own code; the command keeps waiting until the timeout."""
@@ -192,7 +192,7 @@ def test_an_answer_counts_once(
     assert seen == [404, 403, 404, 303, 400]
 
 
-def test_a_closed_window_ends_with_the_time(
+def test_a_closed_window_ends_in_a_timeout(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
     browser.back = lambda _: False
@@ -201,7 +201,7 @@ def test_a_closed_window_ends_with_the_time(
     assert "no response from the browser within 1 s. Start again; if the" in result.stderr
 
 
-def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Result]) -> None:
+def test_a_port_in_use_is_reported(start: Start, sign_in: Callable[..., Result]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = sign_in(start(), "--port", port)
@@ -221,7 +221,7 @@ def test_a_port_that_is_taken_is_told(start: Start, sign_in: Callable[..., Resul
         ({"reset": True}, "no response from 127.0.0.1:"),
     ],
 )
-def test_a_code_that_is_not_redeemed_says_why(
+def test_a_code_that_cannot_be_redeemed_says_why(
     fault: dict[str, Any], told: str, start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
     """In the terminal and in the browser, with the remedy from the table."""
@@ -253,7 +253,7 @@ def test_a_device_code_ends_with_a_tap_that_runs(  # noqa: PLR0913, PLR0917
     assert_complete(run_tap(config=config_of(emulator, tmp_path)), emulator)
 
 
-def test_a_declined_device_code_is_told(
+def test_a_declined_device_code_is_reported(
     start: Start,
     browser: Browser,
     sign_in: Callable[..., Result],
@@ -313,7 +313,7 @@ def test_settings_come_from_flags_variables_the_file_and_answers(
         ('{"tenant_id": "x", "client_id": "x", "client_secret": "x"}', "tenant_id must be a GUID"),
     ],
 )
-def test_a_configuration_that_cannot_be_used_is_told(
+def test_an_unusable_configuration_is_reported(
     content: str | None, told: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.json"
@@ -325,7 +325,7 @@ def test_a_configuration_that_cannot_be_used_is_told(
     assert told in result.stderr
 
 
-def test_a_store_that_cannot_be_written_is_told_after_the_sign_in(
+def test_a_store_that_cannot_be_written_is_reported_after_the_sign_in(
     start: Start, browser: Browser, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
     result = sign_in(start(), token_cache_path=str(tmp_path / "missing" / "tokens"))
@@ -341,7 +341,7 @@ def test_the_extra_of_the_login_is_named(
     assert "install tap-partnercenter[login]" in sign_in(start()).stderr
 
 
-def test_a_login_replaces_a_configured_token_that_is_over(
+def test_a_login_replaces_an_expired_configured_token(
     start: Start, sign_in: Callable[..., Result], tmp_path: Path
 ) -> None:
     """If the old token is still configured, the new one comes first or replaces it."""
@@ -362,7 +362,7 @@ def test_a_login_replaces_a_configured_token_that_is_over(
     assert line.startswith("The configured refresh token is not accepted (HTTP 400 invalid_grant")
 
 
-def test_an_app_alone_stays_one_without_a_login(start: Start, tmp_path: Path) -> None:
+def test_app_only_credentials_stay_app_only_without_a_login(start: Start, tmp_path: Path) -> None:
     config = config_of(start(), tmp_path)
     result = run_tap(config=config, catalog=catalog_of("customers"))
     assert result.exit_code == 0
@@ -382,7 +382,7 @@ def test_the_address_holds_nothing_secret(
     assert "code_verifier" not in address
 
 
-def test_a_token_that_nobody_can_read_is_kept_all_the_same(
+def test_an_unreadable_token_is_kept_anyway(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
     """It is unknown who signed in, but the streams show whether the token works."""
@@ -399,7 +399,7 @@ def test_a_token_that_nobody_can_read_is_kept_all_the_same(
 @pytest.mark.slow
 @pytest.mark.parametrize("store", ["file", "database"], indirect=True)
 @pytest.mark.parametrize("customers", [30, pytest.param(300, marks=pytest.mark.e2e)])
-def test_a_login_and_two_taps_at_once_lock_nobody_out(
+def test_a_login_and_two_taps_at_once_do_not_lock_each_other_out(
     customers: int,
     start: Start,
     sign_in: Callable[..., Result],

@@ -21,7 +21,7 @@ def places(emulator: Emulator) -> list[str]:
     return [request.place for request in emulator.requests]
 
 
-def test_a_long_partition_is_not_read_alone_in_the_end(start: Start, sync: Sync) -> None:
+def test_a_long_partition_is_not_read_alone_at_the_end(start: Start, sync: Sync) -> None:
     """Its next page is requested before the first pages of the short partitions after it."""
     emulator = start(customers=60, resellers=12, latency=0.05)
     sizes = Counter(reseller_id for reseller_id, _ in held(emulator)["reseller_customers"])
@@ -40,7 +40,7 @@ def test_a_long_partition_is_not_read_alone_in_the_end(start: Start, sync: Sync)
     assert asked[-1] == "partition"
 
 
-def test_the_next_stream_begins_while_the_last_child_is_awaited(start: Start, sync: Sync) -> None:
+def test_the_next_stream_starts_while_the_last_child_is_read(start: Start, sync: Sync) -> None:
     """Its records are still emitted in their turn."""
     emulator = start(customers=6, resellers=2)
     last = str([*emulator.customers()][-1]["id"])
@@ -66,7 +66,7 @@ def test_what_was_read_ahead_fails_in_its_turn(start: Start, sync: Sync) -> None
     assert "resume" not in result.state["bookmarks"]["customers"]
 
 
-def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: Sync) -> None:
+def test_a_failure_does_not_affect_the_stream_in_progress(start: Start, sync: Sync) -> None:
     """The position of an earlier run in it is kept, and two more runs complete everything."""
     emulator = start(customers=8, resellers=1)
     settings: dict[str, Any] = {
@@ -90,7 +90,7 @@ def test_a_failure_does_not_touch_the_stream_that_was_begun(start: Start, sync: 
     assert_whole([line for run in runs for line in run.stdout.splitlines()], emulator)
 
 
-def test_one_request_at_once_is_the_plain_order(start: Start, sync: Sync) -> None:
+def test_one_request_at_once_keeps_the_plain_order(start: Start, sync: Sync) -> None:
     """No stream is read ahead."""
     emulator = start(customers=6, resellers=2)
     resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
@@ -110,7 +110,7 @@ def test_a_connection_test_reads_nothing_ahead(start: Start, sync: Sync) -> None
     assert places(emulator) == expected
 
 
-def test_a_source_that_is_waited_for_goes_on_before_those_behind_it() -> None:
+def test_a_source_that_is_waited_for_continues_before_later_ones() -> None:
     """It became idle after they had filled the buffer: waiting for them would never end."""
     filled = threading.Event()
 

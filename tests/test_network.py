@@ -114,7 +114,7 @@ UNUSABLE_PROXIES = {
 
 
 @pytest.mark.parametrize("value", UNUSABLE_PROXIES)
-def test_an_unusable_proxy_is_told_at_once(
+def test_an_unusable_proxy_is_reported_at_once(
     value: str,
     start: Start,
     sync: Sync,
@@ -135,7 +135,7 @@ def test_an_unusable_proxy_is_told_at_once(
     assert result.waits == []
 
 
-def test_an_address_without_tls_is_told_at_once(start: Start, sync: Sync) -> None:
+def test_an_address_without_tls_is_reported_at_once(start: Start, sync: Sync) -> None:
     """https for a port that speaks http: the line names the setting."""
     emulator = start()
     address = emulator.url.replace("http://", "https://")
@@ -146,7 +146,7 @@ def test_an_address_without_tls_is_told_at_once(start: Start, sync: Sync) -> Non
     assert "the server does not speak TLS. Check auth_url" in result.error
 
 
-def test_a_file_without_certificates_is_told_at_once(
+def test_a_file_without_certificates_is_reported_at_once(
     secure: tuple[Emulator, str],
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -170,7 +170,7 @@ def test_a_file_without_certificates_is_told_at_once(
         ("https://nobody.invalid", "no response from nobody.invalid (host name not resolved)"),
     ],
 )
-def test_a_service_that_cannot_be_reached_is_told_at_the_first_attempt(
+def test_an_unreachable_service_is_reported_at_the_first_attempt(
     address: str,
     cause: str,
     setting: str,
@@ -201,7 +201,7 @@ def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> No
 
 
 @pytest.mark.parametrize(("status", "again"), [(407, False), (502, True)])
-def test_a_proxy_that_refuses_is_told(
+def test_a_proxy_that_refuses_is_reported(
     status: int,
     again: bool,  # noqa: FBT001 - a parameter of the test
     start: Start,
@@ -230,7 +230,7 @@ def test_a_proxy_that_refuses_is_told(
     assert (len(seen) > 1) is again
 
 
-def test_a_bundle_that_is_not_there_is_told(
+def test_a_missing_certificate_bundle_is_reported(
     secure: tuple[Emulator, str],
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -262,7 +262,7 @@ def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPat
     assert_complete(result, emulator)
 
 
-def test_each_address_has_its_own_proxy_settings(
+def test_each_url_has_its_own_proxy_settings(
     start: Start,
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -278,7 +278,7 @@ def test_each_address_has_its_own_proxy_settings(
         assert_complete(sync(emulator, auth_url=behind), emulator)
 
 
-def test_pages_are_asked_for_compressed(start: Start, sync: Sync) -> None:
+def test_compressed_pages_are_requested(start: Start, sync: Sync) -> None:
     """The server decides whether to compress."""
     emulator = start(gzip=True)
     heads: list[bytes] = []

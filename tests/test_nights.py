@@ -32,7 +32,7 @@ def test_each_night_reads_a_part_and_a_week_reads_all(world: World) -> None:
     assert sorted(seen) == sorted(world.ids())
 
 
-def test_a_second_run_of_the_day_reads_only_what_changed(world: World) -> None:
+def test_a_second_run_on_the_same_day_reads_only_changes(world: World) -> None:
     """Unknown operations count as changes, and so do failed ones."""
     world.run(full_refresh_days=7)
     one, other, *_ = world.ids()
@@ -44,7 +44,7 @@ def test_a_second_run_of_the_day_reads_only_what_changed(world: World) -> None:
     assert read(world.run(full_refresh_days=7)) == {one: "audit", other: "audit"}
 
 
-def test_a_day_of_the_log_is_acted_on_again_when_something_came_late(world: World) -> None:
+def test_a_day_of_the_log_is_processed_again_when_a_record_came_late(world: World) -> None:
     """Or if a record was replaced; an unchanged day costs only its own requests."""
     world.run(full_refresh_days=90)
     one, other, *_ = world.ids()
@@ -65,7 +65,7 @@ def test_a_day_of_the_log_is_acted_on_again_when_something_came_late(world: Worl
     assert named(60.0) == {one, other}
 
 
-def test_nights_that_never_ran_are_made_up_for(world: World) -> None:
+def test_missed_runs_are_made_up_for(world: World) -> None:
     """Three turns at once after three days; everything after a week."""
     world.run(full_refresh_days=7)
     world.now += 3 * DAY
@@ -88,7 +88,7 @@ def test_nights_that_never_ran_are_made_up_for(world: World) -> None:
         (88, {}, (), "audit records do not go back that far"),
     ],
 )
-def test_everything_is_read_where_a_part_would_not_do(
+def test_everything_is_read_where_a_part_is_not_enough(
     world: World, days: int, settings: Row, streams: tuple[str, ...], says: str
 ) -> None:
     """The log says why."""
@@ -100,7 +100,7 @@ def test_everything_is_read_where_a_part_would_not_do(
     assert result.levels("WARNING") == []
 
 
-def test_everything_is_read_where_the_audit_log_cannot_be(world: World) -> None:
+def test_everything_is_read_where_the_audit_log_is_unavailable(world: World) -> None:
     """With a warning, as the night takes longer than it should."""
     world.run(full_refresh_days=7)
     world.now += DAY
@@ -112,7 +112,7 @@ def test_everything_is_read_where_the_audit_log_cannot_be(world: World) -> None:
 
 
 @pytest.mark.parametrize("stored", [7, None, {}, {"scope": 1}, {"complete": "soon"}])
-def test_a_bookmark_that_is_none_means_everything(world: World, stored: Any) -> None:
+def test_an_invalid_bookmark_means_a_full_refresh(world: World, stored: Any) -> None:
     """State may be edited by hand."""
     world.run(full_refresh_days=7)
     bookmark = (world.state or {})["bookmarks"]["customers"]
@@ -124,7 +124,7 @@ def test_a_bookmark_that_is_none_means_everything(world: World, stored: Any) -> 
 
 
 @pytest.mark.parametrize("later", [0.1, 1.0])
-def test_a_part_that_was_interrupted_is_read_to_its_end(world: World, later: float) -> None:
+def test_an_interrupted_part_is_completed(world: World, later: float) -> None:
     """On the same day from where it stopped; on the next from the start, with both turns."""
     world.run(full_refresh_days=2)
     world.now += DAY
@@ -142,7 +142,7 @@ def test_a_part_that_was_interrupted_is_read_to_its_end(world: World, later: flo
         assert [*read(second)] == world.ids()
 
 
-def test_a_late_record_of_a_customer_read_before_an_interruption_is_acted_on(world: World) -> None:
+def test_a_late_record_of_a_customer_read_before_an_interruption_is_processed(world: World) -> None:
     """The resumed run reads the record, but not the customer again: the next night does."""
     world.run(full_refresh_days=90)
     world.now += 2 * DAY
@@ -157,7 +157,7 @@ def test_a_late_record_of_a_customer_read_before_an_interruption_is_acted_on(wor
     assert read(world.run(full_refresh_days=90))[one] == "audit"
 
 
-def test_a_first_run_that_takes_all_night_goes_on_after_midnight(world: World) -> None:
+def test_a_first_run_continues_after_midnight(world: World) -> None:
     """Seventeen hours of work must not start over; the next night catches up on the new day."""
     world.emulator.faults = [Fault(place="continuation", skip=1, status=501)]
     first = world.run(full_refresh_days=2)
@@ -169,7 +169,7 @@ def test_a_first_run_that_takes_all_night_goes_on_after_midnight(world: World) -
     assert {*read(world.run(full_refresh_days=2)).values()} == {"turn"}
 
 
-def test_no_child_has_a_version_in_a_part(world: World) -> None:
+def test_no_child_has_a_version_in_a_partial_run(world: World) -> None:
     """Only the list of customers has one: it is read in full."""
     settings = {"full_refresh_days": 7, "emit_activate_version_messages": True}
     versions = []
@@ -181,7 +181,7 @@ def test_no_child_has_a_version_in_a_part(world: World) -> None:
     assert sorted(versions[1]) == sorted(LISTS)
 
 
-def test_shards_and_maps_have_their_nights(world: World) -> None:
+def test_incremental_refresh_works_with_shards_and_maps(world: World) -> None:
     """Together the shards read all turns; customers that a map filters out cost nothing."""
     maps = {"customers": {"__filter__": f"id != '{world.ids()[0]}'"}}
     settings = {"full_refresh_days": 3, "stream_maps": maps, "shard_count": 2}
@@ -197,7 +197,7 @@ def test_shards_and_maps_have_their_nights(world: World) -> None:
     assert sorted(found) == sorted(world.ids()[1:])
 
 
-def test_two_refused_customers_of_a_part_are_no_system(world: World) -> None:
+def test_two_refused_customers_of_a_partial_run_are_not_systematic(world: World) -> None:
     """A night's part may hold only two customers, and both may be refused."""
     world.run(full_refresh_days=7)
     world.now += DAY

@@ -36,7 +36,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("output", "told", "arguments"), REFUSALS)
-def test_an_output_that_cannot_be_written_fails_in_one_line(
+def test_unwritable_output_fails_in_one_line(
     output: str,
     told: str,
     arguments: str,
@@ -106,7 +106,7 @@ def test_a_target_that_died_ends_the_tap_with_one_line(
 
 
 @pytest.mark.parametrize("arguments", [["--discover"], ["--about"], ["--test=schema"]])
-def test_nobody_reads_what_is_printed(arguments: list[str], start: Start) -> None:
+def test_output_that_nobody_reads_ends_the_run(arguments: list[str], start: Start) -> None:
     """The other commands also end without a traceback when nobody reads their output."""
     emulator = start(customers=3)
     reader, writer = os.pipe()

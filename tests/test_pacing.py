@@ -190,7 +190,7 @@ def test_hours_without_a_request() -> None:
 
 @pytest.mark.parametrize("naming", ["exactly", "too short", "always a second", "not at all"])
 @pytest.mark.parametrize("model", KINDS)
-def test_a_server_that_names_its_waits_in_another_way(model: str, naming: str) -> None:
+def test_a_server_with_another_form_of_retry_after(model: str, naming: str) -> None:
     """Or states none: then one request at a time tests whether the quota is available again.
 
     If the server states less than its wait, or nothing, the tap comes back too early.
@@ -228,7 +228,7 @@ def test_a_quota_of_which_another_client_takes_half(model: str) -> None:
 
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", [*KINDS, "bucket of 5"])
-def test_the_way_back_from_a_tiny_rate_is_short(model: str, limit: int) -> None:
+def test_recovery_from_a_tiny_rate_is_fast(model: str, limit: int) -> None:
     """A service accepts almost nothing for ten minutes, and then everything again.
 
     The rate recovers within three minutes. In the four minutes after that, an overshot window may
@@ -277,7 +277,7 @@ def test_many_processes_share_a_small_quota(model: str) -> None:
 
 @pytest.mark.parametrize("limit", [500, 1500])
 @pytest.mark.parametrize("model", KINDS)
-def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: int) -> None:
+def test_a_late_process_gets_its_share_and_then_all(model: str, limit: int) -> None:
     """Three share the quota, a fourth joins them, and minutes later the three leave.
 
     Two minutes after each change each has at least half of an equal share, and the last one two
@@ -292,7 +292,7 @@ def test_a_process_that_came_late_gets_its_part_and_then_all(model: str, limit: 
     assert late.used(600, 720) >= 2 / 3 * 2 * limit
 
 
-def test_without_a_quota_nothing_is_held_back() -> None:
+def test_without_a_quota_nothing_is_delayed() -> None:
     """As many requests as the workers can send, except in the first second."""
     run = simulate(FixedWindow(inf), Process(32), minutes=1)
     assert len(run.accepted) >= 0.97 * 32 / LATENCY * 60
@@ -300,7 +300,7 @@ def test_without_a_quota_nothing_is_held_back() -> None:
 
 @pytest.mark.parametrize("workers", [1, 8, 32])
 @pytest.mark.parametrize("ceiling", [7, 500])
-def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
+def test_a_maximum_rate_holds_in_every_minute(ceiling: int, workers: int) -> None:
     """`max_requests_per_minute` is never exceeded in any period of a minute."""
     run = simulate(FixedWindow(inf), Process(workers, ceiling=ceiling / (60 + CREDIT)), minutes=10)
     spans = zip(run.accepted, run.accepted[ceiling:], strict=False)
@@ -308,7 +308,7 @@ def test_a_ceiling_holds_in_every_minute(ceiling: int, workers: int) -> None:
     assert len(run.accepted) >= 0.98 * ceiling * 10
 
 
-def test_a_late_refusal_only_prolongs_the_pause() -> None:
+def test_a_late_refusal_only_extends_the_pause() -> None:
     """Requests sent before the last refusal say nothing about the rate after it."""
     pace = Pace(0.0)
     early, late = pace.ask(0.0), pace.ask(0.0)

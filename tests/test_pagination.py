@@ -122,14 +122,14 @@ def test_an_empty_page_is_not_the_end(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("marks", ["success", "all"])
-def test_a_byte_order_mark_is_no_part_of_the_json(marks: str, start: Start, sync: Sync) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_json(marks: str, start: Start, sync: Sync) -> None:
     """The service is known to start its bodies with one."""
     emulator = start(customers=10, bom=marks)
     assert_customers(sync(emulator, catalog=CUSTOMERS, page_size=4), emulator)
 
 
 @pytest.mark.parametrize("pages", [1, 2])
-def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: Sync) -> None:
+def test_a_loop_of_continuations_is_an_error(pages: int, start: Start, sync: Sync) -> None:
     """A page that leads to itself, or back to an earlier one, would never end."""
     emulator = start(
         Fault(place="continuation", cycle=1 if pages == 1 else 2),
@@ -153,7 +153,7 @@ def test_a_circle_of_continuations_is_an_error(pages: int, start: Start, sync: S
         (f"{API}:443/v1/customers#part", "/v1/customers"),
     ],
 )
-def test_forms_of_the_uri_become_one(uri: str, path: str) -> None:
+def test_all_forms_of_the_uri_are_normalized(uri: str, path: str) -> None:
     """All known forms become one absolute address below the base."""
     assert absolute_url(uri, API) == API + path
 
@@ -186,7 +186,7 @@ def test_other_uris_are_refused(uri: Any) -> None:
         absolute_url(uri, API)
 
 
-def test_a_refused_link_is_told_in_one_line(start: Start, sync: Sync) -> None:
+def test_a_refused_link_is_reported_in_one_line(start: Start, sync: Sync) -> None:
     """The operator reads what happened and where; the address itself is not repeated."""
     emulator = start(Fault(place="customers", link_to="https://example.org/v1/customers"))
     result = sync(emulator, catalog=CUSTOMERS, page_size=3)
@@ -217,7 +217,7 @@ def test_full_pages_of_invoices_need_no_link(invoices: int, start: Start, sync: 
     assert result.keys("invoices", "id") == ids
 
 
-def test_a_circle_of_invoices_is_an_error(start: Start, sync: Sync) -> None:
+def test_a_loop_of_invoice_pages_is_an_error(start: Start, sync: Sync) -> None:
     """Only a service that has sent the whole list may repeat a link."""
     emulator = start(Fault(place="invoices_continuation", cycle=1), invoices=10)
     result = sync(emulator, catalog=catalog_of("invoices"), page_size=2)

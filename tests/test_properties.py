@@ -177,7 +177,7 @@ def test_no_state_is_ahead_of_the_records(
 
 @BOUNDED
 @given(options, forms, st.lists(st.tuples(cuts, fatal), max_size=3), st.data())
-def test_a_warehouse_with_deletes_ends_with_the_rows_of_the_api(
+def test_a_warehouse_with_deletes_matches_the_api(
     options: Options,
     form: dict[str, Any],
     interruptions: list[tuple[float, Fault]],

@@ -113,7 +113,7 @@ def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
     st.sampled_from(["none", "all"]),
     st.sampled_from([(), ("--test",)]),
 )
-def test_no_fault_makes_the_tap_talk(  # noqa: PLR0913, PLR0917 - what is drawn
+def test_no_fault_makes_the_tap_reveal_secrets(  # noqa: PLR0913, PLR0917 - what is drawn
     place: Any,
     answer: str,
     status: int,
@@ -133,7 +133,7 @@ def test_no_fault_makes_the_tap_talk(  # noqa: PLR0913, PLR0917 - what is drawn
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_a_healthy_run_tells_no_secret(level: str) -> None:
+def test_a_successful_run_reveals_no_secret(level: str) -> None:
     """The same applies to what works: requests, tokens, records."""
     with planted() as emulator:
         result = run(emulator, level)
@@ -181,7 +181,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_an_unforeseen_failure_tells_its_kind_only(
+def test_an_unexpected_error_reports_only_its_type(
     level: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -201,7 +201,7 @@ def test_an_unforeseen_failure_tells_its_kind_only(
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_a_process_of_its_own_is_as_discreet(level: str) -> None:
+def test_a_separate_process_reveals_no_secret_either(level: str) -> None:
     """The same for a real command, with settings in the environment: output and log."""
     with planted(
         Fault(place="partition", status=500, shape="A", description=TOLD),

@@ -103,7 +103,7 @@ ENDINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("device", [False, True])
-def test_a_login_tells_no_code(
+def test_a_login_reveals_no_code(
     device: bool,  # noqa: FBT001
     ending: str,
     tmp_path: Path,
@@ -146,7 +146,7 @@ def test_a_login_tells_no_code(
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_refused_certificate_tells_neither_assertion_nor_password(
+def test_a_refused_certificate_reveals_neither_assertion_nor_password(
     ending: str, tmp_path: Path
 ) -> None:
     """Nor the key of the store, nor the token in it."""

@@ -75,7 +75,7 @@ def test_wrong_settings_are_named_and_not_repeated(name: str) -> None:
         "token_cache_path",
     ],
 )
-def test_a_secret_of_another_kind_is_told_by_name(name: str, value: object) -> None:
+def test_a_secret_of_the_wrong_type_is_reported_by_name(name: str, value: object) -> None:
     """The line names the setting but does not quote its value."""
     with planted() as emulator:
         result = run(emulator, "DEBUG", **{name: value})
@@ -131,7 +131,7 @@ def test_about_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
             assert_discreet_text(result.stdout + result.stderr)
 
 
-def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -> None:
+def test_the_token_cache_is_not_logged(start: Start, sync: Sync, tmp_path: Path) -> None:
     """A file that is not a cache: the log has its path, not its content."""
     cache = tmp_path / "cache"
     cache.touch(mode=0o600)
@@ -141,7 +141,7 @@ def test_the_token_cache_is_not_told(start: Start, sync: Sync, tmp_path: Path) -
     assert ROTATED not in result.stderr
 
 
-def test_no_token_cache_lies_in_the_checkout() -> None:
+def test_there_is_no_token_cache_in_the_checkout() -> None:
     """A manual run once left one there, and it was committed."""
     files = [path for path in Path(__file__).parent.parent.iterdir() if path.is_file()]
     assert len(files) > 5

@@ -45,7 +45,7 @@ BAD_INPUT: tuple[dict[str, Any], str, str] = (
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
-def test_a_continuation_that_is_not_found_is_no_end(
+def test_a_continuation_that_is_not_found_is_not_the_end(
     status: int,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -87,7 +87,7 @@ def test_a_refusal_ends_the_run_with_one_line(
 
 
 @pytest.mark.parametrize("place", [place for place in API if "continuation" not in place])
-def test_bad_input_advises_only_settings_that_the_request_holds(
+def test_bad_input_suggests_only_settings_that_the_request_uses(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -108,7 +108,7 @@ def test_bad_input_advises_only_settings_that_the_request_holds(
         ("partition", "providers", {"indirect_resellers", "reseller_customers"}),
     ],
 )
-def test_a_partner_of_another_kind_is_told_which_streams_to_deselect(
+def test_another_kind_of_partner_learns_which_streams_to_deselect(
     place: Place,
     who: str,
     deselected: set[str],
@@ -127,7 +127,7 @@ def test_a_partner_of_another_kind_is_told_which_streams_to_deselect(
 
 
 @pytest.mark.parametrize("place", ["orders", "subscriptions", "invoices", "customers"])
-def test_streams_that_every_partner_has_are_no_matter_of_enrolment(
+def test_streams_that_every_partner_has_do_not_depend_on_enrolment(
     place: Any,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -196,7 +196,7 @@ def test_without_a_user_every_403_asks_for_one(
 
 
 @pytest.mark.parametrize("bom", ["success", "error", "all"])
-def test_a_byte_order_mark_is_no_fault(bom: str, start: Start, sync: Sync) -> None:
+def test_a_byte_order_mark_is_not_an_error(bom: str, start: Start, sync: Sync) -> None:
     """In pages, in errors, and in responses that ask to retry later."""
     emulator = start(
         Fault(place="customers", times=1, status=429, headers={"Retry-After": "2"}),
@@ -250,7 +250,7 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
 # The summary
 
 
-def test_a_failed_run_says_so_and_how_far_it_came(
+def test_a_failed_run_says_so_and_how_far_it_got(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:

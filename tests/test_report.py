@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start, Sync
 
 
-def test_a_long_run_tells_how_far_it_is(start: Start, sync: Sync) -> None:
+def test_a_long_run_reports_its_progress(start: Start, sync: Sync) -> None:
     """At most one line of progress in half a minute, with the partition being read."""
     slow = Fault(place="partition", status=503, headers={"Retry-After": "40"}, times=3)
     emulator = start(slow, customers=40, resellers=4)
@@ -34,7 +34,7 @@ def test_a_long_run_tells_how_far_it_is(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_a_run_without_any_answer_says_that_it_lives(
+def test_a_run_without_any_answer_says_that_it_is_alive(
     concurrency: int,
     start: Start,
     sync: Sync,
@@ -50,7 +50,7 @@ def test_a_run_without_any_answer_says_that_it_lives(
     assert "200 s waited" in result.log[-1]
 
 
-def test_throttling_is_told_once_in_a_while(start: Start, sync: Sync) -> None:
+def test_throttling_is_reported_periodically(start: Start, sync: Sync) -> None:
     """The operator sees that the tap waits, why, and for how long; not each time."""
     refusal = Fault(place="relationships", status=429, headers={"Retry-After": "7"}, times=3)
     result = sync(start(refusal, customers=3), max_concurrent_requests=1)
@@ -93,7 +93,7 @@ def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
     assert not re.findall(r"\b1 (?:customer|record|request|partition|row)s\b|\b1 retries", told)
 
 
-def test_nothing_is_told_behind_the_end(
+def test_nothing_is_reported_after_the_end(
     start: Start,
     sync: Sync,
     caplog: pytest.LogCaptureFixture,
@@ -120,7 +120,7 @@ def test_nothing_is_told_behind_the_end(
     assert not [record for record in caplog.records if record.message.startswith("Attempt ")]
 
 
-def test_a_terminal_has_a_live_bar(start: Start) -> None:
+def test_a_terminal_shows_a_progress_bar(start: Start) -> None:
     """If stderr is a terminal the progress is a bar; stdout still holds only messages."""
     # As many as fit into a pipe that is not read meanwhile.
     emulator = start(customers=15)

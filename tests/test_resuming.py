@@ -59,7 +59,7 @@ def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
     )
 
 
-def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: Sync) -> None:
+def test_a_pass_is_resumed_at_the_start_of_a_partition(start: Start, sync: Sync) -> None:
     """Between two partitions the checkpoint names the next; earlier ones are not read again."""
     emulator = start(customers=40, resellers=3)
     second = list(emulator.resellers())[1]["id"]
@@ -76,7 +76,7 @@ def test_a_pass_is_resumed_at_the_beginning_of_a_partition(start: Start, sync: S
     ]
 
 
-def test_partitions_behind_the_checkpoint_are_read_from_their_first_page(
+def test_partitions_after_the_checkpoint_are_read_from_their_first_page(
     start: Start,
     sync: Sync,
 ) -> None:
@@ -96,7 +96,7 @@ def test_partitions_behind_the_checkpoint_are_read_from_their_first_page(
 
 
 @pytest.mark.parametrize("form", get_args(LinkForm))
-def test_an_interrupted_run_is_resumed_behind_every_form_of_link(
+def test_an_interrupted_run_is_resumed_after_every_form_of_link(
     form: str,
     start: Start,
     sync: Sync,
@@ -126,7 +126,7 @@ def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> No
     assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
 
 
-def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
+def test_a_loop_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
     """The page of the stored continuation is known as well."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=30)
     interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
@@ -143,7 +143,9 @@ def test_a_circle_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync
     ("age", "resumes"),
     [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
 )
-def test_an_interrupted_pass_goes_on_for_a_day(age: int, *, resumes: bool, start: Start) -> None:
+def test_an_interrupted_pass_can_be_resumed_for_a_day(
+    age: int, *, resumes: bool, start: Start
+) -> None:
     """After that its first pages are too old; a pass dated in the future is not resumed either."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     moment = 1_800_000_000

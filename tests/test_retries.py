@@ -63,7 +63,7 @@ PASSING: dict[str, dict[str, Any]] = {
         if not (place == "relationships" and PASSING[fault].get("empty_body"))
     ],
 )
-def test_a_passing_fault_leaves_no_trace_in_the_messages(
+def test_a_temporary_fault_does_not_change_the_messages(
     fault: str,
     place: Place,
     broken: Callable[..., Emulator],
@@ -83,7 +83,7 @@ def test_a_passing_fault_leaves_no_trace_in_the_messages(
 
 
 @pytest.mark.parametrize("place", ["token", "continuation", "relationships"])
-def test_a_request_without_an_answer_is_given_up_and_asked_again(
+def test_a_request_without_an_answer_times_out_and_is_retried(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -105,7 +105,7 @@ def test_a_request_without_an_answer_is_given_up_and_asked_again(
         ("resellers", "continue"),
     ],
 )
-def test_an_answer_that_drips_is_given_up_and_asked_again(
+def test_an_answer_that_drips_times_out_and_is_retried(
     place: Place,
     part: Literal["continue", "headers", "body", "trailers"],
     broken: Callable[..., Emulator],
@@ -148,7 +148,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_without_patience_nothing_is_asked_twice(
+def test_without_retry_time_nothing_is_requested_twice(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -165,7 +165,7 @@ def test_without_patience_nothing_is_asked_twice(
 
 
 @pytest.mark.parametrize("place", API)
-def test_an_unreachable_service_is_told_without_ids_of_an_answer(
+def test_an_unreachable_service_is_reported_without_response_ids(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -204,7 +204,7 @@ def test_an_answer_that_stays_unreadable_is_an_error(
 
 
 @pytest.mark.parametrize("place", API)
-def test_the_service_names_the_wait_in_seconds(
+def test_retry_after_may_be_seconds(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -218,7 +218,7 @@ def test_the_service_names_the_wait_in_seconds(
     assert sum(result.waits) >= 2 * 56
 
 
-def test_the_service_names_the_wait_as_a_date(
+def test_retry_after_may_be_a_date(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -241,7 +241,7 @@ def test_the_service_names_the_wait_as_a_date(
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 @pytest.mark.parametrize("model", ["fixed_window", "sliding_window", "token_bucket"])
-def test_no_request_comes_before_the_time_that_the_service_named(form: str, model: str) -> None:
+def test_no_request_is_sent_before_retry_after(form: str, model: str) -> None:
     """Under a quota each refusal is followed by a pause of the requested length."""
     ahead = 0.0
 
@@ -267,7 +267,7 @@ def test_no_request_comes_before_the_time_that_the_service_named(form: str, mode
 
 
 @pytest.mark.parametrize("place", API)
-def test_a_wait_beyond_all_patience_ends_the_run_at_once(
+def test_a_wait_beyond_the_limit_ends_the_run_at_once(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -298,7 +298,7 @@ def test_throttling_without_end_is_bounded(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_throttling_of_one_place_is_borne(
+def test_throttling_of_one_endpoint_is_tolerated(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,

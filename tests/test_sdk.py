@@ -39,7 +39,7 @@ def test_settings_are_checked_by_the_overridden_method() -> None:
     assert "self._validate_config(raise_errors=" in inspect.getsource(PluginBase.__init__)
 
 
-def test_a_signal_while_the_tap_is_made_ends_it_too() -> None:
+def test_a_signal_while_the_tap_is_created_ends_it_too() -> None:
     """The SDK installs its handlers before there is a writer to finish."""
     unfinished = TapPartnerCenter.__new__(TapPartnerCenter)
     unfinished.clock = Clock()
@@ -71,7 +71,7 @@ def test_counters_hold_their_value() -> None:
     assert counter.value == 3
 
 
-def test_private_members_are_touched_in_one_module() -> None:
+def test_private_members_are_used_in_one_module() -> None:
     """No other module accesses private members of the SDK's classes."""
     private = {
         name

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.conftest import Start, Sync
 
 
-def test_all_wrong_settings_are_told_at_once() -> None:
+def test_all_wrong_settings_are_reported_at_once() -> None:
     """One line for each, and no request until they are fixed."""
     result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
     assert result.exit_code == FINAL
@@ -132,7 +132,7 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
         ("stream_maps", {"customers": {"__key_properties__": "id"}}, "must be a list of fields"),
     ],
 )
-def test_a_wrong_setting_is_told_by_name(name: str, value: object, reason: str) -> None:
+def test_a_wrong_setting_is_reported_by_name(name: str, value: object, reason: str) -> None:
     """The line says which setting, and what it accepts."""
     result = run_tap(config={**GOOD, name: value})
     assert result.exit_code == FINAL
@@ -174,7 +174,7 @@ def test_a_cloud_sets_the_three_addresses(cloud: str) -> None:
     assert own.api_url == "https://a.example"
 
 
-def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
+def test_an_unknown_setting_causes_a_warning(start: Start, sync: Sync) -> None:
     """A misspelt setting has no effect, so the user should know."""
     result = sync(start(), reseller_id=["9b1de2aa-7777-4888-9999-aaaabbbbcccc"])
     assert result.exit_code == 0
@@ -184,7 +184,7 @@ def test_an_unknown_setting_is_warned_of(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("selected", [True, False])
-def test_a_reseller_that_the_service_does_not_name_is_warned_of(
+def test_a_reseller_that_the_service_does_not_list_causes_a_warning(
     selected: bool,  # noqa: FBT001
     start: Start,
     sync: Sync,
@@ -220,7 +220,7 @@ def test_the_settings_of_the_sdk_are_known(start: Start, sync: Sync) -> None:
     "maps",
     [{"customers": {"short": "id["}}, {"customers": {"__alias__": 7}}, {"customers": 7}],
 )
-def test_a_stream_map_that_makes_no_sense(maps: dict[str, Any]) -> None:
+def test_an_invalid_stream_map_is_refused(maps: dict[str, Any]) -> None:
     """The SDK finds it when the tap is created; the operator gets a line, not a traceback."""
     result = run_tap(config={**GOOD, "stream_maps": maps})
     assert result.exit_code == FINAL

@@ -29,7 +29,7 @@ def test_each_id_belongs_to_one_shard(identity: str, count: int) -> None:
         assert Shard(count, takers[0]).takes(identity.upper())
 
 
-def test_an_id_belongs_to_the_same_shard_for_ever() -> None:
+def test_an_id_always_belongs_to_the_same_shard() -> None:
     """On any machine, in any release: its MD5 begins with 459c7999, which is 1,167,882,649."""
     customer = "00000000-0000-4000-8000-000000000001"
     assert [index for index in FOUR if Shard(4, index).takes(customer)] == [1]
@@ -114,7 +114,7 @@ def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
 
 
 @pytest.mark.parametrize("other", [{"shard_index": 1}, {"shard_count": 3}, {"shard_count": 1}])
-def test_a_shard_does_not_go_on_where_another_stopped(
+def test_a_shard_does_not_resume_where_another_stopped(
     other: dict[str, Any],
     start: Start,
     sync: Sync,

@@ -45,7 +45,7 @@ SIGN_IN: dict[int, tuple[int, str, str]] = {
 
 
 @pytest.mark.parametrize("place", API)
-def test_a_token_that_is_over_is_replaced_in_the_middle(
+def test_an_expired_token_is_replaced_in_the_middle(
     place: Place,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -74,7 +74,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("place", API)
 @pytest.mark.parametrize("reason", REJECTED)
-def test_a_401_that_new_tokens_do_not_end_is_fatal(
+def test_a_401_that_persists_with_new_tokens_is_fatal(
     reason: str,
     place: Place,
     broken: Callable[..., Emulator],
@@ -150,7 +150,7 @@ def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync
     assert result.records("customers") == []
 
 
-def test_tokens_that_die_early_are_survived() -> None:
+def test_tokens_that_expire_early_are_replaced() -> None:
     """A token may expire long before its stated time: each request gets a second chance."""
     ticks = itertools.count()
     options = Options(customers=8, resellers=1, token_lifetime=3599, early_expiry=3000)
@@ -230,7 +230,7 @@ def test_a_sign_in_refused_without_json_has_one_line(
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_a_busy_token_endpoint_is_asked_again(
+def test_a_busy_token_endpoint_is_retried(
     error: str,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -241,7 +241,9 @@ def test_a_busy_token_endpoint_is_asked_again(
     assert emulator.stats().by_place["token"] == {"200": 1, "400": 2}
 
 
-def test_the_token_endpoint_names_the_wait(broken: Callable[..., Emulator], sync: Sync) -> None:
+def test_the_token_endpoint_may_send_retry_after(
+    broken: Callable[..., Emulator], sync: Sync
+) -> None:
     """Retry-After is obeyed for sign-in too."""
     headers = {"Retry-After": "33"}
     emulator = broken(Fault(place="token", times=2, status=429, headers=headers))
@@ -251,7 +253,7 @@ def test_the_token_endpoint_names_the_wait(broken: Callable[..., Emulator], sync
 
 
 @pytest.mark.parametrize("lifetime", ["3599", 3599, None, "soon", -5, 0, 1e400, [1]])
-def test_the_life_of_a_token_is_read_from_numbers_and_strings(
+def test_the_lifetime_of_a_token_may_be_a_number_or_a_string(
     lifetime: object,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -269,7 +271,7 @@ def test_the_life_of_a_token_is_read_from_numbers_and_strings(
 
 
 @pytest.mark.parametrize("token", [None, "", 5, "new\nline", "naïve"])
-def test_an_answer_without_a_usable_token_is_asked_again(
+def test_an_answer_without_a_usable_token_is_retried(
     token: object,
     broken: Callable[..., Emulator],
     sync: Sync,
@@ -289,7 +291,7 @@ def test_threads_that_need_a_token_at_once_share_one(start: Start, sync: Sync) -
     assert emulator.stats().by_place["partition"] == {"200": 8}
 
 
-def test_a_failed_sign_in_is_asked_once_for_all_threads(start: Start, sync: Sync) -> None:
+def test_a_failed_sign_in_is_attempted_once_for_all_threads(start: Start, sync: Sync) -> None:
     """All threads that wait for the same token share its failure."""
     emulator = start(
         Fault(place="relationships", expire_token=True),

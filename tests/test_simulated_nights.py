@@ -208,7 +208,7 @@ def grouped(
     return {place: contents(own) for place, own in found.items()}
 
 
-def test_nights_keep_their_promises() -> None:
+def test_incremental_refresh_keeps_its_guarantees() -> None:
     """Children are never too old, audited changes come at once, and in the end all rows match."""
     season = Season(3, 1, Tables())
     with season.world.emulator:
@@ -234,7 +234,7 @@ SAMPLE = {1: 6, 3: 12, 7: 16, 30: 10}
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("days", SAMPLE)
-def test_models_hold_what_is_promised(days: int, models: Models) -> None:
+def test_models_keep_their_guarantees(days: int, models: Models) -> None:
     """After each night, on PostgreSQL; after some quiet ones, exactly what the API holds."""
     warehouse = Warehouse(models)
     season = Season(days, days, warehouse)

@@ -34,7 +34,7 @@ INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_a_skip_without_a_user_asks_for_one_too(start: Start, sync: Sync) -> None:
+def test_a_skip_without_a_user_recommends_one_too(start: Start, sync: Sync) -> None:
     """If other customers were answered, the summary says so; other statuses add no such advice."""
     document = {"items": [], "totalCount": 0}
     emulator = start(
@@ -91,7 +91,7 @@ def test_a_lost_customer_is_skipped_and_named(
     assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
 
 
-def test_a_pass_with_a_skip_deletes_nothing_in_its_stream(
+def test_a_pass_with_a_skipped_customer_deletes_nothing_in_its_stream(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -122,7 +122,7 @@ def test_a_skip_is_remembered_when_the_pass_is_resumed(
     assert activated == ["indirect_resellers", "reseller_customers"]
 
 
-def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
+def test_the_first_ten_refused_are_systematic(start: Start, sync: Sync) -> None:
     """If every customer is refused, the partner lacks the right to ask: that is not a skip."""
     emulator = start(Fault(place="relationships", status=403, code=1002), customers=30)
     result = sync(emulator, page_size=20, max_concurrent_requests=1)
@@ -132,7 +132,7 @@ def test_the_first_ten_refused_are_a_system(start: Start, sync: Sync) -> None:
     assert emulator.stats().by_place["relationships"] == {"403": 10}
 
 
-def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> None:
+def test_ten_refused_after_an_answer_are_not_systematic(start: Start, sync: Sync) -> None:
     """Once the service has answered for one customer, refusals are individual."""
     emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=130)
     result = sync(emulator, max_skipped_customers=200, max_concurrent_requests=1)
@@ -143,7 +143,7 @@ def test_ten_refused_after_an_answer_are_no_system(start: Start, sync: Sync) -> 
     assert line.endswith(", …")
 
 
-def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None:
+def test_all_of_a_few_refused_are_systematic_too(start: Start, sync: Sync) -> None:
     """With three of three customers refused, the run must not end as if it were complete."""
     emulator = start(Fault(place="relationships", status=403, code=1002), customers=3)
     result = sync(emulator)
@@ -153,7 +153,7 @@ def test_all_of_a_few_refused_are_a_system_too(start: Start, sync: Sync) -> None
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_refusals_of_an_earlier_run_are_no_system(
+def test_refusals_of_an_earlier_run_are_not_systematic(
     resume: bool,  # noqa: FBT001
     start: Start,
     sync: Sync,
@@ -172,7 +172,9 @@ def test_refusals_of_an_earlier_run_are_no_system(
     assert result.exit_code == 0, result.error
 
 
-def test_a_resumed_pass_without_further_customers_is_no_system(start: Start, sync: Sync) -> None:
+def test_a_resumed_pass_without_further_customers_is_not_systematic(
+    start: Start, sync: Sync
+) -> None:
     """Skips of the earlier run alone do not mean that every customer was refused."""
     emulator = start(
         Fault(place="relationships", skip=1, times=2, status=403, code=20002),
@@ -209,7 +211,7 @@ def test_the_line_counts_the_skips_of_the_whole_pass(
 
 
 @pytest.mark.parametrize(("most", "refused", "exit_code"), [(0, 1, 1), (2, 2, 0), (2, 3, 1)])
-def test_the_operator_draws_the_line(
+def test_the_operator_sets_the_limit_of_skipped_customers(
     most: int,
     refused: int,
     exit_code: int,

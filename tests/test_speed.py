@@ -57,14 +57,14 @@ def test_the_same_bytes_at_any_concurrency(
     assert len(outputs) == 1
 
 
-def test_requests_are_under_way_together_but_never_too_many(start: Start, sync: Sync) -> None:
+def test_requests_run_concurrently_up_to_the_limit(start: Start, sync: Sync) -> None:
     """As many as the setting allows, counted by the server."""
     emulator = start(customers=60, latency=0.02)
     sync(emulator, page_size=20, max_concurrent_requests=7)
     assert emulator.stats().most_in_flight == 7
 
 
-def test_a_slow_partition_does_not_let_the_others_pile_up(start: Start, sync: Sync) -> None:
+def test_a_slow_partition_does_not_let_the_others_accumulate(start: Start, sync: Sync) -> None:
     """What is read ahead of a partition is bounded, however large the later ones are."""
     emulator = start(customers=400, resellers=3, page_limit=2)
     first, *_ = emulator.resellers()

@@ -81,7 +81,7 @@ FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
     ],
 )
 @pytest.mark.parametrize("flattening", [{}, FLAT])
-def test_a_map_that_names_what_does_not_exist(
+def test_a_map_with_an_unknown_name_is_refused(
     maps: dict[str, Any],
     told: str,
     flattening: dict[str, Any],
@@ -144,7 +144,7 @@ def test_two_streams_do_not_become_one_table(
     ],
     ids=["mapped away", "deselected"],
 )
-def test_a_table_may_take_the_name_of_one_that_is_not_read(
+def test_a_table_may_use_the_name_of_a_deselected_one(
     maps: dict[str, Any],
     selected: list[str],
     start: Start,
@@ -155,7 +155,7 @@ def test_a_table_may_take_the_name_of_one_that_is_not_read(
     assert len(result.records("reseller_customers")) == 7
 
 
-def test_all_mistakes_of_the_maps_are_told_at_once(start: Start, sync: Sync) -> None:
+def test_all_errors_in_the_maps_are_reported_at_once(start: Start, sync: Sync) -> None:
     """One line for each."""
     result = sync(start(), stream_maps={"custommers": None, "customers": {"a": None, "b": "c"}})
     assert result.levels("ERROR") == [
@@ -191,7 +191,7 @@ def test_maps_that_name_what_exists_pass(
     assert result.levels("WARNING") == []
 
 
-def test_a_new_field_that_nearly_has_the_name_of_another_is_warned_of(
+def test_a_new_field_with_a_similar_name_causes_a_warning(
     start: Start,
     sync: Sync,
 ) -> None:

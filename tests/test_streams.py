@@ -216,7 +216,9 @@ def test_one_object_of_another_customer_ends_the_run(start: Start, sync: Sync) -
 
 
 @pytest.mark.parametrize("name", ["customer_details", "subscriptions"])
-def test_what_is_no_record_is_asked_for_again(name: str, start: Start, sync: Sync) -> None:
+def test_an_item_that_is_not_a_record_is_requested_again(
+    name: str, start: Start, sync: Sync
+) -> None:
     """One 200 of another shape."""
     place: Any = PLACES.get(name, name)
     emulator = start(Fault(place=place, times=1, body=b'{"value": []}'), customers=3)

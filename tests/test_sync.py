@@ -216,7 +216,7 @@ def test_a_filtered_customer_on_a_page_that_is_read_ahead_has_no_children(
         ("partition", "reseller_customers", "reseller_id"),
     ],
 )
-def test_a_record_belongs_to_whom_it_was_asked_for(
+def test_a_record_belongs_to_the_customer_it_was_requested_for(
     place: str,
     stream: str,
     field: str,

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("deletes", [False, True])
-def test_rows_that_are_gone_are_known_without_deletes(world: World, *, deletes: bool) -> None:
+def test_vanished_rows_can_be_found_without_deletes(world: World, *, deletes: bool) -> None:
     """A customer that left, one that lost all relationships, one that moved, a subscription."""
     world.run(emit_activate_version_messages=deletes)
     world.tables.assert_today(world.emulator)
@@ -30,7 +30,7 @@ def test_rows_that_are_gone_are_known_without_deletes(world: World, *, deletes: 
     assert [*read(result)] == world.ids()
 
 
-def test_shards_know_what_is_gone(world: World) -> None:
+def test_vanished_rows_can_be_found_with_shards(world: World) -> None:
     """Each for its own part, even after runs with a different number of shards."""
     for count in (1, 3, 2):
         for index in range(count):
@@ -55,7 +55,7 @@ def test_a_skipped_customer_keeps_its_rows(world: World) -> None:
 
 
 @pytest.mark.parametrize("place", ["continuation", "subscriptions", "partition"])
-def test_an_interrupted_run_tells_what_it_read(world: World, place: Any) -> None:
+def test_an_interrupted_run_records_what_it_read(world: World, place: Any) -> None:
     """The next run reports the rest; lists are reported only when read in one go."""
     world.run()
     for customer in world.ids()[1::4]:
@@ -72,7 +72,7 @@ def test_an_interrupted_run_tells_what_it_read(world: World, place: Any) -> None
     world.tables.assert_today(world.emulator)
 
 
-def test_a_resellers_list_that_is_read_on_in_its_middle_is_not_told(world: World) -> None:
+def test_a_resellers_list_that_is_resumed_in_its_middle_is_not_recorded(world: World) -> None:
     """Its first rows were read by the interrupted run, and would be taken for gone."""
     streams = ("reseller_customers", "list_refreshes")
     first, second, third = (one["id"] for one in world.emulator.resellers())
@@ -100,7 +100,7 @@ def test_rows_of_a_list_that_is_read_again_are_those_of_the_second_reading(world
     assert first["time_extracted"] < last["record"]["refreshed_at"]
 
 
-def test_without_a_table_there_is_no_account_of_it(world: World) -> None:
+def test_a_table_that_is_not_loaded_gets_no_refresh_rows(world: World) -> None:
     """For example a list that only its children need, and children that are not selected."""
     result = world.run("subscriptions", "customer_refreshes", "list_refreshes")
     assert [*read(result)] == world.ids()

@@ -31,7 +31,7 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "tokens.json"
 
 
-def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) -> None:
+def test_a_rotated_refresh_token_is_used_afterwards(start: Start, sync: Sync) -> None:
     """Within a run each redemption uses the newest token: the previous one may be revoked."""
     emulator = start(
         *(Fault(place=place, times=1, expire_token=True) for place in ("partition", "resellers")),
@@ -41,7 +41,9 @@ def test_a_rotated_refresh_token_is_used_from_then_on(start: Start, sync: Sync) 
     assert emulator.stats().by_place["token"] == {"200": 3}
 
 
-def test_a_cached_refresh_token_outlives_the_run(start: Start, sync: Sync, cache: Path) -> None:
+def test_a_cached_refresh_token_is_used_by_the_next_run(
+    start: Start, sync: Sync, cache: Path
+) -> None:
     """With token_cache_path the next run starts with the newest token, in a file of mode 0600."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
@@ -108,7 +110,7 @@ def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Pat
         None,
     ],
 )
-def test_an_unusable_cache_is_told_in_one_line(
+def test_an_unusable_cache_is_reported_in_one_line(
     content: str | None,
     start: Start,
     sync: Sync,
@@ -130,7 +132,7 @@ def test_an_unusable_cache_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
-def test_an_empty_cache_is_one_without_a_token(
+def test_an_empty_cache_has_no_token(
     key: str | None, start: Start, sync: Sync, cache: Path
 ) -> None:
     """Someone created it, or a disk was full: the configured token still works."""
@@ -142,7 +144,7 @@ def test_an_empty_cache_is_one_without_a_token(
     assert cache.stat().st_size
 
 
-def test_a_folder_as_cache_is_not_to_be_closed_to_others(
+def test_a_directory_as_cache_is_reported_without_suggesting_chmod(
     start: Start, sync: Sync, cache: Path
 ) -> None:
     """With mode 0600 nobody could enter the folder."""
@@ -153,7 +155,7 @@ def test_a_folder_as_cache_is_not_to_be_closed_to_others(
     assert "chmod" not in result.error
 
 
-def test_a_link_to_itself_as_cache_is_called_so(start: Start, sync: Sync, cache: Path) -> None:
+def test_a_cache_that_links_to_itself_is_reported(start: Start, sync: Sync, cache: Path) -> None:
     """A bare OSError would not say where to look."""
     cache.symlink_to(cache)
     result = sync(start(), token_cache_path=str(cache))
@@ -177,7 +179,9 @@ def test_a_cache_that_others_may_read_is_refused(
     assert "Traceback" not in result.stderr
 
 
-def test_a_cache_that_cannot_be_written_costs_no_run(start: Start, sync: Sync, cache: Path) -> None:
+def test_a_cache_that_cannot_be_written_does_not_fail_the_run(
+    start: Start, sync: Sync, cache: Path
+) -> None:
     """The token is valid: a warning says what to fix."""
     emulator = start()
     result = sync(emulator, token_cache_path=str(cache / "missing" / "file"))
@@ -209,7 +213,7 @@ def test_a_token_that_could_not_be_stored_is_used_before_the_stored_one(
     assert emulator.stats().by_place["token"] == {"200": 2}
 
 
-def test_a_cache_is_replaced_in_one_step(
+def test_a_cache_is_replaced_atomically(
     start: Start,
     sync: Sync,
     cache: Path,
@@ -247,7 +251,7 @@ def put(cache: Path, refresh_token: str) -> None:
     cache.write_text(json.dumps(stored))
 
 
-def test_a_refused_token_in_the_cache_gives_way_to_the_configured_one(
+def test_a_refused_cached_token_falls_back_to_the_configured_one(
     start: Start,
     sync: Sync,
     cache: Path,
@@ -271,7 +275,7 @@ def test_a_refused_token_in_the_cache_gives_way_to_the_configured_one(
     assert emulator.stats().by_place["token"] == {"200": 1}
 
 
-def test_both_tokens_refused_is_told_once(start: Start, sync: Sync, cache: Path) -> None:
+def test_both_tokens_refused_is_reported_once(start: Start, sync: Sync, cache: Path) -> None:
     """The reason is that of the newest token."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
@@ -284,7 +288,7 @@ def test_both_tokens_refused_is_told_once(start: Start, sync: Sync, cache: Path)
     assert emulator.stats().by_place == {"token": {"400": 2}}
 
 
-def test_a_token_that_came_meanwhile_is_used(sync: Sync, cache: Path) -> None:
+def test_a_token_stored_by_another_process_is_used(sync: Sync, cache: Path) -> None:
     """A process without the lock redeemed the token that was read, and stored its successor."""
     late: list[str] = []
 
@@ -309,7 +313,7 @@ def test_a_token_that_came_meanwhile_is_used(sync: Sync, cache: Path) -> None:
         assert result.levels("WARNING") == []
 
 
-def test_a_process_that_hangs_on_the_cache_holds_nobody_up_for_ever(
+def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
     start: Start,
     sync: Sync,
     cache: Path,
@@ -327,7 +331,7 @@ def test_a_process_that_hangs_on_the_cache_holds_nobody_up_for_ever(
     assert "Waiting for another process that signs in (token_cache_path)" in result.log
 
 
-def test_a_file_system_without_locks_costs_no_run(
+def test_a_file_system_without_locks_does_not_fail_the_run(
     start: Start,
     sync: Sync,
     cache: Path,
@@ -348,7 +352,7 @@ def test_a_file_system_without_locks_costs_no_run(
 
 
 @pytest.mark.slow
-def test_processes_that_share_a_cache_lock_nobody_out(start: Start, cache: Path) -> None:
+def test_processes_that_share_a_cache_do_not_lock_each_other_out(start: Start, cache: Path) -> None:
     """Each redeems what the other stored, although the service revokes used tokens."""
     emulator = start(customers=24, revoke_old_refresh_tokens=True, token_latency=0.02)
     emulator.faults = [

@@ -31,7 +31,7 @@ TapPartnerCenter.cli()
 
 
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
-def test_a_huge_body_is_cut_off(
+def test_a_huge_body_is_truncated(
     place: Place,
     start: Start,
     sync: Sync,
@@ -49,7 +49,7 @@ PACKED = {"Content-Encoding": "gzip"}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
-def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync) -> None:
+def test_a_decompression_bomb_is_truncated(place: Place, start: Start, sync: Sync) -> None:
     """The decompressed size has the same limit as an uncompressed body."""
     bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
     emulator = start(Fault(place=place, body=bomb, headers=PACKED))
@@ -62,7 +62,7 @@ def test_a_decompression_bomb_is_cut_off(place: Place, start: Start, sync: Sync)
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
 @pytest.mark.parametrize("length", [12, -1], ids=["begun", "almost whole"])
 @pytest.mark.parametrize("content", [b"", b'{"totalCount": 0, "items": []}'])
-def test_a_compressed_body_without_its_end_is_asked_for_again(
+def test_a_truncated_compressed_body_is_requested_again(
     content: bytes,
     length: int,
     place: Place,
@@ -77,7 +77,7 @@ def test_a_compressed_body_without_its_end_is_asked_for_again(
     assert emulator.stats().by_place[place]["200"] > 1
 
 
-def test_a_body_compressed_in_two_pieces_is_whole(
+def test_a_body_compressed_in_two_pieces_is_complete(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_body_compressed_in_two_pieces_is_whole(
     assert result.records("customers") == []
 
 
-def test_a_body_that_is_not_compressed_as_it_says_is_told(start: Start, sync: Sync) -> None:
+def test_a_body_with_a_wrong_content_encoding_is_reported(start: Start, sync: Sync) -> None:
     """The line says so, and quotes nothing from the body."""
     emulator = start(Fault(place="customers", body=b"plain", headers=PACKED))
     result = sync(emulator)
@@ -128,7 +128,7 @@ def test_a_two_gigabyte_body_fits_into_little_memory(start: Start) -> None:
 
 
 @pytest.mark.parametrize("place", ["token", "customers", "relationships", "resellers"])
-def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) -> None:
+def test_deeply_nested_json_does_not_crash(place: Place, start: Start, sync: Sync) -> None:
     """A body too deep for any decoder counts as unreadable."""
     emulator = start(Fault(place=place, deep_json=1_000_000))
     result = sync(emulator, max_retry_seconds=0)
@@ -163,7 +163,7 @@ def test_deeply_nested_json_is_no_crash(place: Place, start: Start, sync: Sync) 
         ["customers", "relationships"],
     ),
 )
-def test_a_body_that_is_no_collection_is_asked_for_again_and_refused(
+def test_a_body_that_is_not_a_collection_is_requested_again_and_refused(
     body: bytes,
     place: Place,
     start: Start,
@@ -187,7 +187,7 @@ def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
     assert result.records("customers") == []
 
 
-def test_numbers_of_any_size_are_borne(start: Start, sync: Sync) -> None:
+def test_numbers_of_any_size_are_accepted(start: Start, sync: Sync) -> None:
     """A number too large for any type is no reason to lose the page."""
     body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
     for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):

@@ -120,7 +120,7 @@ def test_a_link_to_another_origin_gets_no_request(
         {"uri": "/v1/customers"},
     ],
 )
-def test_a_link_out_of_the_api_is_not_followed(uri: object, start: Start, sync: Sync) -> None:
+def test_a_link_outside_the_api_is_not_followed(uri: object, start: Start, sync: Sync) -> None:
     """A path outside /v1, or a malformed one, is refused."""
     emulator = start(first_page(linked(uri)))
     assert_refused(sync(emulator), "the service named a next page")
@@ -152,7 +152,7 @@ def test_a_link_out_of_the_api_is_not_followed(uri: object, start: Start, sync: 
         None,
     ],
 )
-def test_a_link_cannot_set_headers_of_ours(header: object, start: Start, sync: Sync) -> None:
+def test_a_link_cannot_set_the_taps_own_headers(header: object, start: Start, sync: Sync) -> None:
     """Only the tap authorizes requests, and a header value cannot smuggle in a second header."""
     emulator = start(first_page(linked("/customers?seekOperation=Next", header)))
     assert_refused(sync(emulator), "with a header that the tap must not send")
@@ -198,7 +198,7 @@ def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None
         page(continuationToken="naïve"),
     ],
 )
-def test_a_continuation_in_an_unknown_form_is_no_end(
+def test_a_continuation_in_an_unknown_form_is_not_the_end(
     document: dict[str, Any],
     start: Start,
     sync: Sync,
@@ -233,7 +233,7 @@ def test_the_end_of_the_data_has_many_forms(
 
 @pytest.mark.parametrize("length", [1, 2])
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
-def test_a_circle_of_pages_is_an_error(
+def test_a_loop_of_pages_is_an_error(
     length: Literal[1, 2],
     place: Place,
     start: Start,

@@ -126,7 +126,7 @@ def test_a_flattened_record_has_no_column_that_the_schema_lacks(
 
 
 @pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
-def test_a_null_object_empties_no_column_of_a_similar_name(
+def test_a_null_object_does_not_clear_a_column_with_a_similar_name(
     maps: dict[str, Any],
     start: Start,
     sync: Sync,
@@ -156,7 +156,7 @@ def test_a_null_object_empties_no_column_of_a_similar_name(
         ((None,), None),
     ],
 )
-def test_what_says_false_is_never_true(
+def test_texts_for_false_never_become_true(
     sent: tuple[object, ...],
     emitted: object,
     start: Start,
@@ -224,7 +224,7 @@ CREDENTIALS = {"userName": "admin", "password": SECRET}
         {"somethingNew": {"userCredentials": CREDENTIALS}},
     ],
 )
-def test_credentials_of_users_surface_nowhere(
+def test_user_credentials_are_never_emitted(
     fields: dict[str, Any],
     start: Start,
     sync: Sync,
@@ -238,7 +238,7 @@ def test_credentials_of_users_surface_nowhere(
     assert len(result.records("customers")) == 3
 
 
-def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
+def test_a_catalog_cannot_expose_credentials(start: Start, sync: Sync) -> None:
     """Even fields that an operator's catalog declares without restrictions contain none."""
     catalog = catalog_of("customers")
     (stream,) = (s for s in catalog["streams"] if s["tap_stream_id"] == "customers")
@@ -257,7 +257,7 @@ def test_a_catalog_cannot_let_credentials_out(start: Start, sync: Sync) -> None:
     assert [record["list"] for record in result.records("customers")] == [[{"kept": 1}]] * 2
 
 
-def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync: Sync) -> None:
+def test_credentials_in_an_open_object_are_removed(start: Start, sync: Sync) -> None:
     """Orders have an object whose fields are not known in advance."""
     context = {"kept": {"deep": "1", "userCredentials": CREDENTIALS}}
     fields = {"lineItems": [{"provisioningContext": context}]}
@@ -269,7 +269,7 @@ def test_credentials_do_not_hide_in_an_object_of_any_members(start: Start, sync:
     assert [line["provisioningContext"] for line in lines] == [{"kept": {"deep": "1"}}] * 2
 
 
-def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync) -> None:
+def test_one_object_instead_of_a_list_is_a_list_of_one(start: Start, sync: Sync) -> None:
     """Sources disagree about some fields, and a target refuses what does not match the schema."""
     fault = Fault(place="orders", add_fields={"lineItems": {"offerId": "one"}})
     result = sync(start(fault, customers=2), catalog=catalog_of("orders"))
@@ -280,7 +280,7 @@ def test_one_object_in_place_of_a_list_is_a_list_of_one(start: Start, sync: Sync
         assert line["offerId"] == "one"
 
 
-def test_a_reseller_who_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
+def test_a_reseller_that_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
     """Reading a partition twice would emit each of its customers twice."""
     fault = Fault(place="resellers", duplicate_first_item=True)
     emulator = start(fault, customers=9, resellers=2)
@@ -344,7 +344,7 @@ def test_a_customer_that_moves_to_the_next_page_is_repeated(start: Start, sync: 
     assert "customers: 3 records, 1 of them repeated" in result.log
 
 
-def test_a_relationship_without_a_type_gets_the_vendors_word_for_it(
+def test_a_relationship_without_a_type_gets_the_vendors_default(
     start: Start,
     sync: Sync,
 ) -> None:

@@ -54,7 +54,7 @@ def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
         {"scope": "0" * 16},
     ],
 )
-def test_a_state_edited_by_hand_costs_no_more_than_a_new_start(
+def test_a_state_edited_by_hand_means_at_most_a_restart(
     change: dict[str, Any],
     start: Start,
     sync: Sync,

@@ -47,7 +47,7 @@ def test_a_workflow_runs_checks_that_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_may_do_no_more_than_it_says(path: Path) -> None:
+def test_workflows_have_least_privilege(path: Path) -> None:
     """No permissions by default."""
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["permissions"] == {}
     assert all("permissions" in job for job in jobs(path).values())

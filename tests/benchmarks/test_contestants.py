@@ -117,7 +117,7 @@ def test_a_run_is_measured(server: Server) -> None:
     assert 1 <= found.most_in_flight <= 4
 
 
-def test_the_tap_keeps_to_its_setting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tap_respects_its_setting(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A higher number of concurrent requests is an error, not a result."""
     monkeypatch.setattr(server, "expected", {})
     seen = server.stats()
@@ -128,7 +128,7 @@ def test_the_tap_keeps_to_its_setting(server: Server, monkeypatch: pytest.Monkey
     assert measure(SMALL, Entry("floor", 8), liar(), server, 0).outcome == "ok"
 
 
-def test_a_whole_case_is_measured() -> None:
+def test_a_complete_case_is_measured() -> None:
     """Each contestant runs its rounds in turn; with a quota, its use is measured too."""
     entries = (Entry("floor", 4), Entry("naive", most_rounds=1))
     case = replace(SMALL, entries=entries, rounds=2)
@@ -151,7 +151,7 @@ def test_a_whole_case_is_measured() -> None:
         (["a", "b", "b"], "customers: 1 records twice"),
     ],
 )
-def test_lost_and_repeated_records_are_errors(
+def test_lost_and_duplicate_records_are_errors(
     server: Server, monkeypatch: pytest.MonkeyPatch, lines: list[str], detail: str
 ) -> None:
     """The run is wrong, and the command's exit code says so."""
@@ -162,13 +162,13 @@ def test_lost_and_repeated_records_are_errors(
     assert verdict([found]) == 1
 
 
-def test_records_of_a_stream_that_nobody_asked_for_are_errors(server: Server) -> None:
+def test_records_of_an_unrequested_stream_are_errors(server: Server) -> None:
     """They would cost time that no other contestant spends."""
     lies = liar(record("extra", id="a"))
     assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), lies, server, 0).detail
 
 
-def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> None:
+def test_a_contestant_that_fails_is_reported_with_its_last_lines(server: Server) -> None:
     """An error, except under a quota, where failing is a result; for the tap it always is one."""
     found = measure(SMALL, Entry("dlt", 8), liar(code=1), server, 1)
     assert (found.outcome, found.detail) == ("failed", "exit code 1: Oh no.")
@@ -178,7 +178,7 @@ def test_a_contestant_that_fails_is_told_with_its_last_words(server: Server) -> 
     assert verdict([run("dlt", case="quota-500", outcome="wrong")]) == 1
 
 
-def test_the_users_settings_do_not_reach_a_contestant(
+def test_the_users_settings_do_not_affect_a_contestant(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log level in the shell would distort the measurement."""

@@ -40,14 +40,14 @@ def test_the_command_writes_the_pages() -> None:
     assert main(["--docs"]) == 0
 
 
-def test_kept_figures_are_compared_line_by_line(tmp_path: Path) -> None:
+def test_saved_figures_are_compared_line_by_line(tmp_path: Path) -> None:
     """One line for each contestant in each case."""
     save(session(), tmp_path / "results.json")
     lines = (tmp_path / "results.json").read_text(encoding="utf-8").splitlines()
     assert len([line for line in lines if '"contestant":"tap"' in line]) == 5
 
 
-def test_a_quick_look_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_run_is_not_saved(capsys: pytest.CaptureFixture[str]) -> None:
     """A small case among full ones could be mistaken for one of them."""
     with pytest.raises(SystemExit):
         main(["--quick", "--keep"])

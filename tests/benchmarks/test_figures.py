@@ -76,7 +76,7 @@ def test_requests_after_a_refusal_are_too_early(times: list[float], early: int) 
     assert too_early([(0.0, True), *((at, at not in refused) for at in times)]) == early
 
 
-def test_one_more_record_costs_what_starting_does_not() -> None:
+def test_the_marginal_cost_of_a_record_excludes_startup() -> None:
     """The processor time of many records minus that of one record."""
     assert marginal(session(), "tap") == pytest.approx(10.0)
     assert marginal(session(), "dlt") is None
@@ -127,7 +127,7 @@ def test_tables_show_medians_and_ratios() -> None:
     assert "1.0" in parts["session"]
 
 
-def test_a_session_that_measured_nothing_has_tables_too() -> None:
+def test_a_session_without_measurements_has_tables_too() -> None:
     """Each part says so."""
     empty = Results(python="", platform="", processors=1, versions={}, quick=True)
     parts = sections(empty)

@@ -122,7 +122,7 @@ def test_the_quota_is_kept(counting: Any, shards: int) -> None:
         assert all(later - earlier > 59.999 for earlier, later in spans)
 
 
-def test_requests_under_way_are_bounded() -> None:
+def test_requests_in_flight_are_bounded() -> None:
     """Each shard has at most the configured number, sent at once, and no others meanwhile."""
     scene = like(SMALL, quota=0, latency=10.0)
     _, asked = watched(scene)
@@ -131,7 +131,7 @@ def test_requests_under_way_are_bounded() -> None:
     assert all(later - earlier >= 5 for earlier, later in spans)
 
 
-def test_the_same_scene_has_the_same_outcome() -> None:
+def test_the_same_scenario_has_the_same_outcome() -> None:
     """A different seed has a different outcome."""
     scene = like(SMALL, shards=4)
     assert simulate(scene) == simulate(scene)
@@ -145,7 +145,7 @@ def test_more_shards_under_one_quota_save_no_time() -> None:
         assert simulate(like(SMALL, shards=shards)).seconds >= 0.98 * alone
 
 
-def test_more_shards_save_time_where_latency_is_the_bound() -> None:
+def test_more_shards_save_time_when_latency_is_the_limit() -> None:
     """This needs no quota; more concurrent requests in one process also save time."""
     free = like(SMALL, quota=0)
     alone = simulate(free).seconds
@@ -163,7 +163,7 @@ def test_refusals_are_few(shards: int) -> None:
 
 
 @pytest.mark.parametrize("counting", get_args(Counting))
-def test_many_shards_do_not_keep_each_other_out(counting: Counting) -> None:
+def test_many_shards_do_not_starve_each_other(counting: Counting) -> None:
     """If refused requests use up the quota, shards that come back together get nothing."""
     outcome = simulate(like(SMALL, customers=20_000, shards=16, counting=counting))
     assert outcome.failed == 0
@@ -191,7 +191,7 @@ def test_shards_are_started_as_airflow_does_it() -> None:
     assert 1.15 * fitting <= outcome.seconds <= 1.35 * fitting
 
 
-def test_a_shard_without_patience_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_may_not_wait_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """It sends nothing more, and the others go on."""
     monkeypatch.setattr(model, "PATIENCE", 10.0)
     scene = like(SMALL, shards=4)
@@ -209,7 +209,7 @@ def test_shards_that_know_their_part_are_not_refused() -> None:
     assert outcome.seconds <= 1.05 * simulate(like(SMALL, shards=4)).seconds
 
 
-def test_the_kept_figures_are_the_models() -> None:
+def test_the_saved_figures_are_the_models() -> None:
     """Simulated again if that is quick: a change of pacing or model must reach the pages."""
     kept = load(KEPT)
     assert [each.scene for each in kept.simulated] == scenes(), "run `scale`"
@@ -219,7 +219,7 @@ def test_the_kept_figures_are_the_models() -> None:
         assert simulate(each.scene) == each.outcome, "run `scale`"
 
 
-def test_turns_make_a_large_partner_fit_into_a_night() -> None:
+def test_full_refresh_days_makes_a_large_partner_fit_into_a_night() -> None:
     """A seventh of the customers plus those that changed: less than three hours."""
     kept = load(KEPT)
     whole, week = (kept.of(Scene(customers=500_000, days=days)) for days in (1, 7))
@@ -259,6 +259,6 @@ def test_a_session_without_the_figures_shows_none() -> None:
     ("seconds", "text"),
     [(45, "45 s"), (119, "119 s"), (600, "10 min"), (7_199, "120 min"), (63_000, "17.5 h")],
 )
-def test_times_are_told_in_the_unit_of_an_operator(seconds: float, text: str) -> None:
+def test_times_have_readable_units(seconds: float, text: str) -> None:
     """Seconds, minutes, hours."""
     assert span(seconds) == text

@@ -86,7 +86,7 @@ def test_questions_are_answered_by_models() -> None:
             assert not re.search(r"\b(join|group|where|with|union)\b", query)
 
 
-def test_meltano_is_told_the_demo_environment(finished_demo: Finished) -> None:
+def test_meltano_gets_the_demo_environment(finished_demo: Finished) -> None:
     runner, _ = finished_demo
     for command, plugins in (
         ("run", ["tap-partnercenter", "target-postgres"]),
@@ -100,7 +100,7 @@ def test_meltano_is_told_the_demo_environment(finished_demo: Finished) -> None:
     assert plugins == ["tap-partnercenter", "target-postgres", "dbt-postgres"]
 
 
-def test_nothing_of_meltano_lands_outside_the_demos_folder(finished_demo: Finished) -> None:
+def test_meltano_writes_nothing_outside_the_demos_folder(finished_demo: Finished) -> None:
     runner, _ = finished_demo
     environment = runner.note("build")["environment"]
     for name in (
@@ -110,7 +110,7 @@ def test_nothing_of_meltano_lands_outside_the_demos_folder(finished_demo: Finish
         assert str(runner.data) in environment[name]
 
 
-def test_variables_of_the_user_do_not_reach_meltano(finished_demo: Finished) -> None:
+def test_the_users_variables_do_not_affect_meltano(finished_demo: Finished) -> None:
     runner, _ = finished_demo
     for command in ("run", "build"):
         note = runner.note(command)
@@ -123,12 +123,12 @@ def test_variables_of_the_user_do_not_reach_meltano(finished_demo: Finished) -> 
         assert f"--env-file={os.devnull}" in note["arguments"]
 
 
-def test_a_proxy_is_not_asked_for_the_emulator(finished_demo: Finished) -> None:
+def test_the_emulator_is_not_reached_through_a_proxy(finished_demo: Finished) -> None:
     runner, _ = finished_demo
     assert runner.note("run")["environment"]["NO_PROXY"] == "example.com,127.0.0.1"
 
 
-def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
+def test_the_kept_database_can_be_queried(finished_demo: Finished) -> None:
     """With the names of tables and models, without their schemas."""
     runner, _ = finished_demo
     query = "select sum(customers) / count(distinct id) from customers_by_reseller, customers"
@@ -138,7 +138,7 @@ def test_the_kept_database_can_be_asked(finished_demo: Finished) -> None:
 
 
 @pytest.mark.parametrize("on_path", [True, False])
-def test_the_command_to_look_further_is_one_that_can_be_typed(
+def test_the_suggested_command_can_be_run(
     demo: DemoRunner,
     on_path: bool,  # noqa: FBT001
 ) -> None:
@@ -150,7 +150,7 @@ def test_the_command_to_look_further_is_one_that_can_be_typed(
     assert f"there is no database in {demo.data}/postgresql yet: `{uv} run demo`" in asked.stderr
 
 
-def test_the_end_says_how_to_look_further(finished_demo: Finished) -> None:
+def test_the_end_says_how_to_query_the_database(finished_demo: Finished) -> None:
     """The demo's README says the same."""
     runner, ended = finished_demo
     readme = (ROOT / "demo" / "README.md").read_text(encoding="utf-8")
@@ -204,7 +204,7 @@ def test_tables_that_differ_fail_the_demo(demo: DemoRunner) -> None:
     assert not (demo.folder / "build.json").exists()
 
 
-def test_one_table_that_differs_is_enough(demo: DemoRunner) -> None:
+def test_one_table_that_differs_fails_the_comparison(demo: DemoRunner) -> None:
     change, _ = CHANGES["subscriptions"]
     ended = demo.run("--customers=4", "--resellers=1", STAND_IN_SQL=change)
     assert ended.returncode == 1
@@ -212,7 +212,7 @@ def test_one_table_that_differs_is_enough(demo: DemoRunner) -> None:
     assert ended.stdout.count("agree") == 4
 
 
-def test_a_failing_meltano_fails_the_demo_with_its_last_words(demo: DemoRunner) -> None:
+def test_a_failing_meltano_fails_the_demo_with_its_last_lines(demo: DemoRunner) -> None:
     """A failed installation is repeated once."""
     installs = []
     for command, options in (("install", []), ("run", ["--verbose"]), ("build", [])):
@@ -246,7 +246,7 @@ def test_a_folder_that_cannot_be_made_fails_the_demo_in_one_line(demo: DemoRunne
 
 @pytest.mark.parametrize("kept", ["postgresql/PG_VERSION", "meltano/meltano.db", "notes.txt"])
 @pytest.mark.parametrize("arguments", [["--customers=4", "--resellers=1"], ["sql", "select 1"]])
-def test_a_folder_of_somebody_else_is_refused_and_left_as_it_is(
+def test_a_folder_owned_by_someone_else_is_refused_and_left_unchanged(
     demo: DemoRunner, kept: str, arguments: list[str]
 ) -> None:
     """Nothing in it is deleted, and its mode does not change."""
@@ -305,7 +305,7 @@ def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:
 
 
 @pytest.mark.parametrize("size", ["0", "-1", "many", "1000001"])
-def test_a_size_that_is_none_is_refused(demo: DemoRunner, size: str) -> None:
+def test_an_invalid_size_is_refused(demo: DemoRunner, size: str) -> None:
     ended = demo.run(f"--customers={size}")
     assert ended.returncode == 2
     assert "whole number" in ended.stderr
@@ -341,7 +341,7 @@ def test_root_may_have_the_checkout_where_nobody_else_may_enter(
 
 
 @pytest.mark.e2e
-def test_the_whole_chain(demo: DemoRunner, uv: str) -> None:
+def test_the_complete_demo(demo: DemoRunner, uv: str) -> None:
     """Emulator, Meltano, tap, target, PostgreSQL and dbt, without any stand-in."""
     ended = demo.run_apart("--customers=300", "--resellers=5", UV=uv)
     assert ended.returncode == 0, ended.stdout + ended.stderr

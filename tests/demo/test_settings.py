@@ -198,7 +198,7 @@ def test_the_example_explains_every_line(example: dict[str, tuple[bool, str, str
     assert [name for name, (_, _, comment) in example.items() if len(comment) < 10] == []
 
 
-def test_only_required_settings_are_in_force_in_the_example(
+def test_only_required_settings_are_uncommented_in_the_example(
     example: dict[str, tuple[bool, str, str]], about: dict[str, Any]
 ) -> None:
     in_force = {name: value for name, (active, value, _) in example.items() if active}
@@ -206,7 +206,7 @@ def test_only_required_settings_are_in_force_in_the_example(
     assert in_force == {PREFIX + name.upper(): "" for name in names}
 
 
-def test_every_example_can_be_put_in_force(
+def test_every_example_can_be_uncommented(
     example: dict[str, tuple[bool, str, str]],
     meltano_settings: dict[str, Any],
     tap_settings: dict[str, Any],

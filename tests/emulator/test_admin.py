@@ -157,7 +157,7 @@ def test_options_change_at_run_time(connect: SignIn, sign_in: SignIn) -> None:
 
 
 @pytest.mark.parametrize("kind", ["customers", "resellers", "memberships", "relationships"])
-def test_the_data_is_told_as_json_lines(kind: str, connect: SignIn) -> None:
+def test_the_data_can_be_listed_as_json_lines(kind: str, connect: SignIn) -> None:
     """The same as the library's, one record a line."""
     with Emulator(Options(customers=1200, resellers=3)) as emulator:
         answer = connect(emulator).get(f"/_emulator/data/{kind}")

@@ -56,7 +56,7 @@ def test_days_are_whole_and_both_ends_count(sign_in: SignIn) -> None:
     "query",
     ["startDate=2026-06-22", "startDate=6/1/2026", "endDate=2026-02-30", "startDate=20260901"],
 )
-def test_a_date_that_is_no_day_of_the_log_is_refused(query: str, sign_in: SignIn) -> None:
+def test_a_date_outside_the_log_is_refused(query: str, sign_in: SignIn) -> None:
     """More than 90 days back, or in another form: 400 in the framework's shape."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         answer = sign_in(emulator).get(f"/v1/auditrecords?{query}")
@@ -76,7 +76,7 @@ def test_the_order_is_an_option(sign_in: SignIn) -> None:
         assert page["items"] == rising
 
 
-def test_the_past_grows_with_the_clock() -> None:
+def test_history_grows_with_the_clock() -> None:
     """A day has its records once it is over; operations in progress succeed a day later."""
     clock = _Clock()
     emulator = Emulator(Options(customers=9, audit_per_day=20), clock=clock)
@@ -143,7 +143,7 @@ CHANGES: list[tuple[Callable[..., None], str]] = [
 
 
 @pytest.mark.parametrize(("change", "operation"), CHANGES, ids=[each[1] for each in CHANGES])
-def test_a_change_is_told_when_the_vendor_would(
+def test_a_change_is_audited_when_the_vendor_would(
     change: Callable[..., None], operation: str
 ) -> None:
     """At once, later, or never; in the end there is one record, dated the day of the change."""
@@ -163,7 +163,7 @@ def test_a_change_is_told_when_the_vendor_would(
     assert len({record["id"] for record in emulator.held("audit_records")}) == 3
 
 
-def test_moves_between_resellers_are_not_told(sign_in: SignIn) -> None:
+def test_moves_between_resellers_are_not_audited(sign_in: SignIn) -> None:
     """Nor are added and removed relationships: the vendor's log has no operation for them."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
         one, other = (str(reseller["id"]) for reseller in emulator.resellers())
@@ -213,7 +213,7 @@ def test_a_created_customers_password_is_in_the_log(
         assert record["customerId"] == created["id"]
 
 
-def test_records_of_a_tests_own_are_shown_as_they_are(sign_in: SignIn) -> None:
+def test_records_added_by_a_test_are_returned_unchanged(sign_in: SignIn) -> None:
     """Given at the start or later, even twice with one id, and changed afterwards."""
     given = {"id": "a", "operationDate": "2026-09-20T23:59:59.9999999Z", "odd": None}
     customer = {"id": "00000000-0000-4000-8000-000000000000"}

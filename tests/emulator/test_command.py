@@ -39,7 +39,7 @@ def _python(code: str) -> list[str]:
     return ["--", sys.executable, "-c", code]
 
 
-def test_exec_gives_the_command_addresses_and_passes_its_exit_code_on() -> None:
+def test_exec_passes_urls_to_the_command_and_returns_its_exit_code() -> None:
     """The command gets the emulator's address in environment variables, and keeps its own `--`."""
     code = (
         "import os, sys, urllib.request as r;"
@@ -63,7 +63,7 @@ def test_exec_says_how_the_command_died() -> None:
     assert done.returncode == 128 + signal.SIGKILL
 
 
-def test_exec_says_in_one_line_that_there_is_no_such_command(tmp_path: Path) -> None:
+def test_exec_reports_an_unknown_command_in_one_line(tmp_path: Path) -> None:
     """127 for a missing command, 126 for one that cannot be run."""
     done = _run("exec", "--", "no-such-command")
     assert done.returncode == 127
@@ -75,7 +75,7 @@ def test_exec_says_in_one_line_that_there_is_no_such_command(tmp_path: Path) -> 
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_exec_passes_signals_on() -> None:
+def test_exec_forwards_signals() -> None:
     """The command decides how to handle a SIGTERM."""
     code = (
         "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(5));"
@@ -89,7 +89,7 @@ def test_exec_passes_signals_on() -> None:
         assert running.wait(10) == 5
 
 
-def test_a_key_in_the_terminal_reaches_the_command_once() -> None:
+def test_a_keyboard_signal_reaches_the_command_once() -> None:
     """Even if standard input comes from elsewhere; the terminal sends the key to both."""
     code = (
         # Not `print`: the key may come while the line before is being written.
@@ -145,7 +145,7 @@ def test_no_signal_is_lost_to_the_thread_that_serves() -> None:
         ({"NO_PROXY": "*"}, "*"),
     ],
 )
-def test_a_proxy_is_not_asked_for_the_emulator(given: dict[str, str], expected: str) -> None:
+def test_the_emulator_is_not_reached_through_a_proxy(given: dict[str, str], expected: str) -> None:
     """Existing exceptions are kept."""
     code = "import os; print(os.environ['NO_PROXY']); print(os.environ['no_proxy'])"
     cleared = {"NO_PROXY": "", "no_proxy": ""}
@@ -176,7 +176,7 @@ def test_a_console_of_windows_sends_its_keys_to_the_command_itself(
     assert (code, sent) == (128 + signal.SIGTERM, [signal.SIGTERM])
 
 
-def test_serve_tells_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
+def test_serve_prints_its_url_and_stops_on_request(tmp_path: Path) -> None:
     """It prints lines for a shell, follows its options and rules, and exits with 0."""
     rules = tmp_path / "faults.json"
     rules.write_text('[{"place": "token", "status": 503}]')
@@ -209,7 +209,7 @@ def test_serve_tells_where_it_is_and_stops_when_asked(tmp_path: Path) -> None:
         ([], "required"),
     ],
 )
-def test_wrong_use_is_told_in_one_line(arguments: list[str], told: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(arguments: list[str], told: str) -> None:
     """Exit code 2, no traceback."""
     done = _run(*arguments)
     assert done.returncode == 2

@@ -140,7 +140,7 @@ def test_what_the_user_chose_decides_what_the_api_says(
         assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_a_refusal_is_told_to_the_app(connect: SignIn) -> None:
+def test_a_refusal_is_reported_to_the_app(connect: SignIn) -> None:
     """With the state, but without a code."""
     with Emulator(SMALL) as emulator:
         back = _answered(connect(emulator), _authorize(emulator), {"answer": "refuse"})
@@ -150,7 +150,7 @@ def test_a_refusal_is_told_to_the_app(connect: SignIn) -> None:
 
 
 @pytest.mark.parametrize(("choice", "name"), [(ACCEPT, "code"), ({"answer": "refuse"}, "error")])
-def test_an_app_may_be_answered_by_a_form(
+def test_an_app_may_receive_the_response_as_a_form_post(
     choice: dict[str, str], name: str, connect: SignIn
 ) -> None:
     """No address contains a code then."""
@@ -194,7 +194,7 @@ def test_an_app_that_asks_wrongly_is_never_answered(
         ({}, 601, 70008),
     ],
 )
-def test_a_code_is_for_who_asked_for_it(
+def test_a_code_belongs_to_the_client_that_requested_it(
     changes: dict[str, str], seconds: int, number: int, connect: SignIn
 ) -> None:
     """Secret, verifier and address must match, within ten minutes; an error does not use it up."""
@@ -267,7 +267,7 @@ def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: Si
         assert client.post(_path(emulator, "token"), data=poll).json()["error"] == error
 
 
-def test_the_endpoints_refuse_what_is_not_for_them(connect: SignIn) -> None:
+def test_the_endpoints_refuse_invalid_requests(connect: SignIn) -> None:
     """Another tenant, another app, another method, a wrong secret with a device code."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
@@ -380,7 +380,7 @@ def test_an_assertion_is_checked(
         assert (answer.status_code, answer.json()["error_codes"]) == (401, [number])
 
 
-def test_what_is_no_assertion_is_refused(
+def test_an_invalid_assertion_is_refused(
     connect: SignIn, assertion: Callable[..., dict[str, str]], with_certificate: Credentials
 ) -> None:
     """Neither garbage, nor an assertion if no certificate is registered."""

@@ -50,14 +50,14 @@ USELESS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fault", "told"), USELESS, ids=[str(fault) for fault, _ in USELESS])
-def test_a_fault_that_could_not_happen_is_refused(fault: dict[str, Any], told: str) -> None:
+def test_an_impossible_fault_is_refused(fault: dict[str, Any], told: str) -> None:
     """In one line, on creation, and not when a request meets it."""
     with pytest.raises(ValueError, match=re.escape(told)):
         Emulator(faults=[Fault(**fault)])
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "\u00b2"])
-def test_a_number_that_is_none_breaks_nothing(number: str, sign_in: SignIn) -> None:
+def test_an_invalid_number_does_not_crash_the_emulator(number: str, sign_in: SignIn) -> None:
     """In a rule's Retry-After and in a request's size."""
     fault = Fault(place="customers", status=429, headers={"Retry-After": number}, times=1)
     with Emulator(SMALL, faults=[fault]) as emulator:
@@ -85,7 +85,7 @@ def test_the_first_rule_that_is_due_applies(sign_in: SignIn) -> None:
         assert client.get(LIST).status_code == 200
 
 
-def test_a_fault_may_concern_one_customer_or_reseller(sign_in: SignIn) -> None:
+def test_a_fault_may_be_limited_to_one_customer_or_reseller(sign_in: SignIn) -> None:
     """Requests for others succeed."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
@@ -171,7 +171,7 @@ def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
         {"cycle": 3},
     ],
 )
-def test_a_rule_that_makes_no_sense_is_refused(fault: dict[str, Any]) -> None:
+def test_an_invalid_rule_is_refused(fault: dict[str, Any]) -> None:
     """Wrong values and rules without an action are refused before the start."""
     with pytest.raises(ValueError, match=r"fault needs|\$\.|place|Invalid"):
         Emulator(SMALL, faults=[Fault(**fault)])

@@ -47,7 +47,9 @@ def _answer(sign_in: SignIn, **fault: Any) -> requests.Response:
         ({"status": 400, "shape": "C", "description": "No."}, {"message": "No."}),
     ],
 )  # fmt: skip
-def test_an_error_comes_in_its_shape(fault: dict[str, Any], body: Page, sign_in: SignIn) -> None:
+def test_an_error_has_the_requested_shape(
+    fault: dict[str, Any], body: Page, sign_in: SignIn
+) -> None:
     """Shapes A to C, codes as integer and as text."""
     answer = _answer(sign_in, **fault)
     assert (answer.status_code, answer.json()) == (fault["status"], body)
@@ -93,7 +95,7 @@ def test_an_answer_without_a_body_keeps_the_connection(
         connection.close()
 
 
-def test_a_request_for_no_path_is_told_so() -> None:
+def test_a_request_for_an_unknown_path_says_so() -> None:
     """`OPTIONS *` is about the server as a whole."""
     with Emulator(SMALL) as emulator:
         connection = http.client.HTTPConnection(emulator.url.removeprefix("http://"))
@@ -102,7 +104,7 @@ def test_a_request_for_no_path_is_told_so() -> None:
         connection.close()
 
 
-def test_an_error_may_bear_headers(sign_in: SignIn) -> None:
+def test_an_error_may_have_headers(sign_in: SignIn) -> None:
     """The statistics treat Retry-After like a quota's."""
     fault = Fault(place="customers", status=429, headers={"Retry-After": "57"}, times=1)
     with Emulator(SMALL, faults=[fault]) as emulator:
@@ -189,7 +191,7 @@ def test_a_document_may_be_given(sign_in: SignIn) -> None:
     assert _answer(sign_in, json=[], status=206).status_code == 206
 
 
-def test_a_redirect_may_lead_elsewhere(sign_in: SignIn) -> None:
+def test_a_redirect_may_lead_to_another_host(sign_in: SignIn) -> None:
     """302 by default."""
     answer = _answer(sign_in, redirect="http://127.0.0.1:9/steal")
     assert (answer.status_code, answer.headers["Location"]) == (302, "http://127.0.0.1:9/steal")
@@ -226,7 +228,7 @@ def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
     assert emulator.stats().in_flight == 0
 
 
-def test_a_short_hang_only_delays(sign_in: SignIn) -> None:
+def test_a_short_hang_only_delays_the_answer(sign_in: SignIn) -> None:
     """The answer is sent afterwards."""
     assert _answer(sign_in, hang=0.005).status_code == 200
     assert _answer(sign_in, hang=0.005, status=500).status_code == 500
@@ -242,7 +244,7 @@ def test_a_link_may_lead_to_another_origin(sign_in: SignIn) -> None:
 
 
 @pytest.mark.parametrize("cycle", [1, 2])
-def test_pages_may_lead_in_a_circle(
+def test_pages_may_form_a_loop(
     cycle: Any,
     sign_in: SignIn,
     follow: Callable[[requests.Session, Page, str], requests.Response | None],

@@ -46,14 +46,14 @@ def test_the_same_seed_gives_the_same_data() -> None:
     assert other[0] != _data(Emulator(options))[0]
 
 
-def test_more_customers_leave_the_first_ones_as_they_are() -> None:
+def test_more_customers_do_not_change_the_first_ones() -> None:
     """A larger partner starts with the smaller one's customers."""
     few, many = (Emulator(Options(customers=count)) for count in (100, 200))
     assert list(many.customers())[:100] == list(few.customers())
 
 
 @pytest.mark.slow
-def test_the_data_has_the_shares_it_promises() -> None:
+def test_the_data_has_the_documented_proportions() -> None:
     """Ids are GUIDs, domains are unique, few are direct or served twice, sizes are uneven."""
     emulator = Emulator(Options(customers=20_000, resellers=20))
     customers, resellers, memberships, _ = _data(emulator)
@@ -86,7 +86,7 @@ def test_a_hundred_thousand_customers_are_ready(sign_in: SignIn) -> None:
         assert emulator.counts()["customers"] == 100_001
 
 
-def test_a_partner_may_have_nobody(sign_in: SignIn, read_all: ReadAll) -> None:
+def test_a_partner_may_have_no_customers(sign_in: SignIn, read_all: ReadAll) -> None:
     """No customers and no resellers, whatever the ending."""
     for ending in ("plain", "empty", "code_2000"):
         with Emulator(Options(customers=0, resellers=0)) as emulator:
@@ -253,7 +253,7 @@ def test_a_wrong_option_is_refused(options: dict[str, Any]) -> None:
         Emulator(Options(**options))
 
 
-def test_only_this_machine_is_served_by_default() -> None:
+def test_only_localhost_is_served_by_default() -> None:
     """Another host must be allowed explicitly."""
     for host in ("0.0.0.0", "::", "example.org"):  # noqa: S104
         with pytest.raises(ValueError, match="other machines"):

@@ -119,7 +119,7 @@ def test_a_double_question_mark_may_be_followed_verbatim(sign_in: SignIn) -> Non
         assert _refusal(client.get(path, headers=_token(page))) == (400, 2000)
 
 
-def test_tokens_have_the_characters_that_need_care(sign_in: SignIn, read_all: ReadAll) -> None:
+def test_tokens_have_characters_that_need_escaping(sign_in: SignIn, read_all: ReadAll) -> None:
     """Slash, plus, equals sign and comma are in every token."""
     with Emulator(Options(customers=40)) as emulator:
         pages = read_all(sign_in(emulator), "/v1/customers?size=1")
@@ -128,7 +128,7 @@ def test_tokens_have_the_characters_that_need_care(sign_in: SignIn, read_all: Re
             assert all(character in token for character in "/+=,")
 
 
-def test_extra_link_headers_must_come_back(sign_in: SignIn) -> None:
+def test_extra_link_headers_must_be_sent_back(sign_in: SignIn) -> None:
     """A client that copies only the token is refused; one that copies all headers is not."""
     with Emulator(Options(customers=5, extra_link_headers=True)) as emulator:
         client = sign_in(emulator)
@@ -150,7 +150,7 @@ def test_extra_link_headers_must_come_back(sign_in: SignIn) -> None:
         ("null_next", {"self", "next"}),
     ],
 )
-def test_the_last_page_ends_as_told(
+def test_the_last_page_ends_as_configured(
     ending: str, links: set[str] | None, sign_in: SignIn, read_all: ReadAll
 ) -> None:
     """Links may have no next, be empty, have a null next, or be missing."""
@@ -170,7 +170,7 @@ def test_an_empty_page_may_end_a_list(sign_in: SignIn, read_all: ReadAll) -> Non
 
 
 @pytest.mark.parametrize("ending", ["code_2000", "code_2000_link"])
-def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow: Follow) -> None:
+def test_a_token_may_lead_past_the_end(ending: Ending, sign_in: SignIn, follow: Follow) -> None:
     """Following the last page's token returns 400 with code 2000, also in a partition."""
     with Emulator(Options(customers=4, resellers=1, ending=ending)) as emulator:
         client = sign_in(emulator)
@@ -184,7 +184,7 @@ def test_a_token_may_lead_behind_the_end(ending: Ending, sign_in: SignIn, follow
         assert [request.place for request in emulator.requests][-1] == "partition_continuation"
 
 
-def test_by_position_a_customer_who_leaves_moves_the_others_up(
+def test_by_position_a_customer_that_leaves_moves_the_others_up(
     sign_in: SignIn, read_all: ReadAll, follow: Follow
 ) -> None:
     """Unlike by key, the next page then starts too late; without changes both read everyone."""
@@ -201,7 +201,7 @@ def test_by_position_a_customer_who_leaves_moves_the_others_up(
         assert _ids([answer.json()]) == ids[3:5]
 
 
-def test_empty_pages_may_stand_in_the_middle(sign_in: SignIn, read_all: ReadAll) -> None:
+def test_empty_pages_may_be_in_the_middle(sign_in: SignIn, read_all: ReadAll) -> None:
     """Every third page is empty and has a continuation; no customer is lost."""
     with Emulator(Options(customers=10, empty_page_every=3)) as emulator:
         pages = read_all(sign_in(emulator), "/v1/customers?size=2")
@@ -212,7 +212,7 @@ def test_empty_pages_may_stand_in_the_middle(sign_in: SignIn, read_all: ReadAll)
 @pytest.mark.parametrize(
     ("kind", "counts"), [("page", [4, 4, 2]), ("all", [10, 10, 10]), ("wrong", [29, 3, 27])]
 )
-def test_total_count_counts_what_it_is_told(
+def test_total_count_counts_as_configured(
     kind: str, counts: list[int], sign_in: SignIn, read_all: ReadAll
 ) -> None:
     """It may be the page's, the list's, or neither: first larger, then smaller."""
@@ -273,7 +273,7 @@ def test_a_bare_token_remembers_its_filter(sign_in: SignIn) -> None:
         assert _refusal(client.get(f"{path}&{_filter(second)}", headers=token)) == (400, 2000)
 
 
-def test_a_foreign_or_altered_token_is_refused(sign_in: SignIn) -> None:
+def test_a_foreign_or_modified_token_is_refused(sign_in: SignIn) -> None:
     """Another emulator's tokens, truncated or changed ones and garbage are all bad input."""
     path = "/v1/customers?size=2&seekOperation=Next"
     with Emulator(SMALL) as emulator, Emulator(SMALL) as other:
@@ -286,7 +286,7 @@ def test_a_foreign_or_altered_token_is_refused(sign_in: SignIn) -> None:
             assert _refusal(answer) == (400, 2000)
 
 
-def test_after_a_restart_a_listing_goes_on(sign_in: SignIn) -> None:
+def test_after_a_restart_a_listing_continues(sign_in: SignIn) -> None:
     """With the same secrets and the same changes, customers and tokens are as before."""
     credentials = Credentials()
     path = "/v1/customers?size=2&seekOperation=Next"
@@ -318,7 +318,7 @@ def test_a_continuation_may_expire(sign_in: SignIn) -> None:
         assert _refusal(client.get(path, headers=token)) == (400, 2000)
 
 
-def test_changes_during_a_listing_touch_nobody_else(sign_in: SignIn, follow: Follow) -> None:
+def test_changes_during_a_listing_affect_no_other_customer(sign_in: SignIn, follow: Follow) -> None:
     """Removing a customer of a page already read loses no customer of the next page."""
     with Emulator(Options(customers=6)) as emulator:
         client, path = sign_in(emulator), "/v1/customers?size=3"
@@ -333,7 +333,7 @@ def test_changes_during_a_listing_touch_nobody_else(sign_in: SignIn, follow: Fol
 
 
 @pytest.mark.parametrize("field", ["CompanyName", "companyname", "Domain"])
-def test_names_and_domains_filter_by_their_beginning(field: str, sign_in: SignIn) -> None:
+def test_names_and_domains_are_filtered_by_prefix(field: str, sign_in: SignIn) -> None:
     """The prefix matches in any case; app-only is enough."""
     with Emulator(Options(customers=50)) as emulator:
         profile = next(emulator.customers())["companyProfile"]
@@ -349,7 +349,7 @@ def test_names_and_domains_filter_by_their_beginning(field: str, sign_in: SignIn
         assert [item["companyProfile"][member] for item in items] == expected != []
 
 
-def test_filter_keys_and_blanks_may_be_spelt_freely(sign_in: SignIn) -> None:
+def test_filter_keys_ignore_case_and_spaces_may_be_encoded_either_way(sign_in: SignIn) -> None:
     """Lower-case keys, `+` for a blank and `%20` are all accepted."""
     with Emulator(SMALL) as emulator:
         client, reseller = sign_in(emulator), next(emulator.resellers())["id"]
@@ -387,7 +387,7 @@ def test_an_unknown_reseller_has_no_customers(sign_in: SignIn) -> None:
         assert (page["items"], page["totalCount"], set(page["links"])) == ([], 0, {"self"})
 
 
-def test_the_beginning_of_an_id_matches_several_resellers(sign_in: SignIn) -> None:
+def test_a_prefix_of_an_id_matches_several_resellers(sign_in: SignIn) -> None:
     """An empty or shortened id returns several resellers' customers, each once."""
     with Emulator(Options(customers=200, resellers=3)) as emulator:
         client = sign_in(emulator)

@@ -129,7 +129,7 @@ def test_every_collection_comes_in_pages_with_links(
 
 
 @pytest.mark.parametrize(("row", "ending"), _sampled(["code_2000"], ENDINGS))
-def test_every_collection_ends_as_told(
+def test_every_collection_ends_as_configured(
     row: Resource, ending: str, sign_in: SignIn, read_all: ReadAll
 ) -> None:
     """With empty pages in between as well."""
@@ -167,7 +167,7 @@ def test_a_continuation_is_one_customers_and_one_lists(
 
 
 @of_customers
-def test_a_fault_of_one_customers_records_leaves_the_others_alone(
+def test_a_fault_of_one_customers_records_does_not_affect_the_others(
     row: Resource, sign_in: SignIn
 ) -> None:
     """By place and customer; the second page has its own place."""
@@ -237,7 +237,7 @@ def test_a_service_may_ignore_the_offset(
     ("place", "path"),
     [("usage_records", "usagerecords"), ("relationship_request", "relationshiprequests")],
 )
-def test_a_word_in_the_place_of_an_id_is_no_customer(
+def test_a_literal_path_segment_is_not_a_customer_id(
     place: str, path: str, sign_in: SignIn
 ) -> None:
     """It is a separate request, which needs a user."""

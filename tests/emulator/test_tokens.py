@@ -165,7 +165,7 @@ def test_a_refresh_token_expires_after_90_days(connect: SignIn, token_form: Toke
 
 
 @pytest.mark.parametrize(("early", "life"), [(0, 3599), (3000, 599)])
-def test_an_access_token_dies_at_its_time(early: int, life: int, sign_in: SignIn) -> None:
+def test_an_access_token_expires_on_time(early: int, life: int, sign_in: SignIn) -> None:
     """It may expire before the stated time."""
     now = [1_800_000_000.0]
     with Emulator(Options(customers=1, early_expiry=early), clock=lambda: now[0]) as emulator:
@@ -178,7 +178,7 @@ def test_an_access_token_dies_at_its_time(early: int, life: int, sign_in: SignIn
 
 
 @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Basic abc", "Bearer"])
-def test_the_api_wants_a_token(header: str | None, connect: SignIn) -> None:
+def test_the_api_requires_a_token(header: str | None, connect: SignIn) -> None:
     """No token, a foreign one and another scheme are all refused."""
     with Emulator(SMALL) as emulator:
         headers = {} if header is None else {"Authorization": header}
@@ -216,7 +216,7 @@ def test_secrets_are_new_for_each_emulator_and_stay_out_of_its_text() -> None:
     assert first.refresh_token not in repr(first)
 
 
-def test_app_only_tokens_are_refused_with_the_code_that_was_asked_for(sign_in: SignIn) -> None:
+def test_app_only_tokens_are_refused_with_the_configured_code(sign_in: SignIn) -> None:
     """Or accepted, as by a service that allows some of the requests."""
     path = "/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf"
     with Emulator(Options(customers=1)) as emulator:

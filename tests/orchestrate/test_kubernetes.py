@@ -54,7 +54,7 @@ def test_each_index_is_a_shard() -> None:
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 
 
-def test_the_pods_at_work_share_the_quota_between_them() -> None:
+def test_running_pods_share_the_quota() -> None:
     """As in Airflow's plan; no pod is left to run alone with only its share."""
     spec = manifest("job.yaml")["spec"]
     variables = {one["name"]: one.get("value") for one in container()["env"]}
@@ -64,7 +64,7 @@ def test_the_pods_at_work_share_the_quota_between_them() -> None:
     assert spec["completions"] % spec["parallelism"] == 0
 
 
-def test_the_retries_outlast_the_lock_of_a_pod_that_was_killed() -> None:
+def test_the_retries_outlast_the_lock_of_a_killed_pod() -> None:
     """Meltano holds the state id of a silent process for five minutes."""
     retries = manifest("job.yaml")["spec"]["backoffLimitPerIndex"]
     # Kubernetes doubles the pause, from ten seconds up to six minutes.
@@ -85,7 +85,7 @@ def test_the_pods_run_what_airflow_runs() -> None:
     assert {"name": "TARGET_POSTGRES_DEFAULT_TARGET_SCHEMA", "value": schema} in container()["env"]
 
 
-def test_what_no_retry_can_help_is_not_retried() -> None:
+def test_permanent_errors_are_not_retried() -> None:
     """A drained node does not use up a retry either: the first matching rule counts."""
     spec = manifest("job.yaml")["spec"]
     drained, final = spec["podFailurePolicy"]["rules"]
@@ -100,7 +100,7 @@ def test_what_no_retry_can_help_is_not_retried() -> None:
     assert (ORCHESTRATE / "dags" / program.name).is_file()
 
 
-def test_a_pod_that_is_stopped_has_time_to_store_what_it_has() -> None:
+def test_a_stopped_pod_has_time_to_store_its_records() -> None:
     """It has that time before its processes are killed, and these before the pod is."""
     period = manifest("job.yaml")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert period > GRACE

@@ -56,7 +56,7 @@ sys.exit(started.wait())
         ("echo 78; echo '[78]'; echo 'Extraction failed code=78'; exit 1", 1),
     ],
 )
-def test_the_exit_code_tells_what_no_retry_can_help(script: str, code: int) -> None:
+def test_the_exit_code_shows_what_a_retry_cannot_fix(script: str, code: int) -> None:
     """Otherwise it is Meltano's; Meltano's output is passed on unchanged."""
     command = ["/bin/sh", "-c", script]
     direct = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ def test_the_exit_code_tells_what_no_retry_can_help(script: str, code: int) -> N
 
 
 @pytest.mark.parametrize("victim", ["task", "program"])
-def test_nothing_outlives_who_started_it(victim: str, tmp_path: Path) -> None:
+def test_no_process_outlives_its_parent(victim: str, tmp_path: Path) -> None:
     """Whether the task is killed or the program gets a signal; finally by SIGKILL."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -84,7 +84,7 @@ def test_a_plan_that_cannot_work_is_refused(text: str, reason: str, tmp_path: Pa
     assert str(path) in str(refusal.value)
 
 
-def test_a_missing_plan_says_where_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_plan_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"copy tenants\.example\.yaml"):
         read_plan(tmp_path / "tenants.yaml")
 
@@ -166,7 +166,7 @@ def test_lines_of_the_log_keep_their_level(line: str, meaning: tuple[int, str]) 
         ("complete: 15 records, 4 requests", {}),
     ],
 )
-def test_the_last_word_on_a_stream_counts(text: str, meaning: dict[str, int]) -> None:
+def test_the_last_line_about_a_stream_counts(text: str, meaning: dict[str, int]) -> None:
     """Progress and the summary, which also have numbers of records, are ignored."""
     assert ended_stream(text) == meaning
 
@@ -200,14 +200,14 @@ def test_a_load_that_adds_up_passes(reports: list[ShardReport], rows: int) -> No
         ([report(index) for index in range(4)], 0, "no shard says how many"),
     ],
 )
-def test_a_load_that_does_not_add_up_is_told(
+def test_a_load_that_does_not_add_up_is_reported(
     reports: list[ShardReport], rows: int, reason: str
 ) -> None:
     found = [*disagreements(DE, reports, {"customers": rows})]
     assert any(reason in sentence for sentence in found), found
 
 
-def test_a_table_that_is_missing_is_told() -> None:
+def test_a_missing_table_is_reported() -> None:
     reports: list[Any] = four()
     assert [*disagreements(DE, reports, {})] == [
         "customers: 40 records sent, but 0 rows written",

@@ -48,7 +48,7 @@ def without(*path: str) -> dict[str, Any]:
 
 
 @pytest.mark.e2e
-def test_the_map_of_the_page_hashes_and_drops(start: Start, pipe: Pipe) -> None:
+def test_the_documented_map_hashes_and_drops(start: Start, pipe: Pipe) -> None:
     """Hashes in place of names and domains, in both tables; everything else is unchanged."""
     emulator = start(customers=40, resellers=3)
     pipe.load(emulator, "hashed", stream_map_config={"salt": SALT}, **yaml_block("stream_maps"))
@@ -64,7 +64,7 @@ def test_the_map_of_the_page_hashes_and_drops(start: Start, pipe: Pipe) -> None:
 
 
 @pytest.mark.e2e
-def test_the_map_of_the_page_goes_with_flattening(start: Start, pipe: Pipe) -> None:
+def test_the_documented_map_works_with_flattening(start: Start, pipe: Pipe) -> None:
     """The rebuilt object is flattened like any other."""
     emulator = start(customers=10, resellers=2)
     flat: dict[str, Any] = {"flattening_enabled": True, "flattening_max_depth": 1}
@@ -75,7 +75,7 @@ def test_the_map_of_the_page_goes_with_flattening(start: Start, pipe: Pipe) -> N
 
 
 @pytest.mark.e2e
-def test_the_selection_of_the_page_removes_fields(start: Start, project: Project) -> None:
+def test_the_documented_selection_removes_fields(start: Start, project: Project) -> None:
     """Through Meltano: a column and a member of an object are missing in both tables."""
     emulator = start(customers=40, resellers=3)
     project.run(emulator, "target-postgres", "selected", **yaml_block("select"))
@@ -88,7 +88,7 @@ def test_the_selection_of_the_page_removes_fields(start: Start, project: Project
 
 
 @pytest.mark.e2e
-def test_a_column_outlives_its_field(start: Start, pipe: Pipe) -> None:
+def test_a_column_stays_when_its_field_is_removed(start: Start, pipe: Pipe) -> None:
     """A field deselected later keeps its old values: no column is dropped."""
     emulator = start(customers=10, resellers=2)
     before = held_rows(emulator)["customers"]

@@ -105,7 +105,7 @@ def test_the_second_load_follows_the_source(start: Start, project: Project, pipe
         assert loaded_rows(project.server, name, stream, deleted=True) == rows
 
 
-def test_a_skipped_customer_leaves_deletes_out(start: Start, pipe: Pipe) -> None:
+def test_a_skipped_customer_disables_deletes(start: Start, pipe: Pipe) -> None:
     """Some relationships are unknown, so none is deleted until all have been read again."""
     emulator = start(customers=60, resellers=4)
     schema = "skipped"
