@@ -93,7 +93,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 
 def cause_of(error: Exception) -> Cause:
     """Return why a request had no response, or none that could be read completely."""
-    errors = list(_behind(error))
+    errors = list(_chain(error))
     for kind, cause in _UNUSABLE.items():
         if _first(errors, kind):
             return cause
@@ -110,7 +110,7 @@ def cause_of(error: Exception) -> Cause:
     return Cause(words)
 
 
-def _behind(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException) -> Iterator[BaseException]:
     """Yield an error and all errors in its chain: causes, contexts, reasons and arguments."""
     waiting, seen = deque([error]), set[int]()
     while waiting:

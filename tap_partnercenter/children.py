@@ -100,7 +100,7 @@ class ChildStream(PassStream):
                 self._answered = True
                 self._blanks += page.blank
                 self._listed = self._listed or not page.blank
-                if page.again:
+                if page.restarted:
                     self.held = held
                 self.note_page(page)
                 for record in page.records:

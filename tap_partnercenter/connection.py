@@ -46,7 +46,7 @@ class Findings:
 
 
 def try_streams(tap: TapPartnerCenter) -> None:
-    """Read the first page of each selected stream, and tell in a table what came of it.
+    """Read the first page of each selected stream, and show the results in a table.
 
     Nothing is written: a test is about answers, and records are personal data.
 
@@ -90,7 +90,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
         ("credentials", f"{kind}, with {means}"),
         ("tenant", settings.tenant_id),
         ("cloud", tap.config["cloud"]),
-        ("token", _token(token) if refused is None else f"none. {_told(refused)}"),
+        ("token", _token(token) if refused is None else f"none. {_message(refused)}"),
     ]
     if not tap.run.app_only and refused is None:
         found.rows.append(("refresh token", _refresh_token(tap)))
@@ -105,7 +105,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
                 text = outcome()
             except PartnerCenterError as error:
                 found.failures[stream.name] = error
-                text = f"not reachable: {_told(error).removeprefix(f'{stream.name}: ')}"
+                text = f"not reachable: {_message(error).removeprefix(f'{stream.name}: ')}"
                 if tap.clock.monotonic() - began > _LONG:
                     # The others would take as long to say the same.
                     refused = error
@@ -113,7 +113,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
     return found
 
 
-def _told(error: PartnerCenterError) -> str:
+def _message(error: PartnerCenterError) -> str:
     return str(error).partition(_IDS)[0]
 
 

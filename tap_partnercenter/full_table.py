@@ -93,7 +93,7 @@ class FullTable(PassStream):
         for stream in self._pass_streams:
             stream.end_pass(version)
         if self.partitions is None and not (self._began_within or self.shrunk):
-            self.sibling(ListRefreshStream).tell(self, None, self._since)
+            self.sibling(ListRefreshStream).write_refresh(self, None, self._since)
         super().finalize_state_progress_markers(state)
 
     @override
@@ -157,7 +157,7 @@ class FullTable(PassStream):
         self.run.report.reading(self.name, self._share(context))
         held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
-            if page.again:
+            if page.restarted:
                 self._since, self._began_within = instant(), False
                 for stream in self._pass_streams:
                     stream.held = held[stream]
@@ -172,12 +172,12 @@ class FullTable(PassStream):
                 yield {**record, **page.context}
             parents, self._parents = self._parents, []
             self.children.sync(parents)
-            self.sibling(CustomerRefreshStream).tell(
+            self.sibling(CustomerRefreshStream).write_refresh(
                 self.children.streams, self.night.reason, self._since
             )
             if context and page.following is None:
                 if not self._began_within:
-                    self.sibling(ListRefreshStream).tell(self, context, self._since)
+                    self.sibling(ListRefreshStream).write_refresh(self, context, self._since)
                 self._began_within = False
             share = self._share(context)
             for stream in self._pass_streams:

@@ -41,7 +41,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table: which responses, what to do, and what to tell the operator.
+    """One row of the table: which responses, what to do, and what to show the operator.
 
     Attributes:
         outcome: What the tap does.

@@ -23,7 +23,7 @@ class Page(NamedTuple):
         following: Where the next page is, None after the last.
         context: Partition or customer of the records: fields to add to each of them.
         broken: The path of each field whose characters had to be repaired.
-        again: Whether this is the first page for a second time, so that earlier records repeat.
+        restarted: Whether this is the first page for a second time, so that earlier records repeat.
             The pass keeps its version, which thus contains the rows of both readings.
         refusal: Why the service does not return this customer's records, None if it does.
         blank: Whether the response contained nothing at all, not even an empty collection.
@@ -34,7 +34,7 @@ class Page(NamedTuple):
     following: Continuation | None
     context: Mapping[str, str]
     broken: Sequence[str] = ()
-    again: bool = False
+    restarted: bool = False
     refusal: SkippedCustomer | None = None
     blank: bool = False
     promised: bool = False
@@ -61,7 +61,7 @@ class Pages:
         self._start = start
         self._paginator = paginate(start)
         self._ended = False
-        self._again = False
+        self._restarted = False
 
     @property
     def finished(self) -> bool:
@@ -80,12 +80,12 @@ class Pages:
             if self._at_end():
                 self._ended = True
                 return Page([], None, self._collection.context)
-            if self._again:
+            if self._restarted:
                 raise
-        self._again = True
+        self._restarted = True
         self._start = None
         self._paginator = self._paginate(None)
-        return self._read()._replace(again=True)
+        return self._read()._replace(restarted=True)
 
     def _read(self) -> Page:
         paginator, collection = self._paginator, self._collection
@@ -113,7 +113,7 @@ class Pages:
         if not paginator.largest_before and self._start is None:
             rows = paginator.filled
             return asked is not None and rows < asked and self._is_whole(rows)
-        return paginator.behind_short_page(asked)
+        return paginator.after_short_page(asked)
 
     def _is_whole(self, rows: int) -> bool:
         """Read the only page again, in halves, as there is no other to compare it with.

@@ -88,7 +88,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         self.largest_before = 0
         self._largest = start.largest if start else 0
 
-    def behind_short_page(self, asked: int | None) -> bool:
+    def after_short_page(self, asked: int | None) -> bool:
         """Return whether the last non-empty page looks like the end of the data.
 
         Args:
@@ -189,9 +189,9 @@ class OffsetPaginator(LinkPaginator):
             return Continuation(_with_query(answer, drop={"size", "offset"}))
         if self._asked_for_all and (link := self.read(answer)) and link.digest in self._seen:
             return None  # it was asked for, and held nothing new
-        return super().get_next(response) or self._behind(answer)
+        return super().get_next(response) or self._next_offset(answer)
 
-    def _behind(self, answer: Answer) -> Continuation | None:
+    def _next_offset(self, answer: Answer) -> Continuation | None:
         """Return the page after a full one that names no next page."""
         query = dict(parse_qsl(urlsplit(str(answer.request.url)).query))
         size, offset = int(query.get("size", 0)), int(query.get("offset", 0))

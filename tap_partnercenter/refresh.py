@@ -75,7 +75,7 @@ class RefreshStream(PartnerCenterStream):
 class CustomerRefreshStream(RefreshStream):
     """A row for each customer and child stream: when its records were read completely, and why."""
 
-    def tell(
+    def write_refresh(
         self,
         children: Sequence[ChildStream],
         reason: Callable[[str], str | None],
@@ -99,7 +99,7 @@ class CustomerRefreshStream(RefreshStream):
 class ListRefreshStream(RefreshStream):
     """A row for each list, or a reseller's part of one: when it was read without interruption."""
 
-    def tell(
+    def write_refresh(
         self, stream: PartnerCenterStream, context: Mapping[str, str] | None, refreshed_at: str
     ) -> None:
         """Write the row for a list, for this shard's part of it, or for a partition."""

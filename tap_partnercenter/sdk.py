@@ -119,7 +119,7 @@ class PlainTap(Tap):
 
 
 @contextmanager
-def _told_by_name(stream: str) -> Iterator[None]:
+def _add_stream_to_errors(stream: str) -> Iterator[None]:
     """Add the stream and setting to the error when an expression fails on a record."""
     try:
         yield
@@ -249,7 +249,7 @@ class PlainStream(RESTStream[Any]):
     @property
     def _mapping(self) -> AbstractContextManager[None]:
         mapped = isinstance(self.stream_maps[0], CustomStreamMap)
-        return _told_by_name(self.name) if mapped else nullcontext()
+        return _add_stream_to_errors(self.name) if mapped else nullcontext()
 
     @override
     def _write_record_message(self, record: dict[str, Any]) -> None:

@@ -73,7 +73,7 @@ class PartnerCenterStream(PlainStream):
         """Create the stream of a tap."""
         super().__init__(tap)
         self._partner_tap = tap
-        self._begun_again = False
+        self._restarted = False
         #: Keys of the latest records, and of those before.
         self._recent, self._older = set[int](), set[int]()
 
@@ -259,8 +259,8 @@ class PartnerCenterStream(PlainStream):
             self._on_odd_field(Oddity.BROKEN, path)
         if page.promised:
             self._on_odd_field(Oddity.PROMISED, "totalCount")
-        if page.again and not self._begun_again:
-            self._begun_again = True
+        if page.restarted and not self._restarted:
+            self._restarted = True
             self.logger.info(
                 "%s: the service refused a continuation after a page that does not look like the "
                 "last one: reading again from the first page",

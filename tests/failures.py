@@ -91,7 +91,7 @@ def assert_refused(result: Result, why: str, stream: str = "customers") -> None:
     assert why in result.error
 
 
-def assert_told(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
+def assert_reported(result: Result, emulator: Emulator, stream: str, *, status: int) -> None:
     """Check that the last line names the stream and the ids of a request with this answer."""
     assert_refused(result, f"HTTP {status}", stream)
     found = NO_REQUEST.search(result.error)

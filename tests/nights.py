@@ -91,13 +91,13 @@ class Tables:
     def _left(self, stream: str, since: dt.datetime, row: Row) -> bool:
         """Whether a list that should contain the row was read without it."""
         return any(
-            _newer((at, told), since)
-            for at, told in self.tables["list_refreshes"].values()
-            if told["stream"] == stream
-            and told.get("reseller_id") in {None, row.get("reseller_id")}
+            _newer((at, list_refresh), since)
+            for at, list_refresh in self.tables["list_refreshes"].values()
+            if list_refresh["stream"] == stream
+            and list_refresh.get("reseller_id") in {None, row.get("reseller_id")}
             and (
-                told.get("reseller_id")
-                or part(row["id"], 0, told["shard_count"]) == told["shard_index"]
+                list_refresh.get("reseller_id")
+                or part(row["id"], 0, list_refresh["shard_count"]) == list_refresh["shard_index"]
             )
         )
 

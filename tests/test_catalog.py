@@ -50,7 +50,7 @@ def without_field(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("catalog", "told"),
+    ("catalog", "reported"),
     [
         ({}, "it has no streams"),
         ({"streams": {}}, "streams must be a list"),
@@ -91,7 +91,7 @@ def without_field(name: str) -> dict[str, Any]:
 )
 def test_an_invalid_catalog_is_refused(
     catalog: dict[str, Any],
-    told: str,
+    reported: str,
     start: Start,
     sync: Sync,
 ) -> None:
@@ -99,7 +99,7 @@ def test_an_invalid_catalog_is_refused(
     emulator = start()
     result = sync(emulator, catalog=catalog)
     assert result.exit_code == FINAL
-    assert result.error == f"catalog: {told}"
+    assert result.error == f"catalog: {reported}"
     assert result.stdout == ""
     assert emulator.requests == []
 

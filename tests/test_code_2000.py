@@ -8,7 +8,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault
 from tests.command_line import catalog_of
-from tests.failures import API, assert_resumable, assert_told
+from tests.failures import API, assert_reported, assert_resumable
 from tests.truth import Warehouse, assert_complete, assert_customers, held
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def test_the_same_answer_to_a_first_page_is_an_error(
     """Treating bad input as the end of the data would lose customers silently."""
     emulator = broken(Fault(place=place, status=400, code=2000))
     result = sync(emulator, page_size=3)
-    assert_told(result, emulator, API[place], status=400)
+    assert_reported(result, emulator, API[place], status=400)
     assert_resumable(result, emulator, sync)
 
 
@@ -50,7 +50,7 @@ def test_the_same_answer_after_a_link_is_an_error(
     """A link is the service's own request, so the service has no reason to call it malformed."""
     emulator = broken(Fault(place=place, status=400, code="2000"))
     result = sync(emulator, page_size=3)
-    assert_told(result, emulator, API[place], status=400)
+    assert_reported(result, emulator, API[place], status=400)
     assert_resumable(result, emulator, sync)
 
 
@@ -108,9 +108,9 @@ def test_a_token_that_expires_after_a_full_page_loses_no_customer(
     assert result.exit_code == 0, result.stderr
     ids = held(emulator)["customers"]
     assert result.keys("customers", "id") == [*ids[: 4 * (pages + 1)], *ids]
-    told = [line for line in result.log if "reading again from the first page" in line]
-    assert len(told) == 1
-    assert told[0].startswith("customers: ")
+    reported = [line for line in result.log if "reading again from the first page" in line]
+    assert len(reported) == 1
+    assert reported[0].startswith("customers: ")
     warehouse = Warehouse()
     warehouse.load(result.stdout.splitlines())
     warehouse.assert_equals(emulator)

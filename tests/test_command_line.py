@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("variable", "told"),
+    ("variable", "reported"),
     [
         ("PAGE_SISE", "TAP_PARTNERCENTER_PAGE_SISE (did you mean TAP_PARTNERCENTER_PAGE_SIZE?)"),
         ("REFRESHTOKEN", "TAP_PARTNERCENTER_REFRESHTOKEN (did you mean TAP_PARTNERCENTER_REFRESH"),
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 )
 def test_a_misspelt_variable_causes_a_warning(
     variable: str,
-    told: str | None,
+    reported: str | None,
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -43,8 +43,8 @@ def test_a_misspelt_variable_causes_a_warning(
     result = run_tap("--config", "ENV")
     assert result.exit_code == 0
     warnings = result.levels("WARNING")
-    assert len(warnings) == bool(told)
-    assert all(line.startswith(f"There is no setting for {told}") for line in warnings)
+    assert len(warnings) == bool(reported)
+    assert all(line.startswith(f"There is no setting for {reported}") for line in warnings)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ CASES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def told(result: Result) -> str:
+def reported(result: Result) -> str:
     """The table and the last line, without what changes from run to run."""
     lines = [f"exit code {result.exit_code}", *result.log]
     text = "\n".join(line for line in lines if not line.startswith(("Skipping", "tap-partner")))
@@ -60,8 +60,8 @@ def assert_golden(result: Result, name: str, request: pytest.FixtureRequest) -> 
     path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--update-golden"):
         path.parent.mkdir(exist_ok=True)
-        path.write_text(told(result), encoding="utf-8")
-    assert told(result) == path.read_text(encoding="utf-8")
+        path.write_text(reported(result), encoding="utf-8")
+    assert reported(result) == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -213,7 +213,7 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    ("options", "faults", "told"),
+    ("options", "faults", "reported"),
     [
         (
             {"customers": 0},
@@ -237,11 +237,11 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
 def test_a_connection_test_says_what_it_could_not_see(
     options: dict[str, Any],
     faults: list[Fault],
-    told: dict[str, str],
+    reported: dict[str, str],
     start: Start,
     sync: Sync,
 ) -> None:
     """An empty response or a refusal is still an answer, but a less informative one."""
     result = sync(start(*faults, **options), "--test")
     assert result.exit_code == 0
-    assert told.items() <= table(result).items()
+    assert reported.items() <= table(result).items()

@@ -70,8 +70,8 @@ def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
         warehouse.load(run.stdout.splitlines())
     for stream, keys in held(emulator).items():
         assert set(keys) <= set(warehouse.tables[stream])
-    told = [line for line in resumed.log if "Deletes are disabled" in line]
-    assert len(told) == 1
+    reported = [line for line in resumed.log if "Deletes are disabled" in line]
+    assert len(reported) == 1
     read_in_one_go = {"indirect_resellers"}
     if place == "partition_continuation":
         read_in_one_go |= {"customers", "customer_relationships"}
@@ -122,9 +122,9 @@ def test_many_customers_vanishing_at_once_disables_deletes(start: Start) -> None
         assert rows(guarded) == counts
         # The list is not reported as read either.
         assert ("customers",) not in guarded.keys("list_refreshes", "id")
-        told, *others = guarded.levels("WARNING")
-        assert told.startswith("customers: 53 rows, 60 in the last complete pass: ")
-        assert "max_vanished_percent (10)" in told
+        reported, *others = guarded.levels("WARNING")
+        assert reported.startswith("customers: 53 rows, 60 in the last complete pass: ")
+        assert "max_vanished_percent (10)" in reported
         assert [line.split(":")[0] for line in others] == ["reseller_customers"]
     lifted = at_hour(emulator, 3, third.state, max_vanished_percent=100)
     assert lifted.levels("WARNING") == []
@@ -230,8 +230,8 @@ def test_skips_of_an_interrupted_run_are_reported_again(start: Start, sync: Sync
     resumed = sync(emulator, page_size=3, state=interrupted.state, **DELETES)
     assert resumed.exit_code == 0
     assert "customer_relationships" not in activated(resumed)
-    told = "the interrupted run skipped 1 customer, whose rows are missing too"
-    assert f"customer_relationships: {told}" in resumed.levels("WARNING")
+    reported = "the interrupted run skipped 1 customer, whose rows are missing too"
+    assert f"customer_relationships: {reported}" in resumed.levels("WARNING")
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 412])

@@ -94,7 +94,7 @@ def test_a_login_ends_with_a_tap_that_runs(
     (page,) = browser.pages
     assert "Signed in to Partner Center" in page.text
     assert page.headers["Cache-Control"] == "no-store"
-    for told in (
+    for reported in (
         f"The app {credentials.client_id} of the tenant {credentials.tenant_id} asks",
         "Signed in as ada.admin@emulated-partner.onmicrosoft.com of the tenant ",
         f"{credentials.tenant_id}, with MFA.",
@@ -104,7 +104,7 @@ def test_a_login_ends_with_a_tap_that_runs(
         "meltano config set --store=dotenv tap-partnercenter client_secret …",
         "meltano invoke tap-partnercenter --test",
     ):
-        assert told in result.output
+        assert reported in result.output
     assert_discreet(result, emulator, browser, tmp_path)
     assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
     for _ in range(2):
@@ -211,7 +211,7 @@ def test_a_port_in_use_is_reported(start: Start, sign_in: Callable[..., Result])
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "reported"),
     [
         ({"status": 400, "code": 7000215}, "AADSTS7000215. The client secret is wrong"),
         ({"status": 400, "json": {"error": "new", "error_codes": []}}, "refused. Check tenant_id"),
@@ -222,12 +222,16 @@ def test_a_port_in_use_is_reported(start: Start, sign_in: Callable[..., Result])
     ],
 )
 def test_a_code_that_cannot_be_redeemed_says_why(
-    fault: dict[str, Any], told: str, start: Start, browser: Browser, sign_in: Callable[..., Result]
+    fault: dict[str, Any],
+    reported: str,
+    start: Start,
+    browser: Browser,
+    sign_in: Callable[..., Result],
 ) -> None:
     """In the terminal and in the browser, with the remedy from the table."""
     result = sign_in(start(Fault(place="token", **fault)))
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert reported in result.stderr
     assert "Not signed in" in browser.pages[0].text
     assert "Traceback" not in result.output
 
@@ -305,7 +309,7 @@ def test_settings_come_from_flags_variables_the_file_and_answers(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (None, "No such file or directory."),
         ("[]", "it does not contain a JSON object."),
@@ -314,7 +318,7 @@ def test_settings_come_from_flags_variables_the_file_and_answers(
     ],
 )
 def test_an_unusable_configuration_is_reported(
-    content: str | None, told: str, tmp_path: Path
+    content: str | None, reported: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "config.json"
     if content is not None:
@@ -322,7 +326,7 @@ def test_an_unusable_configuration_is_reported(
     settings = ["--config", str(path), "--token-cache-path", str(tmp_path / "tokens")]
     result = CliRunner().invoke(login.main, settings)
     assert result.exit_code == 1
-    assert told in result.stderr
+    assert reported in result.stderr
 
 
 def test_a_store_that_cannot_be_written_is_reported_after_the_sign_in(

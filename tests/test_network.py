@@ -182,10 +182,10 @@ def test_an_unreachable_service_is_reported_at_the_first_attempt(
     stream = "sign-in" if setting == "auth_url" else "customers"
     assert result.error.startswith(f"{stream}: {cause}")
     assert f"Check the network and {setting}." in result.error
-    told = [line for line in result.log if cause in line]
-    assert told[0] == f"Retrying for up to 900 s: {cause}"
+    reported = [line for line in result.log if cause in line]
+    assert reported[0] == f"Retrying for up to 900 s: {cause}"
     # After that at most twice a minute, like progress, and not at each attempt.
-    assert len(told) <= 2 + sum(result.waits) / 30
+    assert len(reported) <= 2 + sum(result.waits) / 30
     assert len(result.waits) >= 11
 
 

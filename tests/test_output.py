@@ -35,10 +35,10 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("output", "told", "arguments"), REFUSALS)
+@pytest.mark.parametrize(("output", "reported", "arguments"), REFUSALS)
 def test_unwritable_output_fails_in_one_line(
     output: str,
-    told: str,
+    reported: str,
     arguments: str,
     start: Start,
     tmp_path: Path,
@@ -61,7 +61,7 @@ def test_unwritable_output_fails_in_one_line(
     )
     assert ended.returncode == 1
     (error,) = [line for line in ended.stderr.splitlines() if "| ERROR" in line]
-    assert told in error
+    assert reported in error
     assert error == ended.stderr.splitlines()[-1]
     text = lines.read_text()
     assert bool(text) == ("lines" in output)

@@ -21,10 +21,10 @@ from tests.failures import API, PLACES, sampled
 from tests.planted import (
     ACCESS_TOKEN,
     COMPANY,
+    LEAK,
     MAIL,
     PASSWORD,
     ROTATED,
-    TOLD,
     assert_discreet,
     planted,
     run,
@@ -35,14 +35,14 @@ HEADERS = {
     "MS-ServerId": COMPANY,
     "MS-RequestId": COMPANY,
     "MS-CorrelationId": MAIL,
-    "WWW-Authenticate": f'Bearer error="{MAIL}", error_description="{TOLD}"',
+    "WWW-Authenticate": f'Bearer error="{MAIL}", error_description="{LEAK}"',
     "Set-Cookie": f"session={ACCESS_TOKEN}",
-    "X-Company": TOLD,
+    "X-Company": LEAK,
 }
-ERROR = {"code": COMPANY, "description": TOLD, "message": TOLD, "data": [TOLD], "source": MAIL}
+ERROR = {"code": COMPANY, "description": LEAK, "message": LEAK, "data": [LEAK], "source": MAIL}
 SIGN_IN = {
     "error": COMPANY,
-    "error_description": TOLD,
+    "error_description": LEAK,
     "error_codes": [COMPANY],
     "trace_id": MAIL,
     "correlation_id": MAIL,
@@ -68,24 +68,24 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "error": {"json": ERROR},
     "sign-in error": {"json": SIGN_IN},
     "error with a secret for a code": {"json": {"code": PASSWORD, "error": PASSWORD}},
-    "text": {"body": TOLD.encode()},
+    "text": {"body": LEAK.encode()},
     "cut JSON": {"body": json.dumps(collection()).encode()[:-3]},
-    "not UTF-8": {"body": TOLD.encode("utf-16")},
-    "a list": {"json": [TOLD]},
-    "a string": {"json": TOLD},
-    "no collection": {"json": {TOLD: TOLD}},
-    "items no list": {"json": {"items": {TOLD: RECORD}}},
-    "item no object": {"json": {"items": [TOLD]}},
+    "not UTF-8": {"body": LEAK.encode("utf-16")},
+    "a list": {"json": [LEAK]},
+    "a string": {"json": LEAK},
+    "no collection": {"json": {LEAK: LEAK}},
+    "items no list": {"json": {"items": {LEAK: RECORD}}},
+    "item no object": {"json": {"items": [LEAK]}},
     "no id": {"json": collection(items=[{**RECORD, "id": None}])},
     "odd id": {"json": collection(items=[{**RECORD, "id": f"{MAIL}/{COMPANY}"}])},
-    "unknown field": {"json": collection(items=[{**RECORD, TOLD: 1, MAIL: 2}])},
-    "link elsewhere": {"json": linked(f"https://{COMPANY}.example/{PASSWORD}?{TOLD}")},
-    "odd link": {"json": linked(TOLD)},
-    "odd header": {"json": linked("/customers", key="X", value=f"{TOLD}\r\n{TOLD}")},
-    "own header": {"json": linked("/customers", key="Authorization", value=TOLD)},
-    "odd token": {"json": collection(continuationToken=[TOLD])},
-    "odd links": {"json": collection(links=TOLD)},
-    "redirect": {"redirect": f"https://{COMPANY}.example/?x={quote(TOLD)}"},
+    "unknown field": {"json": collection(items=[{**RECORD, LEAK: 1, MAIL: 2}])},
+    "link elsewhere": {"json": linked(f"https://{COMPANY}.example/{PASSWORD}?{LEAK}")},
+    "odd link": {"json": linked(LEAK)},
+    "odd header": {"json": linked("/customers", key="X", value=f"{LEAK}\r\n{LEAK}")},
+    "own header": {"json": linked("/customers", key="Authorization", value=LEAK)},
+    "odd token": {"json": collection(continuationToken=[LEAK])},
+    "odd links": {"json": collection(links=LEAK)},
+    "redirect": {"redirect": f"https://{COMPANY}.example/?x={quote(LEAK)}"},
     "access token": {"json": {"access_token": f"{ACCESS_TOKEN}\n", "refresh_token": ROTATED}},
 }
 
@@ -148,14 +148,14 @@ def test_a_successful_run_reveals_no_secret(level: str) -> None:
     assert ("DEBUG" in result.stderr) == (level == "DEBUG")
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/9.9 x " + TOLD.encode()])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/9.9 x " + LEAK.encode()])
 def test_a_server_that_speaks_no_http_is_not_quoted(
     answer: bytes,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Malformed header lines, and text in place of a status line."""
-    told = (
-        answer + b"\r\n" + TOLD.encode() + b"\r\n : " + TOLD.encode() + b"\r\n\r\n" + TOLD.encode()
+    raw = (
+        answer + b"\r\n" + LEAK.encode() + b"\r\n : " + LEAK.encode() + b"\r\n\r\n" + LEAK.encode()
     )
     with socket.create_server(("127.0.0.1", 0)) as server, planted() as emulator:
 
@@ -167,7 +167,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
                     return
                 with connection:
                     connection.recv(65536)
-                    connection.sendall(told)
+                    connection.sendall(raw)
 
         threading.Thread(target=serve, daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -186,7 +186,7 @@ def test_an_unexpected_error_reports_only_its_type(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A stream map that fails on a record: one line, with no record in the traceback either."""
-    monkeypatch.setenv("SOME_OTHER", TOLD)
+    monkeypatch.setenv("SOME_OTHER", LEAK)
     maps = {"customers": {"x": "int(companyProfile['companyName'])"}}
     with planted() as emulator:
         names = [
@@ -204,7 +204,7 @@ def test_an_unexpected_error_reports_only_its_type(
 def test_a_separate_process_reveals_no_secret_either(level: str) -> None:
     """The same for a real command, with settings in the environment: output and log."""
     with planted(
-        Fault(place="partition", status=500, shape="A", description=TOLD),
+        Fault(place="partition", status=500, shape="A", description=LEAK),
     ) as emulator:
         environment = {
             **os.environ,

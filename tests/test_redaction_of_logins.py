@@ -41,7 +41,7 @@ class Echo:
     """A sign-in service that echoes everything it is sent."""
 
     def __init__(self, **answer: Any) -> None:
-        """Answer each token request with this; `TOLD` stands for the request's content."""
+        """Answer each token request with this; `LEAK` stands for the request's content."""
         self.answer = json.dumps(answer)
         self.received: list[dict[str, str]] = []
 
@@ -52,7 +52,7 @@ class Echo:
             def do_POST(self) -> None:
                 sent = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 echo.received.append({k: v[0] for k, v in parse_qs(sent).items()})
-                status, text = 400, echo.answer.replace("TOLD", sent)
+                status, text = 400, echo.answer.replace("LEAK", sent)
                 if self.path.endswith("/devicecode"):
                     status, text = 200, json.dumps(DEVICE)
                 elif "access_token" in text:
@@ -92,12 +92,12 @@ DEVICE = {
     "expires_in": 900,
 }
 ENDINGS: dict[str, dict[str, Any]] = {
-    "refused": {"error": "invalid_grant", "error_description": "TOLD", "error_codes": [70000]},
-    "refused in odd words": {"error": "TOLD", "error_description": "TOLD", "error_codes": ["TOLD"]},
-    "no answer to it": {"TOLD": "TOLD"},
-    "no refresh token": {"access_token": ACCESS_TOKEN, "error_description": "TOLD"},
-    "odd token": {"access_token": ["TOLD"], "refresh_token": ["TOLD"]},
-    "signed in": {"access_token": ACCESS_TOKEN, "refresh_token": ROTATED, "id_token": "TOLD"},
+    "refused": {"error": "invalid_grant", "error_description": "LEAK", "error_codes": [70000]},
+    "refused in odd words": {"error": "LEAK", "error_description": "LEAK", "error_codes": ["LEAK"]},
+    "no answer to it": {"LEAK": "LEAK"},
+    "no refresh token": {"access_token": ACCESS_TOKEN, "error_description": "LEAK"},
+    "odd token": {"access_token": ["LEAK"], "refresh_token": ["LEAK"]},
+    "signed in": {"access_token": ACCESS_TOKEN, "refresh_token": ROTATED, "id_token": "LEAK"},
 }
 
 

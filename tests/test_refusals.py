@@ -9,7 +9,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault
 from tests.command_line import catalog_of
-from tests.failures import API, COLLECTIONS, assert_resumable, assert_told, at, sampled
+from tests.failures import API, COLLECTIONS, assert_reported, assert_resumable, at, sampled
 from tests.truth import held
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def test_a_continuation_that_is_not_found_is_not_the_end(
     """A second page that answers 404 is a fault of the service, not the end of the data."""
     emulator = broken(Fault(place="continuation", status=status, shape="B"))
     result = sync(emulator, page_size=3)
-    assert_told(result, emulator, "customers", status=status)
+    assert_reported(result, emulator, "customers", status=status)
     assert_resumable(result, emulator, sync)
 
 
@@ -76,7 +76,7 @@ def test_a_refusal_ends_the_run_with_one_line(
     answer, meaning, remedy = REFUSALS.get(refusal, BAD_INPUT)
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
-    assert_told(result, emulator, API[place], status=answer["status"])
+    assert_reported(result, emulator, API[place], status=answer["status"])
     assert meaning in result.error
     assert remedy in result.error
     assert result.error.endswith("Not retried.")
@@ -118,7 +118,7 @@ def test_another_kind_of_partner_learns_which_streams_to_deselect(
     """Code 1002; following the advice works."""
     emulator = broken(Fault(place=place, status=403, code=1002))
     result = sync(emulator)
-    assert_told(result, emulator, API[place], status=403)
+    assert_reported(result, emulator, API[place], status=403)
     assert f"Only indirect {who} have " in result.error
     (names,) = re.findall(r": deselect ([\w ]+)\. ", result.error)
     assert set(names.split(" and ")) == deselected
@@ -145,7 +145,7 @@ NEEDS_USER = ("customer_relationships", "indirect_resellers", "reseller_customer
 
 
 @pytest.mark.parametrize(
-    ("selected", "told"),
+    ("selected", "reported"),
     [
         (("customers", *NEEDS_USER), NEEDS_USER),
         (("customers", "indirect_resellers"), ("indirect_resellers",)),
@@ -154,7 +154,7 @@ NEEDS_USER = ("customer_relationships", "indirect_resellers", "reseller_customer
 )
 def test_streams_that_need_a_user_are_named_before_the_first_request(
     selected: tuple[str, ...],
-    told: tuple[str, ...],
+    reported: tuple[str, ...],
     start: Start,
     sync: Sync,
 ) -> None:
@@ -162,12 +162,12 @@ def test_streams_that_need_a_user_are_named_before_the_first_request(
     catalog = catalog_of(*selected)
     emulator = start(Fault(place="token", status=400, code=7000215))
     result = sync(emulator, app_only=True, catalog=catalog)
-    names = ", ".join(told)
+    names = ", ".join(reported)
     warning = (
         f"Without refresh_token (App+User credentials) the service refuses {names}. Set it, or "
         "deselect these streams."
     )
-    assert result.levels("WARNING") == ([warning] if told else [])
+    assert result.levels("WARNING") == ([warning] if reported else [])
     assert sync(emulator, catalog=catalog).levels("WARNING") == []
 
 
@@ -190,7 +190,7 @@ def test_without_a_user_every_403_asks_for_one(
     resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
     stream = API[place]
     result = sync(emulator, app_only=True, catalog=catalog_of(stream), reseller_ids=resellers)
-    assert_told(result, emulator, stream, status=403)
+    assert_reported(result, emulator, stream, status=403)
     assert f"code {code}: " in result.error
     assert "Set refresh_token (App+User credentials), or deselect the stream." in result.error
 
@@ -227,7 +227,7 @@ def test_a_redirect_is_not_followed(
     for address in (f"{other.url}/v1/customers", "/v1/customers?size=3"):
         emulator = broken(Fault(place=place, redirect=address, status=int(status)))
         result = sync(emulator, page_size=3)
-        assert_told(result, emulator, API[place], status=int(status))
+        assert_reported(result, emulator, API[place], status=int(status))
         assert "redirects to another address, which the tap does not follow" in result.error
         assert address not in result.stderr
     assert other.stats().requests == 0

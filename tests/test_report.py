@@ -43,8 +43,8 @@ def test_a_run_without_any_answer_says_that_it_is_alive(
     slow = Fault(place="token", status=503, headers={"Retry-After": "100"}, times=2)
     result = sync(start(slow, customers=3), max_concurrent_requests=concurrency)
     assert result.exit_code == 0
-    told = [line for line in result.log if line.startswith("customers: 0 records, ")]
-    assert 5 <= len(told) <= 7
+    reported = [line for line in result.log if line.startswith("customers: 0 records, ")]
+    assert 5 <= len(reported) <= 7
     reason = "the token endpoint returned HTTP 503 temporarily_unavailable AADSTS90033"
     assert f"Retrying for up to 900 s: {reason}" in result.log
     assert "200 s waited" in result.log[-1]
@@ -55,10 +55,10 @@ def test_throttling_is_reported_periodically(start: Start, sync: Sync) -> None:
     refusal = Fault(place="relationships", status=429, headers={"Retry-After": "7"}, times=3)
     result = sync(start(refusal, customers=3), max_concurrent_requests=1)
     assert result.exit_code == 0
-    told = [line for line in result.log if "Throttled" in line]
-    assert told[0] == "Throttled by the service (HTTP 429): no requests for 7 s"
+    reported = [line for line in result.log if "Throttled" in line]
+    assert reported[0] == "Throttled by the service (HTTP 429): no requests for 7 s"
     # Repeated refusals add a random time to the wait.
-    assert len(told) <= 1 + sum(result.waits) // 30
+    assert len(reported) <= 1 + sum(result.waits) // 30
 
 
 def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Sync) -> None:
@@ -85,12 +85,12 @@ def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
     catalog = catalog_of("customers", "customer_relationships", "reseller_customers")
     refused = sync(emulator, catalog=catalog, emit_activate_version_messages=True)
     assert refused.exit_code == 0, refused.stderr
-    told = "\n".join(refused.log)
-    assert "1 customer skipped; their records are missing: " in told
-    assert "1 customer skipped, so deletes are disabled" in told
-    assert "1 request refused at first: HTTP 401" in told
-    assert "reseller_customers (1 of 1 partition): " in told
-    assert not re.findall(r"\b1 (?:customer|record|request|partition|row)s\b|\b1 retries", told)
+    reported = "\n".join(refused.log)
+    assert "1 customer skipped; their records are missing: " in reported
+    assert "1 customer skipped, so deletes are disabled" in reported
+    assert "1 request refused at first: HTTP 401" in reported
+    assert "reseller_customers (1 of 1 partition): " in reported
+    assert not re.findall(r"\b1 (?:customer|record|request|partition|row)s\b|\b1 retries", reported)
 
 
 def test_nothing_is_reported_after_the_end(

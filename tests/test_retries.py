@@ -14,8 +14,8 @@ from tests.failures import (
     API,
     PLACES,
     assert_ids,
+    assert_reported,
     assert_resumable,
-    assert_told,
     at,
     attempts,
     reused,
@@ -140,7 +140,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
         )
     else:
         assert {request.status for request in tried} == {503}
-        assert_told(result, emulator, API[place], status=503)
+        assert_reported(result, emulator, API[place], status=503)
         assert "Gave up after retrying for up to 900 s (max_retry_seconds)." in result.error
     # No pause starts that would outlast max_retry_seconds.
     assert 800 < sum(result.waits) <= 900
@@ -177,8 +177,8 @@ def test_an_unreachable_service_is_reported_without_response_ids(
     host = emulator.url.removeprefix("http://")
     assert result.error.startswith(f"{API[place]}: no response from {host} (connection reset)")
     assert "Check the network and api_url." in result.error
-    told = result.error.partition("MS-RequestId ")[2][:36]
-    statuses = [r.status for r in emulator.requests if r.request_id == told]
+    reported = result.error.partition("MS-RequestId ")[2][:36]
+    statuses = [r.status for r in emulator.requests if r.request_id == reported]
     assert statuses == [0] * len(statuses)
     assert len(statuses) > 1
     assert_resumable(result, emulator, sync)
@@ -276,7 +276,7 @@ def test_a_wait_beyond_the_limit_ends_the_run_at_once(
     emulator = broken(Fault(place=place, status=429, headers={"Retry-After": "31536000"}))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert len(attempts(emulator, place, 429)) == 1
-    assert_told(result, emulator, API[place], status=429)
+    assert_reported(result, emulator, API[place], status=429)
     assert "the service is throttling this tenant" in result.error
     assert "max_requests_per_minute" in result.error
     assert sum(result.waits) < 900
@@ -293,7 +293,7 @@ def test_throttling_without_end_is_bounded(
     headers = {"Retry-After": retry_after} if retry_after else None
     emulator = broken(Fault(place="customers", status=429, headers=headers))
     result = sync(emulator, page_size=3, max_retry_seconds=120)
-    assert_told(result, emulator, "customers", status=429)
+    assert_reported(result, emulator, "customers", status=429)
     assert 2 <= len(at(emulator, "customers")) <= 130
 
 

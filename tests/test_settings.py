@@ -19,8 +19,8 @@ def test_all_wrong_settings_are_reported_at_once() -> None:
     """One line for each, and no request until they are fixed."""
     result = run_tap(config={"page_size": 900, "reseller_ids": ["9b1de2aa"], "cloud": "moon"})
     assert result.exit_code == FINAL
-    told = [line.split()[0] for line in result.levels("ERROR")]
-    assert told == [
+    reported = [line.split()[0] for line in result.levels("ERROR")]
+    assert reported == [
         "tenant_id",
         "client_id",
         "client_secret",
@@ -51,8 +51,8 @@ def test_settings_that_do_not_go_together(settings: dict[str, Any], reason: str)
     """Reported together with other errors, before any request."""
     result = run_tap(config={**GOOD, **settings, "page_size": 0})
     assert result.exit_code == FINAL
-    (told,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]
-    assert told.startswith(reason)
+    (reported,) = [line for line in result.levels("ERROR") if not line.startswith("page_size ")]
+    assert reported.startswith(reason)
     assert len(result.levels("ERROR")) == 2
 
 
@@ -196,11 +196,11 @@ def test_a_reseller_that_the_service_does_not_list_causes_a_warning(
     streams = {"reseller_customers", *(["indirect_resellers"] if selected else [])}
     result = sync(emulator, catalog=catalog_of(*streams), reseller_ids=[right.upper(), wrong])
     assert result.exit_code == 0
-    told = (
+    reported = (
         f"indirect_resellers: reseller_ids lists {wrong} (did you mean {right}?), which the "
         "service did not return"
     )
-    assert result.levels("WARNING") == ([told] if selected else [])
+    assert result.levels("WARNING") == ([reported] if selected else [])
 
 
 def test_flattening_needs_a_depth() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
 from tests.command_line import FINAL, catalog_of, run_tap
-from tests.failures import API, assert_resumable, assert_told, attempts
+from tests.failures import API, assert_reported, assert_resumable, attempts
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_a_401_that_persists_with_new_tokens_is_fatal(
     tries = 6 if reason == "MFA" else 2
     assert [request.status for request in attempts(emulator, place, 401)] == [401] * tries
     assert emulator.stats().tokens_issued == tries
-    assert_told(result, emulator, API[place], status=401)
+    assert_reported(result, emulator, API[place], status=401)
     assert meaning in result.error
     assert remedy in result.error
     assert "Refused again with a new token." in result.error

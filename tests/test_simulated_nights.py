@@ -106,7 +106,7 @@ class Season:
     def change(self) -> None:
         """Change something of a customer; the audit log has it at once, late, or never."""
         emulator, pick = self.world.emulator, self.random.choice
-        telling: Any = {
+        audit: Any = {
             "audited": self.random.random() < 0.6,
             "late": pick([0.0, 0.0, 0.7, 1.9]) * DAY,
         }
@@ -115,22 +115,22 @@ class Season:
         kind = self.random.randrange(7)
         if kind == 0:
             customer = pick(self.world.ids())
-            emulator.add("subscriptions", {}, customer, **telling)
+            emulator.add("subscriptions", {}, customer, **audit)
         elif kind == 1:
-            emulator.remove("subscriptions", key, customer, **telling)
+            emulator.remove("subscriptions", key, customer, **audit)
         elif kind == 2:
-            telling["audited"] = False
+            audit["audited"] = False
             resellers = [None, *(one["id"] for one in emulator.resellers())]
             emulator.move_customer(pick(self.world.ids()), pick(resellers))
         elif kind == 3:
-            emulator.remove_customer(customer, **telling)
+            emulator.remove_customer(customer, **audit)
         elif kind == 4:
-            customer = emulator.create_customer("New, Inc.", **telling)["id"]
+            customer = emulator.create_customer("New, Inc.", **audit)["id"]
         else:
             quantity = {"quantity": self.random.randint(1, 99)}
-            emulator.change("subscriptions", key, quantity, customer, **telling)
-        if telling["audited"]:
-            self.audited.append((customer, self.world.now, self.world.now + telling["late"]))
+            emulator.change("subscriptions", key, quantity, customer, **audit)
+        if audit["audited"]:
+            self.audited.append((customer, self.world.now, self.world.now + audit["late"]))
 
     def note(self) -> None:
         """Record what each customer holds from now on."""
@@ -176,7 +176,10 @@ class Season:
             rows == then and until > now - self.days * DAY
             for (_, then), until in zip(known, ends, strict=True)
         ), (customer, stream, rows, known)
-        if any(one == customer and self.complete < told <= now for one, _, told in self.audited):
+        if any(
+            one == customer and self.complete < recorded_at <= now
+            for one, _, recorded_at in self.audited
+        ):
             assert rows == known[-1][1], (customer, stream)
 
     def count(self, result: Result, asked: dict[str, int]) -> None:

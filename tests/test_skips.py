@@ -8,7 +8,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault
 from tests.command_line import catalog_of
-from tests.failures import API, COLLECTIONS, assert_resumable, assert_told, at, sampled
+from tests.failures import API, COLLECTIONS, assert_reported, assert_resumable, at, sampled
 from tests.truth import held
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_what_skips_a_customer_is_fatal_for_a_collection(
     answer, _ = INDIVIDUAL[refusal]
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3)
-    assert_told(result, emulator, API[place], status=answer["status"])
+    assert_reported(result, emulator, API[place], status=answer["status"])
     assert_resumable(result, emulator, sync)
 
 
@@ -126,7 +126,7 @@ def test_the_first_ten_refused_are_systematic(start: Start, sync: Sync) -> None:
     """If every customer is refused, the partner lacks the right to ask: that is not a skip."""
     emulator = start(Fault(place="relationships", status=403, code=1002), customers=30)
     result = sync(emulator, page_size=20, max_concurrent_requests=1)
-    assert_told(result, emulator, "customer_relationships", status=403)
+    assert_reported(result, emulator, "customer_relationships", status=403)
     assert "the service refused each of the first 10 customers" in result.error
     assert "Only indirect providers and indirect resellers" in result.error
     assert emulator.stats().by_place["relationships"] == {"403": 10}

@@ -17,7 +17,7 @@ FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
 
 
 @pytest.mark.parametrize(
-    ("maps", "told"),
+    ("maps", "reported"),
     [
         (
             {"custommers": {"companyProfile": None}},
@@ -83,7 +83,7 @@ FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
 @pytest.mark.parametrize("flattening", [{}, FLAT])
 def test_a_map_with_an_unknown_name_is_refused(
     maps: dict[str, Any],
-    told: str,
+    reported: str,
     flattening: dict[str, Any],
     start: Start,
     sync: Sync,
@@ -92,13 +92,13 @@ def test_a_map_with_an_unknown_name_is_refused(
     emulator = start()
     result = sync(emulator, stream_maps=maps, **flattening)
     assert result.exit_code == FINAL
-    assert result.error == f"stream_maps: {told}"
+    assert result.error == f"stream_maps: {reported}"
     assert result.stdout == ""
     assert emulator.requests == []
 
 
 @pytest.mark.parametrize(
-    ("maps", "told"),
+    ("maps", "reported"),
     [
         (
             {"customers": {"__alias__": "indirect_resellers"}},
@@ -120,7 +120,7 @@ def test_a_map_with_an_unknown_name_is_refused(
 )
 def test_two_streams_do_not_become_one_table(
     maps: dict[str, Any],
-    told: str,
+    reported: str,
     start: Start,
     sync: Sync,
 ) -> None:
@@ -129,7 +129,7 @@ def test_two_streams_do_not_become_one_table(
     result = sync(emulator, stream_maps=maps, emit_activate_version_messages=True)
     assert result.exit_code == FINAL
     remedy = "which would become one table. Choose another name"
-    assert result.error == f"stream_maps: {told}, {remedy}"
+    assert result.error == f"stream_maps: {reported}, {remedy}"
     assert emulator.requests == []
 
 

@@ -170,12 +170,12 @@ def test_texts_for_false_never_become_true(
     values = [record["allowDelegatedAccess"] for record in result.records("customers")]
     assert len(values) == len(sent)
     assert all(value is emitted for value in values)
-    told = (
+    reported = (
         "The service sent values that are neither true nor false; they became null: "
         f"customers.allowDelegatedAccess ({len(sent)})"
     )
     odd = emitted is None and sent != (None,)
-    assert result.levels("WARNING") == [told] * odd
+    assert result.levels("WARNING") == [reported] * odd
 
 
 def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:

@@ -19,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from .answers import as_json
-from .changes import Telling
+from .changes import AuditOptions
 from .credentials import TENANT_DOMAIN
 from .faults import Fault
 from .journal import as_json_lines
@@ -55,9 +55,9 @@ class Change(msgspec.Struct, frozen=True):
     late: Annotated[float, msgspec.Meta(ge=0)] = 0
 
     @property
-    def telling(self) -> Telling:
+    def audit_options(self) -> AuditOptions:
         """What the audit log records of it."""
-        return Telling(self.audited, self.late)
+        return AuditOptions(self.audited, self.late)
 
 
 class Rename(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -187,18 +187,20 @@ class _Admin:
             wanted.name,
             domain=wanted.domain,
             reseller_id=wanted.reseller_id,
-            telling=_asked(request).telling,
+            audit_options=_change_query(request).audit_options,
         )
         return _json(record, 201)
 
     async def remove(self, request: Request) -> Response:
-        self._state.changes.remove_customer(request.path_params["id"], _asked(request).telling)
+        self._state.changes.remove_customer(
+            request.path_params["id"], _change_query(request).audit_options
+        )
         return Response(status_code=204)
 
     async def rename(self, request: Request) -> Response:
         wanted = await _read(request, Rename)
-        telling = _asked(request).telling
-        self._state.changes.rename_customer(request.path_params["id"], wanted.name, telling)
+        audit_options = _change_query(request).audit_options
+        self._state.changes.rename_customer(request.path_params["id"], wanted.name, audit_options)
         return Response(status_code=204)
 
     async def move(self, request: Request) -> Response:
@@ -207,26 +209,26 @@ class _Admin:
         return Response(status_code=204)
 
     async def add(self, request: Request) -> Response:
-        members, asked = await _read(request, dict[str, Any]), _asked(request)
+        members, asked = await _read(request, dict[str, Any]), _change_query(request)
         place = request.path_params["place"]
-        record = self._state.changes.add(place, members, asked.customer_id, asked.telling)
+        record = self._state.changes.add(place, members, asked.customer_id, asked.audit_options)
         return _json(record, 201)
 
     async def change(self, request: Request) -> Response:
-        members, asked = await _read(request, dict[str, Any]), _asked(request)
+        members, asked = await _read(request, dict[str, Any]), _change_query(request)
         place, key = request.path_params["place"], request.path_params["key"]
         return _json(
-            self._state.changes.change(place, key, members, asked.customer_id, asked.telling)
+            self._state.changes.change(place, key, members, asked.customer_id, asked.audit_options)
         )
 
     async def take(self, request: Request) -> Response:
-        asked = _asked(request)
+        asked = _change_query(request)
         place, key = request.path_params["place"], request.path_params["key"]
-        self._state.changes.remove(place, key, asked.customer_id, asked.telling)
+        self._state.changes.remove(place, key, asked.customer_id, asked.audit_options)
         return Response(status_code=204)
 
 
-def _asked(request: Request) -> Change:
+def _change_query(request: Request) -> Change:
     return msgspec.convert(dict(request.query_params), Change, strict=False)
 
 

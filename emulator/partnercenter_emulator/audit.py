@@ -82,7 +82,7 @@ class AuditLog:
         found.sort(key=lambda entry: entry.ticks, reverse=options.audit_order == "descending")
         return [entry.record for entry in found]
 
-    def write(  # noqa: PLR0913 - what a record tells
+    def write(  # noqa: PLR0913 - what a record contains
         self,
         resource: str,
         operation: str,

@@ -129,8 +129,8 @@ class SignInPages:
             return _page("That code did not work", _consent_form(None))
         consent = _consent(form)
         sign_in.answer = "refused" if consent is None else replace(consent, public=True)
-        told = "You declined." if consent is None else "You have signed in on your device."
-        return _page(told, "<p>You may close this window.</p>")
+        message = "You declined." if consent is None else "You have signed in on your device."
+        return _page(message, "<p>You may close this window.</p>")
 
     def _check_client(self, client_id: str) -> None:
         if client_id.lower() != self._credentials.client_id.lower():

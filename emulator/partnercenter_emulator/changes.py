@@ -37,14 +37,14 @@ KEYS = {"subscriptions": "SubscriptionId", "orders": "OrderId", "invoices": "Inv
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class AuditOptions:
     """Whether the audit log records a change, and how many seconds later than others."""
 
     audited: bool = True
     late: float = 0
 
 
-TOLD = Telling()
+DEFAULT_AUDIT = AuditOptions()
 
 
 class Changes:
@@ -61,7 +61,7 @@ class Changes:
         *,
         domain: str | None = None,
         reseller_id: str | None = None,
-        telling: Telling = TOLD,
+        audit_options: AuditOptions = DEFAULT_AUDIT,
     ) -> Record:
         """Add a customer and return it as a request by id does.
 
@@ -69,7 +69,7 @@ class Changes:
             name: The company's name.
             domain: Its domain; a new one by default.
             reseller_id: The reseller that serves it; None for a direct customer.
-            telling: What the audit log records of it.
+            audit_options: What the audit log records of it.
 
         Raises:
             KeyError: There is no such reseller.
@@ -82,30 +82,38 @@ class Changes:
             raise ValueError(msg)
         record = self._directory.create(domain, name, {}, reseller)
         position = self._customer(str(record["id"]))
-        self.tell("customers", "add", position, telling, new=record)
+        self.record_change("customers", "add", position, audit_options, new=record)
         return record
 
-    def rename_customer(self, customer_id: str, name: str, telling: Telling = TOLD) -> None:
+    def rename_customer(
+        self, customer_id: str, name: str, audit_options: AuditOptions = DEFAULT_AUDIT
+    ) -> None:
         """Change a customer's company name."""
         position = self._customer(customer_id)
         before = self._directory.full(position)
         self._directory.rename(position, name)
         after = self._directory.full(position)
-        self.tell("customers", "change", position, telling, old=before, new=after)
+        self.record_change("customers", "change", position, audit_options, old=before, new=after)
 
     def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
         """Assign a customer to one reseller only, or to none; no audit log records it."""
         numbers = () if reseller_id is None else (self._reseller(reseller_id),)
         self._directory.assign(self._customer(customer_id), numbers)
 
-    def remove_customer(self, customer_id: str, telling: Telling = TOLD) -> None:
+    def remove_customer(
+        self, customer_id: str, audit_options: AuditOptions = DEFAULT_AUDIT
+    ) -> None:
         """Delete a customer."""
         position = self._customer(customer_id)
-        self.tell("customers", "remove", position, telling)
+        self.record_change("customers", "remove", position, audit_options)
         self._directory.remove(position)
 
     def add(
-        self, place: str, record: Record, customer_id: str | None, telling: Telling = TOLD
+        self,
+        place: str,
+        record: Record,
+        customer_id: str | None,
+        audit_options: AuditOptions = DEFAULT_AUDIT,
     ) -> Record:
         """Add a record and return it; missing members are generated.
 
@@ -113,7 +121,7 @@ class Changes:
             KeyError: There is no such customer, reseller or place.
         """
         if place == "audit_records":
-            return self._state.audit.add(record, self._lateness(telling))
+            return self._state.audit.add(record, self._audit_delay(audit_options))
         if place == "relationships":
             position, number = self._customer(customer_id), self._reseller(str(record["id"]))
             numbers = [one for one in self._directory.resellers_of(position) if one != number]
@@ -121,7 +129,7 @@ class Changes:
             return self._directory.relationships(position)[-1]
         position = self._position(place, customer_id)
         added = self._state.holdings.add(place, position, record)
-        self.tell(place, "add", position, telling, new=added)
+        self.record_change(place, "add", position, audit_options, new=added)
         return added
 
     def change(
@@ -130,7 +138,7 @@ class Changes:
         key: str,
         members: Record,
         customer_id: str | None,
-        telling: Telling = TOLD,
+        audit_options: AuditOptions = DEFAULT_AUDIT,
     ) -> Record:
         """Replace members of the record with this key and return it."""
         if place == "audit_records":
@@ -143,11 +151,15 @@ class Changes:
         else:
             position = self._position(place, customer_id)
             before, after = self._state.holdings.change(place, position, key, members)
-        self.tell(place, "change", position, telling, old=before, new=after)
+        self.record_change(place, "change", position, audit_options, old=before, new=after)
         return after
 
     def remove(
-        self, place: str, key: str, customer_id: str | None, telling: Telling = TOLD
+        self,
+        place: str,
+        key: str,
+        customer_id: str | None,
+        audit_options: AuditOptions = DEFAULT_AUDIT,
     ) -> None:
         """Remove the record with this key."""
         if place == "relationships":
@@ -157,21 +169,21 @@ class Changes:
             return
         position = self._position(place, customer_id)
         before = self._state.holdings.remove(place, position, key)
-        self.tell(place, "remove", position, telling, old=before)
+        self.record_change(place, "remove", position, audit_options, old=before)
 
-    def tell(  # noqa: PLR0913 - what a record tells
+    def record_change(  # noqa: PLR0913 - what a record contains
         self,
         place: str,
         change: str,
         position: int,
-        telling: Telling,
+        audit_options: AuditOptions,
         *,
         old: Record | None = None,
         new: Record | None = None,
     ) -> None:
         """Write the audit record of a change, if it has one."""
         named = AUDITED.get((place, change))
-        if named is None or not telling.audited:
+        if named is None or not audit_options.audited:
             return
         record = new or old or {}
         data = {KEYS[place]: key_of(place, record)} if place in KEYS else {}
@@ -181,11 +193,11 @@ class Changes:
             old=old,
             new=new,
             data=data,
-            late=self._lateness(telling),
+            late=self._audit_delay(audit_options),
         )
 
-    def _lateness(self, telling: Telling) -> float:
-        return self._state.options.audit_delay + telling.late
+    def _audit_delay(self, audit_options: AuditOptions) -> float:
+        return self._state.options.audit_delay + audit_options.late
 
     def _position(self, place: str, customer_id: str | None) -> int:
         if place == "invoices":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from .answers import Answer, ApiError, error_answer, json_answer, service_error
-from .changes import TOLD
+from .changes import DEFAULT_AUDIT
 
 if TYPE_CHECKING:
     from .data import Record
@@ -82,7 +82,7 @@ def create_customer(body: bytes, state: State) -> Answer:
     record["attributes"] = attributes
     position = directory.position_of(record["id"])
     assert position is not None, record["id"]  # noqa: S101 - it was just created
-    state.changes.tell("customers", "add", position, TOLD, new=record)
+    state.changes.record_change("customers", "add", position, DEFAULT_AUDIT, new=record)
     return json_answer(record, 201)
 
 

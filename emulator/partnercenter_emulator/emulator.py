@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from .app import create_app
-from .changes import Telling
+from .changes import AuditOptions
 from .server import ServerThread, is_loopback
 from .state import State
 from .truth import held
@@ -245,24 +245,24 @@ class Emulator:
             KeyError: There is no such reseller.
             ValueError: The domain belongs to another customer.
         """
-        telling = Telling(audited, late)
+        audit_options = AuditOptions(audited, late)
         return self._call(
             lambda: self._state.changes.create_customer(
-                name, domain=domain, reseller_id=reseller_id, telling=telling
+                name, domain=domain, reseller_id=reseller_id, audit_options=audit_options
             )
         )
 
     def remove_customer(self, customer_id: str, *, audited: bool = True, late: float = 0) -> None:
         """Delete a customer; KeyError if it does not exist."""
-        telling = Telling(audited, late)
-        self._call(lambda: self._state.changes.remove_customer(customer_id, telling))
+        audit_options = AuditOptions(audited, late)
+        self._call(lambda: self._state.changes.remove_customer(customer_id, audit_options))
 
     def rename_customer(
         self, customer_id: str, name: str, *, audited: bool = True, late: float = 0
     ) -> None:
         """Change a customer's company name; KeyError if it does not exist."""
-        telling = Telling(audited, late)
-        self._call(lambda: self._state.changes.rename_customer(customer_id, name, telling))
+        audit_options = AuditOptions(audited, late)
+        self._call(lambda: self._state.changes.rename_customer(customer_id, name, audit_options))
 
     def move_customer(self, customer_id: str, reseller_id: str | None) -> None:
         """Assign a customer to one reseller only, or to none; this is never audited.
@@ -289,10 +289,12 @@ class Emulator:
         Raises:
             KeyError: There is no such place, customer or reseller.
         """
-        telling = Telling(audited, late)
-        return self._call(lambda: self._state.changes.add(place, record, customer_id, telling))
+        audit_options = AuditOptions(audited, late)
+        return self._call(
+            lambda: self._state.changes.add(place, record, customer_id, audit_options)
+        )
 
-    def change(  # noqa: PLR0913 - where, what, and who tells
+    def change(  # noqa: PLR0913 - where, what, and the audit record
         self,
         place: str,
         key: str,
@@ -310,9 +312,9 @@ class Emulator:
         Raises:
             KeyError: There is no such place, customer or record.
         """
-        telling = Telling(audited, late)
+        audit_options = AuditOptions(audited, late)
         return self._call(
-            lambda: self._state.changes.change(place, key, members, customer_id, telling)
+            lambda: self._state.changes.change(place, key, members, customer_id, audit_options)
         )
 
     def remove(
@@ -329,8 +331,8 @@ class Emulator:
         Raises:
             KeyError: There is no such place, customer or record.
         """
-        telling = Telling(audited, late)
-        self._call(lambda: self._state.changes.remove(place, key, customer_id, telling))
+        audit_options = AuditOptions(audited, late)
+        self._call(lambda: self._state.changes.remove(place, key, customer_id, audit_options))
 
     def _call(self, function: Callable[[], T]) -> T:
         """Run `function` where the state may be used: on the server's loop while it serves."""

@@ -87,7 +87,7 @@ def test_rules_are_replaced_and_shown(connect: SignIn, sign_in: SignIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "told"),
+    ("method", "path", "body", "reported"),
     [
         ("PUT", "faults", '[{"place": "nowhere", "status": 500}]', "nowhere"),
         ("PUT", "faults", '[{"plaice": "any"}]', "plaice"),
@@ -102,14 +102,14 @@ def test_rules_are_replaced_and_shown(connect: SignIn, sign_in: SignIn) -> None:
     ],
 )
 def test_a_wrong_change_is_refused_and_named(
-    method: str, path: str, body: str, told: str, connect: SignIn
+    method: str, path: str, body: str, reported: str, connect: SignIn
 ) -> None:
     """The answer says what is wrong, and nothing has changed."""
     with Emulator(SMALL) as emulator:
         before = (emulator.options, emulator.faults)
         answer = connect(emulator).request(method, f"/_emulator/{path}", data=body.encode())
         assert answer.status_code == 400
-        assert told in answer.json()["error"]
+        assert reported in answer.json()["error"]
         assert (emulator.options, emulator.faults) == before
 
 

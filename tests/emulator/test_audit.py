@@ -31,7 +31,7 @@ class _Clock:
         return self.now
 
 
-def _told(emulator: Emulator) -> list[tuple[str, str]]:
+def _audited(emulator: Emulator) -> list[tuple[str, str]]:
     found = emulator.held("audit_records")
     return [(record["operationType"], record["operationDate"][:10]) for record in found]
 
@@ -91,16 +91,16 @@ def test_history_grows_with_the_clock() -> None:
         assert str(one | {"operationStatus": "progress"}) in before
 
 
-def _create(emulator: Emulator, **telling: Any) -> None:
-    emulator.create_customer("Ny AB", **telling)
+def _create(emulator: Emulator, **audit: Any) -> None:
+    emulator.create_customer("Ny AB", **audit)
 
 
-def _rename(emulator: Emulator, **telling: Any) -> None:
-    emulator.rename_customer(_first(emulator), "Annat AB", **telling)
+def _rename(emulator: Emulator, **audit: Any) -> None:
+    emulator.rename_customer(_first(emulator), "Annat AB", **audit)
 
 
-def _leave(emulator: Emulator, **telling: Any) -> None:
-    emulator.remove_customer(_first(emulator), **telling)
+def _leave(emulator: Emulator, **audit: Any) -> None:
+    emulator.remove_customer(_first(emulator), **audit)
 
 
 def _first(emulator: Emulator) -> str:
@@ -108,22 +108,22 @@ def _first(emulator: Emulator) -> str:
 
 
 def _change(place: str, **members: Any) -> Callable[..., None]:
-    def act(emulator: Emulator, **telling: Any) -> None:
+    def act(emulator: Emulator, **audit: Any) -> None:
         record = next(emulator.held(place))
         customer_id = record.get("customer_id")
         key = record.get("dateAgreed") or (record.get("productSku") or record)["id"]
-        emulator.change(place, key, members, customer_id, **telling)
+        emulator.change(place, key, members, customer_id, **audit)
 
     return act
 
 
 def _add(place: str) -> Callable[..., None]:
-    return lambda emulator, **telling: emulator.add(place, {}, _first(emulator), **telling)
+    return lambda emulator, **audit: emulator.add(place, {}, _first(emulator), **audit)
 
 
-def _remove(emulator: Emulator, **telling: Any) -> None:
+def _remove(emulator: Emulator, **audit: Any) -> None:
     record = next(emulator.held("subscriptions"))
-    emulator.remove("subscriptions", record["id"], record["customer_id"], **telling)
+    emulator.remove("subscriptions", record["id"], record["customer_id"], **audit)
 
 
 CHANGES: list[tuple[Callable[..., None], str]] = [
@@ -150,16 +150,16 @@ def test_a_change_is_audited_when_the_vendor_would(
     clock = _Clock()
     emulator = Emulator(QUIET, clock=clock)
     change(emulator, audited=False)
-    assert _told(emulator) == []
+    assert _audited(emulator) == []
     change(emulator)
-    assert _told(emulator) == [(operation, TODAY)]
+    assert _audited(emulator) == [(operation, TODAY)]
     change(emulator, late=2 * DAY)
     emulator.configure(audit_delay=3 * DAY)
     change(emulator)
     clock.now += 2 * DAY
-    assert _told(emulator) == [(operation, TODAY)] * 2
+    assert _audited(emulator) == [(operation, TODAY)] * 2
     clock.now += DAY
-    assert _told(emulator) == [(operation, TODAY)] * 3
+    assert _audited(emulator) == [(operation, TODAY)] * 3
     assert len({record["id"] for record in emulator.held("audit_records")}) == 3
 
 
@@ -175,7 +175,7 @@ def test_moves_between_resellers_are_not_audited(sign_in: SignIn) -> None:
         assert [item["id"] for item in client.get(path).json()["items"]] == [one, other]
         emulator.remove("relationships", one, customer_id)
         assert [item["id"] for item in client.get(path).json()["items"]] == [other]
-        assert _told(emulator) == []
+        assert _audited(emulator) == []
 
 
 def test_changes_show_in_the_api(sign_in: SignIn) -> None:
@@ -248,4 +248,4 @@ def test_changes_may_come_by_the_admin_api(connect: SignIn) -> None:
         assert admin.delete(path, params=who | {"late": "-1"}).status_code == 400
         customer = f"/_emulator/customers/{customer_id}"
         assert admin.delete(customer, params={"audited": "false"}).status_code == 204
-        assert _told(emulator) == [("update_subscription", TODAY)]
+        assert _audited(emulator) == [("update_subscription", TODAY)]

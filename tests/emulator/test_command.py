@@ -198,7 +198,7 @@ def test_serve_prints_its_url_and_stops_on_request(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reported"),
     [
         (["serve", "--host", "0.0.0.0"], "other machines"),  # noqa: S104
         (["serve", "--latency", "-1"], "latency"),
@@ -209,11 +209,11 @@ def test_serve_prints_its_url_and_stops_on_request(tmp_path: Path) -> None:
         ([], "required"),
     ],
 )
-def test_wrong_usage_is_reported_in_one_line(arguments: list[str], told: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(arguments: list[str], reported: str) -> None:
     """Exit code 2, no traceback."""
     done = _run(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr.splitlines()[-1]
+    assert reported in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 

@@ -96,8 +96,8 @@ def test_consent_leads_to_tokens_with_claims(connect: SignIn) -> None:
         assert claims["appid"] == emulator.credentials.client_id
         assert claims["amr"] == ["pwd", "mfa"]
         assert claims["upn"].startswith("ada.admin@")
-        told = _claims(document["id_token"])
-        assert (told["nonce"], told["aud"]) == ("the nonce", emulator.credentials.client_id)
+        received = _claims(document["id_token"])
+        assert (received["nonce"], received["aud"]) == ("the nonce", emulator.credentials.client_id)
         client.headers["Authorization"] = f"Bearer {document['access_token']}"
         assert client.get(RESELLERS).status_code == 200
         # Tokens from the refresh token have the same consent.
@@ -262,8 +262,8 @@ def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: Si
         flow, poll = _begin(emulator, client)
         now[0] += seconds
         form = {"user_code": flow["user_code"], "answer": "refuse"}
-        told = client.post(flow["verification_uri"], data=form).text
-        assert ("did not work" if seconds else "declined") in told
+        received = client.post(flow["verification_uri"], data=form).text
+        assert ("did not work" if seconds else "declined") in received
         assert client.post(_path(emulator, "token"), data=poll).json()["error"] == error
 
 

@@ -49,10 +49,10 @@ USELESS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("fault", "told"), USELESS, ids=[str(fault) for fault, _ in USELESS])
-def test_an_impossible_fault_is_refused(fault: dict[str, Any], told: str) -> None:
+@pytest.mark.parametrize(("fault", "reported"), USELESS, ids=[str(fault) for fault, _ in USELESS])
+def test_an_impossible_fault_is_refused(fault: dict[str, Any], reported: str) -> None:
     """In one line, on creation, and not when a request meets it."""
-    with pytest.raises(ValueError, match=re.escape(told)):
+    with pytest.raises(ValueError, match=re.escape(reported)):
         Emulator(faults=[Fault(**fault)])
 
 
