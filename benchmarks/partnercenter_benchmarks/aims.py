@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .results import Spread
 
@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 #: The cases for the cost of one more record, and those whose peaks are compared.
 ONE, MANY, MOST = "records-1", "records-200000", "records-1000000"
-_STOCK, _THREADS = "speed, times that of the stock tap at its best", "speed, times bare threads'"
+
+
+class Figure(NamedTuple):
+    """Something that has an aim."""
+
+    what: str
+    of: Callable[[Results, Row], Spread | float | None]
+    #: How it and its bound are formatted.
+    form: str
+    side: Literal["least", "most"] = "least"
 
 
 class Aim(NamedTuple):
@@ -21,83 +30,19 @@ class Aim(NamedTuple):
 
     case: str
     concurrency: int
-    what: str
-    figure: Callable[[Results, Row], Spread | float | None]
-    #: How the figure and its bound are formatted.
-    form: str
-    least: float | None = None
-    most: float | None = None
+    figure: Figure
+    bound: float
 
     @property
     def wanted(self) -> str:
         """The bound, in words."""
-        if self.least is not None:
-            return f"at least {self.least:{self.form}}"
-        return f"at most {self.most:{self.form}}" if self.most else "none"
+        return f"at {self.figure.side} {self.bound:{self.figure.form}}"
 
-    def met(self, figure: Spread) -> bool:
+    def met(self, found: Spread) -> bool:
         """Return whether the median is within the bound."""
-        if self.least is not None:
-            return figure.middle >= self.least
-        return self.most is None or figure.middle <= self.most
-
-
-def _speeds(
-    case: str, concurrency: int, stock: float | None, threads: float | None
-) -> Iterator[Aim]:
-    if stock is not None:
-        yield Aim(case, concurrency, _STOCK, lambda _, row: row.times_stock, ".2f", least=stock)
-    if threads is not None:
-        yield Aim(case, concurrency, _THREADS, lambda _, row: row.times_floor, ".2f", least=threads)
-
-
-def _quota(case: str, concurrency: int) -> Iterator[Aim]:
-    early = "too early after a refusal"
-    yield Aim(case, concurrency, "quota used", lambda _, row: row.quota_used, ".1%", least=0.95)
-    yield Aim(case, concurrency, "refused", _refused, ".2%", most=0.01)
-    yield Aim(case, concurrency, early, lambda _, row: row.too_early, ".0f", most=0)
-
-
-def _refused(_: Results, row: Row) -> float:
-    return row.refused / row.requests
-
-
-def _cost(results: Results, _: Row) -> float | None:
-    return marginal(results, "tap")
-
-
-def _growth(results: Results, row: Row) -> float | None:
-    fewer = results.row(MANY, "tap")
-    return row.memory / fewer.memory if fewer else None
-
-
-#: For each case and concurrency of the tap that the page shows.
-AIMS = (
-    *_speeds("children-0ms", 8, stock=1.75, threads=0.7),
-    *_speeds("children-100ms", 8, stock=7.5, threads=0.92),
-    *_speeds("children-100ms", 32, stock=25, threads=0.92),
-    *_speeds("three-children", 32, stock=None, threads=0.9),
-    *_speeds("partitions", 16, stock=8, threads=0.8),
-    # The cost of starting; the bare threads have no SDK.
-    *_speeds(ONE, 8, stock=0.8, threads=None),
-    *_speeds(MANY, 8, stock=3.5, threads=0.7),
-    Aim(MANY, 8, "processor time of one more record, µs", _cost, ".1f", most=12),
-    Aim(
-        MOST, 8, "peak memory, times that with a fifth of the customers", _growth, ".2f", most=1.15
-    ),
-    *(aim for quota in (500, 3000) for level in (8, 32) for aim in _quota(f"quota-{quota}", level)),
-)
-
-
-def reached(results: Results) -> Iterator[tuple[Aim, Spread]]:
-    """Yield the aims that have figures, with those figures."""
-    for aim in AIMS:
-        row = results.row(aim.case, "tap", aim.concurrency)
-        figure = aim.figure(results, row) if row else None
-        if isinstance(figure, Spread):
-            yield aim, figure
-        elif figure is not None:
-            yield aim, Spread(figure, figure, figure)
+        if self.figure.side == "least":
+            return found.middle >= self.bound
+        return found.middle <= self.bound
 
 
 def marginal(results: Results, contestant: str) -> float | None:
@@ -108,7 +53,53 @@ def marginal(results: Results, contestant: str) -> float | None:
     return (many.cpu - one.cpu) / (many.records - one.records) * 1e6
 
 
-def between(spread: Spread, form: str) -> str:
-    """Format a median with minimum and maximum, unless they are the same."""
-    middle, least, most = (format(figure, form) for figure in spread)
-    return middle if least == most else f"{middle} ({least} to {most})"
+def _growth(results: Results, row: Row) -> float | None:
+    fewer = results.row(MANY, "tap")
+    return row.memory / fewer.memory if fewer else None
+
+
+_STOCK = Figure(
+    "speed, times that of the stock tap at its best", lambda _, row: row.times_stock, ".2f"
+)
+_THREADS = Figure("speed, times bare threads'", lambda _, row: row.times_floor, ".2f")
+_COST = Figure(
+    "processor time of one more record, µs", lambda all_, _: marginal(all_, "tap"), ".1f", "most"
+)
+_GROWTH = Figure("peak memory, times that with a fifth of the customers", _growth, ".2f", "most")
+_USED = Figure("quota used", lambda _, row: row.quota_used, ".1%")
+_REFUSED = Figure("refused", lambda _, row: row.refused / row.requests, ".2%", "most")
+_EARLY = Figure("too early after a refusal", lambda _, row: row.too_early, ".0f", "most")
+
+#: For each case and concurrency of the tap that the page shows.
+AIMS = (
+    Aim("children-0ms", 8, _STOCK, 1.75),
+    Aim("children-0ms", 8, _THREADS, 0.7),
+    Aim("children-100ms", 8, _STOCK, 7.5),
+    Aim("children-100ms", 8, _THREADS, 0.92),
+    Aim("children-100ms", 32, _STOCK, 25),
+    Aim("children-100ms", 32, _THREADS, 0.92),
+    Aim("three-children", 32, _THREADS, 0.9),
+    Aim("partitions", 16, _STOCK, 8),
+    Aim("partitions", 16, _THREADS, 0.8),
+    # The cost of starting; the bare threads have no SDK.
+    Aim(ONE, 8, _STOCK, 0.8),
+    Aim(MANY, 8, _STOCK, 3.5),
+    Aim(MANY, 8, _THREADS, 0.7),
+    Aim(MANY, 8, _COST, 12),
+    Aim(MOST, 8, _GROWTH, 1.15),
+    *(
+        Aim(f"quota-{quota}", concurrency, figure, bound)
+        for quota in (500, 3000)
+        for concurrency in (8, 32)
+        for figure, bound in ((_USED, 0.95), (_REFUSED, 0.01), (_EARLY, 0))
+    ),
+)
+
+
+def reached(results: Results) -> Iterator[tuple[Aim, Spread]]:
+    """Yield the aims that have figures, with those figures."""
+    for aim in AIMS:
+        row = results.row(aim.case, "tap", aim.concurrency)
+        found = aim.figure.of(results, row) if row else None
+        if found is not None:
+            yield aim, found if isinstance(found, Spread) else Spread(found, found, found)

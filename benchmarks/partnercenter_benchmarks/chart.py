@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
@@ -10,7 +11,7 @@ from .aims import MANY
 from .cases import TITLES, title
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from .results import Results, Row
 
@@ -34,22 +35,21 @@ def chart(results: Results) -> str:
     """Return the chart as SVG: the time for many requests, and the throughput of records."""
     parts: list[str] = []
     top = 0
-    for name, what, figure, form in (
-        ("children-100ms", "seconds, less is better", lambda row: row.wall, "{:.1f} s"),
-        (MANY, "records a second, more is better", _records_a_second, "{:,.0f}"),
+    titles = {facts.name: facts.title for facts in results.cases}
+    for case, what, form, figure in (
+        ("children-100ms", "seconds, less is better", "{:.1f} s", attrgetter("wall")),
+        (MANY, "records a second, more is better", "{:,.0f}", attrgetter("throughput")),
     ):
-        for facts in results.cases:
-            if facts.name == name:
-                parts.append(f'<text class="title" x="0" y="{top + 18}">')
-                parts[-1] += f"{escape(facts.title)}: {what}</text>"
-                rows = [row for row in results.rows if row.case == name and row.runs]
-                parts += _bars(rows, figure, form, top + 30)
-                top += 30 + len(rows) * _ROW + 12
-    described = "tap-partnercenter compared with stock SDK taps, dlt and bare threads"
+        if case in titles:
+            heading = escape(f"{titles[case]}: {what}")
+            parts.append(f'<text class="title" x="0" y="{top + 18}">{heading}</text>')
+            rows = [row for row in results.rows if row.case == case and row.runs]
+            parts += _bars([(row, figure(row)) for row in rows], form, top + 30)
+            top += 30 + len(rows) * _ROW + 12
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" role="img">',
-            f"<title>{described}</title>",
+            "<title>tap-partnercenter compared with stock SDK taps, dlt and bare threads</title>",
             f"<style>\n{_STYLE}\n</style>",
             *parts,
             "</svg>\n",
@@ -57,22 +57,16 @@ def chart(results: Results) -> str:
     )
 
 
-def _records_a_second(row: Row) -> float:
-    return row.records / row.wall
-
-
-def _bars(
-    rows: Sequence[Row], figure: Callable[[Row], float], form: str, top: int
-) -> Iterator[str]:
-    order = list(TITLES)
-    scale = (WIDTH - _LEFT - _RIGHT) / max((figure(row) for row in rows), default=1)
+def _bars(figures: Sequence[tuple[Row, float]], form: str, top: int) -> Iterator[str]:
+    scale = (WIDTH - _LEFT - _RIGHT) / max((figure for _, figure in figures), default=1)
     # By concurrency, and within it always in the same order.
-    ordered = sorted(rows, key=lambda row: (row.concurrency, order.index(row.contestant)))
-    for y, row in zip(count(top, _ROW), ordered, strict=False):
+    order = list(TITLES)
+    ordered = sorted(figures, key=lambda bar: (bar[0].concurrency, order.index(bar[0].contestant)))
+    for y, (row, figure) in zip(count(top, _ROW), ordered, strict=False):
         own = " own" if row.contestant == "tap" else ""
-        width = max(1.0, figure(row) * scale)
-        text = form.format(figure(row))
+        width = max(1.0, figure * scale)
         label = f'<text class="label{own}" x="{_LEFT - 10}" y="{y + 12}" text-anchor="end">'
         yield f"{label}{escape(title(row.contestant, row.concurrency))}</text>"
         yield f'<rect class="bar{own}" x="{_LEFT}" y="{y}" width="{width:.1f}" height="{_BAR}"/>'
+        text = form.format(figure)
         yield f'<text class="value{own}" x="{_LEFT + width + 6:.1f}" y="{y + 12}">{text}</text>'

@@ -1,4 +1,4 @@
-"""How each contestant is started, and how its records are counted."""
+"""How each contestant is started, and how its records are read."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .counting import Counted, count_extracted, count_messages
+from .counting import extracted, messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Container, Iterator, Sequence
 
     from .cases import Name
+    from .counting import Record
 
 DLT_VERSION = "1.31.0"
 
@@ -26,31 +27,31 @@ DLT_VERSION = "1.31.0"
 class Contestant:
     """A program that reads the emulator's data.
 
-    `command` returns the command of one run, from a folder for its files, the settings of a tap,
-    and the streams. `count` counts the output in that folder; standard output is the file `stdout`.
+    `command` returns the command of one run, from a folder for its files and the streams. The
+    settings of a tap are in the folder's `config.json`. `records` reads the output in that folder;
+    standard output is the file `stdout`.
     """
 
-    command: Callable[[Path, Mapping[str, Any], Sequence[str]], list[str]]
-    count: Callable[[Path], Counted] = count_messages
+    command: Callable[[Path, Sequence[str]], list[str]]
+    records: Callable[[Path], Iterator[tuple[str, Record]]] = messages
 
 
-def contestants(names: Iterable[Name], environments: Path) -> dict[Name, Contestant]:
-    """Prepare the contestants; dlt's environment is created in a folder."""
-    makers: dict[Name, Callable[[], Contestant]] = {
-        "tap": lambda: Contestant(partial(_tap, "tap_partnercenter")),
-        "stock": lambda: Contestant(partial(_tap, f"{__package__}.stock")),
-        "naive": lambda: Contestant(partial(_tap, f"{__package__}.naive")),
-        "dlt": lambda: Contestant(partial(_dlt, _dlt_python(environments)), count_extracted),
-        "floor": lambda: Contestant(_floor),
+def contestants(names: Container[Name]) -> dict[Name, Contestant]:
+    """Return the contestants; dlt only if it is asked for, since uv has to install it."""
+    found: dict[Name, Contestant] = {
+        "tap": Contestant(partial(_tap, ["tap_partnercenter"])),
+        "stock": Contestant(partial(_tap, [f"{__package__}.stock", "stock"])),
+        "naive": Contestant(partial(_tap, [f"{__package__}.stock", "naive"])),
+        "floor": Contestant(partial(_script, sys.executable, "floor.py")),
     }
-    return {name: makers[name]() for name in set(names)}
+    if "dlt" in names:
+        found["dlt"] = Contestant(partial(_script, _dlt_python(), "dlt_source.py"), extracted)
+    return found
 
 
-def _tap(
-    module: str, folder: Path, settings: Mapping[str, Any], streams: Sequence[str]
-) -> list[str]:
+def _tap(module: Sequence[str], folder: Path, streams: Sequence[str]) -> list[str]:
     """Select the streams in the tap's own catalog."""
-    command = [sys.executable, "-m", module, "--config", _configured(folder, settings)]
+    command = [sys.executable, "-m", *module, "--config", str(folder / "config.json")]
     found = subprocess.run([*command, "--discover"], check=True, capture_output=True)  # noqa: S603
     selected = json.loads(found.stdout)
     for stream in selected["streams"]:
@@ -62,37 +63,15 @@ def _tap(
     return [*command, "--catalog", str(catalog)]
 
 
-def _floor(folder: Path, settings: Mapping[str, Any], streams: Sequence[str]) -> list[str]:
-    module = f"{__package__}.floor"
-    return [sys.executable, "-m", module, _configured(folder, settings), ",".join(streams)]
+def _script(python: str, name: str, folder: Path, streams: Sequence[str]) -> list[str]:
+    return [python, "-I", str(Path(__file__).with_name(name)), str(folder), ",".join(streams)]
 
 
-def _dlt(
-    python: str, folder: Path, settings: Mapping[str, Any], streams: Sequence[str]
-) -> list[str]:
-    script = str(Path(__file__).with_name("dlt_source.py"))
-    return [python, "-I", script, _configured(folder, settings), ",".join(streams), str(folder)]
-
-
-def _dlt_python(environments: Path) -> str:
-    """Create an environment for dlt, unless it exists, and return its Python."""
-    major, minor = sys.version_info[:2]
-    environment = environments / f"dlt-{DLT_VERSION}-python{major}.{minor}"
-    python = str(environment / "bin" / "python")
-    if not (environment / "ready").exists():
-        uv = os.environ.get("UV", "uv")  # set by `uv run`
-        # requests in the same version as everywhere else; dlt installs the rest.
-        wanted = [f"dlt=={DLT_VERSION}", f"requests=={version('requests')}"]
-        for command in (
-            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
-            [uv, "pip", "install", "--quiet", "--python", python, *wanted],
-        ):
-            subprocess.run(command, check=True)  # noqa: S603 - fixed
-        (environment / "ready").touch()
-    return python
-
-
-def _configured(folder: Path, settings: Mapping[str, Any]) -> str:
-    config = folder / "config.json"
-    config.write_text(json.dumps(dict(settings)), encoding="utf-8")
-    return str(config)
+def _dlt_python() -> str:
+    """Return the Python of an environment with dlt, which uv keeps in its cache."""
+    uv = os.environ.get("UV", "uv")  # set by `uv run`
+    # requests in the same version as everywhere else; dlt installs the rest.
+    wanted = [f"--from=dlt=={DLT_VERSION}", f"--with=requests=={version('requests')}"]
+    command = [uv, "tool", "run", "--quiet", f"--python={sys.executable}", *wanted]
+    asked = [*command, "python", "-c", "import sys; print(sys.executable)"]
+    return subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()  # noqa: S603

@@ -1,14 +1,14 @@
-"""Counts a contestant's output after its run."""
+"""Reads a contestant's output after its run, and compares it with what the emulator holds."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -34,53 +34,38 @@ class _Message(msgspec.Struct):
     record: Record | None = None
 
 
-class Counted:
-    """The number of records in each stream, and how many of them have unique keys."""
-
-    def __init__(self) -> None:
-        """Begin without records."""
-        self.records: dict[str, int] = {}
-        # Hashes instead of keys, because there may be a million.
-        self._keys: dict[str, set[int]] = defaultdict(set)
-
-    def add(self, stream: str, record: Record) -> None:
-        """Count a record."""
-        self.records[stream] = self.records.get(stream, 0) + 1
-        self._keys[stream].add(hash(record.key()))
-
-    def wrong(self, expected: Mapping[str, int]) -> str:
-        """Return how the records differ from the expected ones; empty if they do not."""
-        problems = []
-        for stream in sorted({*expected, *self.records}):
-            wanted, found = expected.get(stream, 0), self.records.get(stream, 0)
-            if found != wanted:
-                problems.append(f"{stream}: {found} records instead of {wanted}")
-            elif repeated := wanted - len(self._keys[stream]):
-                problems.append(f"{stream}: {repeated} records twice")
-        return "; ".join(problems)
-
-
-def count_messages(folder: Path) -> Counted:
-    """Count the Singer messages in the file `stdout` of a folder."""
-    counted = Counted()
-    decoder = msgspec.json.Decoder(_Message)
+def messages(folder: Path) -> Iterator[tuple[str, Record]]:
+    """Yield the stream and the record of each RECORD message in the file `stdout` of a folder."""
     with (folder / "stdout").open("rb") as lines:
-        for message in map(decoder.decode, lines):
+        for message in map(msgspec.json.Decoder(_Message).decode, lines):
             if message.record is not None:
-                counted.add(message.stream, message.record)
-    return counted
+                yield message.stream, message.record
 
 
-def count_extracted(folder: Path) -> Counted:
-    """Count the records that dlt has extracted into a pipeline's folder."""
-    counted = Counted()
-    decoder = msgspec.json.Decoder(list[Record])
+def extracted(folder: Path) -> Iterator[tuple[str, Record]]:
+    """Yield the stream and the record of each record that dlt has extracted into a folder."""
+    decode = msgspec.json.Decoder(list[Record]).decode
     for path in folder.glob("**/new_jobs/*.typed-jsonl"):
         stream = path.name.partition(".")[0]
-        if stream.startswith("_"):
-            continue  # dlt's own
-        with path.open("rb") as lines:
-            for records in map(decoder.decode, lines):
-                for record in records:
-                    counted.add(stream, record)
-    return counted
+        if not stream.startswith("_"):  # dlt's own
+            with path.open("rb") as lines:
+                for records in map(decode, lines):
+                    yield from ((stream, record) for record in records)
+
+
+def counted(records: Iterable[tuple[str, Record]], expected: Mapping[str, int]) -> tuple[int, str]:
+    """Return the number of records, and how they differ from the expected ones: empty if not."""
+    number = Counter[str]()
+    # Hashes instead of keys, because there may be a million.
+    keys = defaultdict[str, set[int]](set)
+    for stream, record in records:
+        number[stream] += 1
+        keys[stream].add(hash(record.key()))
+    problems = []
+    for stream in sorted({*expected, *number}):
+        wanted, found = expected.get(stream, 0), number[stream]
+        if found != wanted:
+            problems.append(f"{stream}: {found} records instead of {wanted}")
+        elif repeated := wanted - len(keys[stream]):
+            problems.append(f"{stream}: {repeated} records twice")
+    return number.total(), "; ".join(problems)

@@ -12,21 +12,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dlt  # type: ignore[import-not-found,unused-ignore]
-from dlt.sources.helpers.rest_client.auth import (  # type: ignore[import-not-found,unused-ignore]
-    OAuth2ClientCredentials,
-)
-from dlt.sources.helpers.rest_client.paginators import (  # type: ignore[import-not-found,unused-ignore]
-    BaseNextUrlPaginator,
-    SinglePagePaginator,
-)
-from dlt.sources.rest_api import (  # type: ignore[import-not-found,unused-ignore]
-    rest_api_resources,
-)
+import dlt
+from dlt.sources.helpers.rest_client.auth import OAuth2ClientCredentials
+from dlt.sources.helpers.rest_client.paginators import BaseNextUrlPaginator, SinglePagePaginator
+from dlt.sources.rest_api import rest_api_resources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from requests import Request, Response
 
 
@@ -54,36 +45,22 @@ class LinkPaginator(BaseNextUrlPaginator):  # type: ignore[misc,unused-ignore]
 
 def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
     """Return the selected streams as resources of a pipeline."""
-    partitions = [{"id": each} for each in settings.get("reseller_ids", ())]
-
-    @dlt.resource(name="resellers", selected=False)  # type: ignore[untyped-decorator,unused-ignore]
-    def resellers() -> Iterator[list[dict[str, str]]]:
-        yield partitions
-
-    size = settings["page_size"]
+    size = {"size": settings["page_size"]}
     condition = (
         '{{"Field":"IndirectReseller","Value":"{resources.resellers.id}","Operator":"starts_with"}}'
     )
-    known: dict[str, Any] = {
-        "customers": {
-            "name": "customers",
-            "endpoint": {"path": "customers", "params": {"size": size}},
-        },
-        "customer_relationships": {
-            "name": "customer_relationships",
-            "parallelized": True,
-            "include_from_parent": ["id"],
+    child = {"parallelized": True, "include_from_parent": ["id"]}
+    known: dict[str, dict[str, Any]] = {
+        "customers": {"endpoint": {"path": "customers", "params": size}},
+        "customer_relationships": child
+        | {
             "endpoint": {
                 "path": "customers/{resources.customers.id}/relationships",
                 "paginator": SinglePagePaginator(),
-            },
+            }
         },
-        "reseller_customers": {
-            "name": "reseller_customers",
-            "parallelized": True,
-            "include_from_parent": ["id"],
-            "endpoint": {"path": "customers", "params": {"size": size, "filter": condition}},
-        },
+        "reseller_customers": child
+        | {"endpoint": {"path": "customers", "params": size | {"filter": condition}}},
     }
     signed_in = OAuth2ClientCredentials(
         access_token_url=f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token",
@@ -95,9 +72,10 @@ def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
             "scope": "https://api.partnercenter.microsoft.com/user_impersonation",
         },
     )
-    chosen: list[Any] = [known[stream] for stream in streams]
+    chosen: list[Any] = [{"name": stream, **known[stream]} for stream in streams]
     if "reseller_customers" in streams:
-        chosen.append(resellers())
+        partitions = [{"id": each} for each in settings["reseller_ids"]]
+        chosen.append(dlt.resource([partitions], name="resellers", selected=False))
     found: list[Any] = rest_api_resources(
         {
             "client": {
@@ -113,8 +91,9 @@ def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
 
 
 def main() -> None:
-    """Extract into the folder of the third argument."""
-    settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    """Extract the streams of the second argument into the folder of the first."""
+    folder = Path(sys.argv[1])
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     workers = settings["max_concurrent_requests"]
     os.environ |= {
         "EXTRACT__WORKERS": str(workers),
@@ -124,7 +103,7 @@ def main() -> None:
         "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
     pipeline = dlt.pipeline(
-        "benchmark", pipelines_dir=sys.argv[3], destination="filesystem", dataset_name="benchmark"
+        "benchmark", pipelines_dir=str(folder), destination="filesystem", dataset_name="benchmark"
     )
     pipeline.extract(resources(settings, sys.argv[2].split(",")))
 

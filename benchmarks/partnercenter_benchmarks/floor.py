@@ -4,16 +4,17 @@ It knows exactly what the emulator sends, writes the same records in the same or
 nothing else: no schema, no state, no configuration, no conformance, no report.
 """
 
+# ruff: noqa: N815 - the API's names
+
 from __future__ import annotations
 
 import json
 import sys
-import time
 from codecs import BOM_UTF8
 from concurrent.futures import Future, ThreadPoolExecutor
-from http import HTTPStatus
+from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 import requests
@@ -21,19 +22,17 @@ from msgspec import Raw, Struct
 from requests.adapters import HTTPAdapter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
-#: Maximum number of refusals for one request.
-TRIES = 20
-BLOCK = 64 * 1024
+T = TypeVar("T")
 
 
 class Profile(Struct):
     """A customer's company."""
 
-    tenantId: str  # noqa: N815 - the API's names
+    tenantId: str
     domain: str
-    companyName: str  # noqa: N815
+    companyName: str
     attributes: Raw
 
 
@@ -41,8 +40,8 @@ class Customer(Struct, omit_defaults=True):
     """A customer; with `reseller_id` if requested by reseller."""
 
     id: str
-    companyProfile: Profile  # noqa: N815
-    relationshipToPartner: str  # noqa: N815
+    companyProfile: Profile
+    relationshipToPartner: str
     attributes: Raw
     reseller_id: str = ""
 
@@ -53,44 +52,19 @@ class Relationship(Struct, omit_defaults=True):
     id: str
     name: str
     attributes: Raw
-    relationshipType: str | None = None  # noqa: N815
-    mpnId: str | None = None  # noqa: N815
-    partnerId: str | None = None  # noqa: N815
+    relationshipType: str | None = None
+    mpnId: str | None = None
+    partnerId: str | None = None
     state: str | None = None
     location: str | None = None
     customer_id: str = ""
 
 
-class ChildPage(Struct):
-    """All records of one customer in another collection."""
+class Page(Struct, Generic[T]):
+    """A page of customers, or all records of one customer in another collection."""
 
-    items: list[dict[str, Any]]
-
-
-class Link(Struct):
-    """Where the next page is."""
-
-    uri: str
-    headers: list[dict[str, str]]
-
-
-class Links(Struct):
-    """The links of a page; only `next` matters."""
-
-    next: Link | None = None
-
-
-class CustomerPage(Struct):
-    """A page of customers."""
-
-    items: list[Customer]
-    links: Links
-
-
-class RelationshipPage(Struct):
-    """All relationships of one customer."""
-
-    items: list[Relationship]
+    items: list[T]
+    links: dict[str, Any] = {}
 
 
 class Line(Struct):
@@ -107,8 +81,6 @@ PLACES = {
     "subscriptions": "subscriptions",
     "orders": "orders",
 }
-#: Customers, streams, and the responses for them.
-Jobs: TypeAlias = "list[tuple[str, str, Future[bytes]]]"
 
 
 class Floor:
@@ -117,7 +89,7 @@ class Floor:
     def __init__(self, settings: dict[str, Any]) -> None:
         """Sign in."""
         self._base = f"{settings['api_url']}/v1"
-        self._size = settings["page_size"]
+        self._size = {"size": settings["page_size"]}
         workers = settings["max_concurrent_requests"]
         self._pool = ThreadPoolExecutor(workers)
         self._session = requests.Session()
@@ -129,11 +101,11 @@ class Floor:
         url = f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token"
         token = self._session.post(url, data=form).json()["access_token"]
         self._session.headers["Authorization"] = f"Bearer {token}"
-        self._customers = msgspec.json.Decoder(CustomerPage)
-        self._relationships = msgspec.json.Decoder(RelationshipPage)
-        self._others = msgspec.json.Decoder(ChildPage)
+        self._customers = msgspec.json.Decoder(Page[Customer])
+        self._relationships = msgspec.json.Decoder(Page[Relationship])
+        self._others = msgspec.json.Decoder(Page[dict[str, Any]])
         self._encode = msgspec.json.Encoder().encode
-        self._block = bytearray()
+        self._stdout = BufferedWriter(FileIO(sys.stdout.fileno(), "wb", closefd=False), 64 * 1024)
 
     def run(self, streams: list[str], resellers: Iterable[str]) -> None:
         """Read and write."""
@@ -146,13 +118,17 @@ class Floor:
             for customer in customers.result():
                 customer.reseller_id = reseller_id
                 self._write("reseller_customers", customer)
-        self._flush()
+        self._stdout.flush()
         self._pool.shutdown()
 
     def _everybody(self, children: list[str]) -> None:
         """Customers, each page followed by its children, while the next page is being read."""
-        waiting: Jobs = []
-        for page in self._pages():
+        ahead: Future[bytes] | None = self._pool.submit(self._get, "/customers", self._size)
+        waiting: list[tuple[str, str, Future[bytes]]] = []
+        while ahead is not None:
+            page = self._customers.decode(ahead.result())
+            link = page.links.get("next")
+            ahead = self._pool.submit(self._follow, link) if link else None
             jobs = [
                 (each.id, child, self._pool.submit(self._get, f"/customers/{each.id}/{where}"))
                 for each in page.items
@@ -165,46 +141,31 @@ class Floor:
             waiting = jobs
         self._write_children(waiting)
 
-    def _pages(self) -> Iterator[CustomerPage]:
-        """Yield all customers, while the next page is being read."""
-        query = {"size": self._size}
-        ahead: Future[bytes] | None = self._pool.submit(self._get, "/customers", query)
-        while ahead is not None:
-            page = self._customers.decode(ahead.result())
-            ahead = None
-            if page.links.next is not None:
-                ahead = self._pool.submit(self._follow, page.links.next)
-            yield page
-
     def _partition(self, reseller_id: str) -> list[Customer]:
         condition = {"Field": "IndirectReseller", "Value": reseller_id, "Operator": "starts_with"}
-        answer = self._get("/customers", {"size": self._size, "filter": json.dumps(condition)})
-        page = self._customers.decode(answer)
+        query = self._size | {"filter": json.dumps(condition)}
+        page = self._customers.decode(self._get("/customers", query))
         found = page.items
-        while page.links.next is not None:
-            page = self._customers.decode(self._follow(page.links.next))
+        while link := page.links.get("next"):
+            page = self._customers.decode(self._follow(link))
             found += page.items
         return found
 
-    def _follow(self, link: Link) -> bytes:
-        return self._get(link.uri, headers={each["key"]: each["value"] for each in link.headers})
+    def _follow(self, link: dict[str, Any]) -> bytes:
+        headers = {each["key"]: each["value"] for each in link["headers"]}
+        return self._get(link["uri"], headers=headers)
 
     def _get(
         self,
         path: str,
-        query: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
     ) -> bytes:
-        for _ in range(TRIES):
-            answer = self._session.get(self._base + path, params=query, headers=headers)
-            if answer.status_code != HTTPStatus.TOO_MANY_REQUESTS:
-                break
-            # Each thread waits on its own, as in the simplest program.
-            time.sleep(int(answer.headers["Retry-After"]))
+        answer = self._session.get(self._base + path, params=params, headers=headers)
         answer.raise_for_status()
         return answer.content.removeprefix(BOM_UTF8)
 
-    def _write_children(self, jobs: Jobs) -> None:
+    def _write_children(self, jobs: list[tuple[str, str, Future[bytes]]]) -> None:
         for customer_id, stream, answer in jobs:
             if stream == "customer_relationships":
                 for relationship in self._relationships.decode(answer.result()).items:
@@ -217,16 +178,9 @@ class Floor:
                     self._write(stream, row)
 
     def _write(self, stream: str, record: Customer | Relationship | dict[str, Any]) -> None:
-        self._block += self._encode(Line("RECORD", stream, record)) + b"\n"
-        if len(self._block) >= BLOCK:
-            self._flush()
-
-    def _flush(self) -> None:
-        sys.stdout.buffer.write(self._block)
-        sys.stdout.buffer.flush()
-        self._block.clear()
+        self._stdout.write(self._encode(Line("RECORD", stream, record)) + b"\n")
 
 
 if __name__ == "__main__":
-    given = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    given = json.loads(Path(sys.argv[1], "config.json").read_text(encoding="utf-8"))
     Floor(given).run(sys.argv[2].split(","), given.get("reseller_ids", ()))

@@ -10,13 +10,15 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from .cases import title
-from .counting import Counted
+from .counting import counted
 from .results import CaseFacts, Run
 from .server import serving
 
@@ -36,111 +38,87 @@ _LAUNCHER = Path(__file__).with_name("launch.py")
 _OURS = ("TAP_PARTNERCENTER_", "STOCK_", "NAIVE_", "SINGER_SDK_", "DLT_", "PYTHON")
 
 
-class _Process(msgspec.Struct):
-    wall: float
-    cpu: float
-    memory: int
-    code: int
-
-
 def measure_all(
     cases: Sequence[Case], ready: Mapping[Name, Contestant]
 ) -> Iterator[tuple[CaseFacts, list[Run]]]:
     """Measure one case after another, then those with a quota, which mostly wait, in parallel."""
-    for case in cases:
-        if not case.quota:
-            yield _measured(case, ready)
+    yield from (_measured(ready, case) for case in cases if not case.quota)
     waiting = [case for case in cases if case.quota]
-    if waiting:
-        with ThreadPoolExecutor(len(waiting)) as pool:
-            yield from pool.map(lambda case: _measured(case, ready), waiting)
+    with ThreadPoolExecutor(len(waiting) or 1) as pool:
+        yield from pool.map(partial(_measured, ready), waiting)
 
 
-def _measured(case: Case, ready: Mapping[Name, Contestant]) -> tuple[CaseFacts, list[Run]]:
+def _measured(ready: Mapping[Name, Contestant], case: Case) -> tuple[CaseFacts, list[Run]]:
     _say(case.title)
     started = time.monotonic()
-    if case.quota:
-        # Each entry has its own emulator, and so its own quota.
-        with ThreadPoolExecutor(len(case.entries)) as pool:
-            runs = list(pool.map(lambda entry: _alone(case, entry, ready), case.entries))
-    else:
-        with serving(case) as server:
-            # They take turns, so that a slow phase of the machine affects all of them.
-            runs = [
-                measure(case, entry, ready[entry.name], server, number)
-                for number in range(case.rounds)
-                for entry in case.entries
-                if number < entry.most_rounds
-            ]
-    facts = CaseFacts(
-        name=case.name,
-        section=case.section,
-        title=case.title,
-        customers=case.customers,
-        latency=case.latency,
-        quota=case.quota,
-        date=f"{datetime.now(UTC):%Y-%m-%d}",
-        seconds=round(time.monotonic() - started, 1),
-    )
+    # Under a quota, each entry has its own emulator, and so its own quota.
+    parts = [replace(case, entries=(each,)) for each in case.entries] if case.quota else [case]
+    with ThreadPoolExecutor(len(parts)) as pool:
+        runs = [run for found in pool.map(partial(_rounds, ready), parts) for run in found]
+    facts = msgspec.convert(case, CaseFacts, from_attributes=True)
+    facts.date = f"{datetime.now(UTC):%Y-%m-%d}"
+    facts.seconds = round(time.monotonic() - started, 1)
     return facts, runs
 
 
-def _alone(case: Case, entry: Entry, ready: Mapping[Name, Contestant]) -> Run:
+def _rounds(ready: Mapping[Name, Contestant], case: Case) -> list[Run]:
+    """Let all take turns, so that a slow phase of the machine affects all of them."""
     with serving(case) as server:
-        return measure(case, entry, ready[entry.name], server, 0)
+        return [
+            measure(case, entry, ready[entry.name], server, number)
+            for number in range(case.rounds)
+            for entry in case.entries
+            if number < entry.most_rounds
+        ]
 
 
 def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, number: int) -> Run:
     """Run a contestant once against a server, and check its output."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         folder = Path(name)
-        settings = {
-            **server.settings,
-            "page_size": case.page_size,
-            "max_concurrent_requests": entry.concurrency,
-        }
-        command = contestant.command(folder, settings, case.streams)
+        own = {"page_size": case.page_size, "max_concurrent_requests": entry.concurrency}
+        (folder / "config.json").write_bytes(msgspec.json.encode(server.settings | own))
+        command = contestant.command(folder, case.streams)
         server.reset()
         before = server.processor_seconds()
-        process = _run(command, folder)
+        code, figures = _run(command, folder)
         used = server.processor_seconds() - before
-        log = (folder / "stderr").read_text(encoding="utf-8", errors="replace").splitlines()
-        counted = Counted() if process.code else contestant.count(folder)
         stats = server.stats()
+        log = (folder / "stderr").read_text(encoding="utf-8", errors="replace").splitlines()
+        records, detail = (0, "") if code else counted(contestant.records(folder), server.expected)
         run = Run(
             case=case.name,
             contestant=entry.name,
             concurrency=entry.concurrency,
             round=number,
-            wall=process.wall,
-            cpu=process.cpu,
-            memory=process.memory,
             stdout=(folder / "stdout").stat().st_size,
             log_lines=len(log),
-            records=sum(counted.records.values()),
-            requests=stats.requests,
-            refused=stats.refused,
-            most_in_flight=stats.most_in_flight,
+            records=records,
             server_cpu=used,
+            **{name: stats[name] for name in ("requests", "refused", "most_in_flight")},
+            **figures,
         )
-        if process.code:
-            run.outcome = "failed"
-            run.detail = f"exit code {process.code}: {log[-1] if log else ''}"
-        elif detail := counted.wrong(server.expected):
-            run.outcome, run.detail = "wrong", detail
-        elif entry.name == "tap" and run.most_in_flight > entry.concurrency:
-            run.outcome, run.detail = "wrong", f"{stats.most_in_flight} requests under way at once"
-        if case.quota:
-            arrivals = server.arrivals()
-            run.quota_used, run.too_early = quota_used(arrivals, case.quota), too_early(arrivals)
-    told = f"{run.outcome} {run.detail}" if run.outcome != "ok" else ""
+    if entry.name == "tap" and run.most_in_flight > entry.concurrency:
+        detail = detail or f"{run.most_in_flight} requests under way at once"
+    if code:
+        run.outcome, run.detail = "failed", f"exit code {code}: {log[-1] if log else ''}"
+    elif detail:
+        run.outcome, run.detail = "wrong", detail
+    if case.quota:
+        arrivals = server.arrivals()
+        run.quota_used, run.too_early = quota_used(arrivals, case.quota), too_early(arrivals)
+    problem = f"{run.outcome} {run.detail}" if run.outcome != "ok" else ""
     who = title(entry.name, entry.concurrency)
-    _say(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {told}")
+    _say(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {problem}")
     return run
 
 
-def _run(command: list[str], folder: Path) -> _Process:
-    """Run a command. Its output goes through a pipe, as it would to a target."""
+def _run(command: list[str], folder: Path) -> tuple[int, dict[str, Any]]:
+    """Run a command. Its output goes through a pipe, as it would to a target.
+
+    Returns:
+        The exit code, and `wall`, `cpu` and `memory` of :class:`Run`.
+    """
     report = folder / "figures.json"
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(report)]
     variables = {name: text for name, text in os.environ.items() if not name.startswith(_OURS)}
@@ -161,18 +139,15 @@ def _run(command: list[str], folder: Path) -> _Process:
         assert process.stdout is not None  # noqa: S101 - opened above
         while piece := process.stdout.read(1 << 20):
             kept.write(piece)
-    return msgspec.json.decode(report.read_bytes(), type=_Process)
+    figures = msgspec.json.decode(report.read_bytes())
+    return figures.pop("code"), figures
 
 
 def quota_used(arrivals: Sequence[tuple[float, bool]], quota: int) -> float:
-    """Return the share of a quota that was used from the second minute on.
+    """Return the share of a quota a minute that was used in the whole minutes from the second on.
 
-    Args:
-        arrivals: When each request arrived, in order, and whether it was accepted.
-        quota: Requests per minute.
-
-    Returns:
-        The share, in whole minutes only; 0 if there is no second whole minute.
+    `arrivals` says when each request arrived, in order, and whether it was accepted. Without a
+    second whole minute the share is 0.
     """
     minutes = [int((at - arrivals[0][0]) / WINDOW) for at, passed in arrivals if passed]
     whole = range(1, max(minutes, default=0))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .aims import MANY, between, marginal, reached
+from .aims import MANY, marginal, reached
 from .cases import title
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from .results import CaseFacts, Results, Row
+    from .results import CaseFacts, Results, Row, Spread
 
 NONE = "–"  # noqa: RUF001 - as in all tables of the documentation
 NOT_MEASURED = "Not measured in this session."
@@ -55,14 +55,22 @@ def _aims(results: Results) -> str:
     rows = [
         [
             f"`{aim.case}`, {aim.concurrency} at once",
-            aim.what,
+            aim.figure.what,
             aim.wanted,
-            between(figure, aim.form),
-            "yes" if aim.met(figure) else "**no**",
+            _between(spread, aim.figure.form),
+            "yes" if aim.met(spread) else "**no**",
         ]
-        for aim, figure in found
+        for aim, spread in found
     ]
     return table(["case", "what", "aim", "reached", "met"], rows)
+
+
+def _between(spread: Spread | None, form: str = ".2f") -> str:
+    """Format a median with minimum and maximum, unless they are the same."""
+    if spread is None:
+        return NONE
+    middle, least, most = (format(figure, form) for figure in spread)
+    return middle if least == most else f"{middle} ({least} to {most})"
 
 
 def _case(results: Results, facts: CaseFacts) -> str:
@@ -83,7 +91,7 @@ def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], st
         "": lambda row: title(row.contestant, row.concurrency),
         "runs": lambda row: f"{row.runs}",
         "seconds": lambda row: (
-            between(row.seconds, ".2f") if row.runs else f"failed after {row.wall:.1f}"
+            _between(row.seconds) if row.runs else f"failed after {row.wall:.1f}"
         ),
     }
     if facts.quota:
@@ -95,9 +103,9 @@ def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], st
             "most under way": lambda row: f"{row.most_in_flight:.0f}",
         }
     return columns | {
-        "times stock": lambda row: between(row.times_stock, ".2f") if row.times_stock else NONE,
-        "times threads": lambda row: between(row.times_floor, ".2f") if row.times_floor else NONE,
-        "records/s": lambda row: f"{row.records / row.wall:,.0f}",
+        "times stock": lambda row: _between(row.times_stock),
+        "times threads": lambda row: _between(row.times_floor),
+        "records/s": lambda row: f"{row.throughput:,.0f}",
         "CPU s": lambda row: f"{row.cpu:.2f}",
         "µs for one more record": cost,
         "emulator's CPU s": lambda row: f"{row.server_cpu:.2f}",

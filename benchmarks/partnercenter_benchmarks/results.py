@@ -71,16 +71,24 @@ class Row(Figures, kw_only=True, omit_defaults=True):
     times_stock: Spread | None = None
     times_floor: Spread | None = None
 
+    @property
+    def throughput(self) -> float:
+        """Records per second."""
+        return self.records / self.wall
+
 
 class CaseFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """The facts about a case that readers need. Seconds of its latency, and its duration."""
+    """The facts about a case that readers need. `section` is the part of the page that shows it."""
 
     name: str
     section: str
     title: str
     customers: int
+    #: Seconds.
     latency: float = 0.0
+    #: Requests per minute, 0 for no quota.
     quota: int = 0
+    #: When it was measured, and how many seconds that took.
     date: str = ""
     seconds: float = 0.0
 
@@ -122,31 +130,29 @@ def summed_up(runs: Sequence[Run]) -> list[Row]:
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.contestant, run.concurrency), []).append(run)
-    stock = next((group for (name, _), group in groups.items() if name == "stock"), [])
-    return [
-        _row(group, stock, groups.get(("floor", concurrency), []))
-        for (_, concurrency), group in groups.items()
-    ]
-
-
-def _row(group: Sequence[Run], stock: Sequence[Run], floor: Sequence[Run]) -> Row:
-    good = [run for run in group if run.outcome == "ok"]
-    shown = good or group
-    figures = {
-        name: spread(getattr(run, name) for run in shown) for name in Figures.__struct_fields__
-    }
-    # No single run may exceed these.
-    worst = {"too_early", "most_in_flight"}
-    return Row(
-        case=group[0].case,
-        contestant=group[0].contestant,
-        concurrency=group[0].concurrency,
-        runs=len(good),
-        seconds=figures["wall"],
-        times_stock=times_as_fast(good, stock),
-        times_floor=times_as_fast(good, floor),
-        **{name: each.most if name in worst else each.middle for name, each in figures.items()},
-    )
+    stock = [run for run in runs if run.contestant == "stock"]
+    rows = []
+    for (contestant, concurrency), group in groups.items():
+        good = [run for run in group if run.outcome == "ok"]
+        figures = {
+            name: spread(getattr(run, name) for run in good or group)
+            for name in Figures.__struct_fields__
+        }
+        row = Row(
+            case=group[0].case,
+            contestant=contestant,
+            concurrency=concurrency,
+            runs=len(good),
+            seconds=figures["wall"],
+            times_stock=times_as_fast(good, stock),
+            times_floor=times_as_fast(good, groups.get(("floor", concurrency), [])),
+            **{name: each.middle for name, each in figures.items()},
+        )
+        # No single run may exceed these.
+        row.too_early = figures["too_early"].most
+        row.most_in_flight = figures["most_in_flight"].most
+        rows.append(row)
+    return rows
 
 
 def times_as_fast(runs: Sequence[Run], others: Sequence[Run]) -> Spread | None:
@@ -156,11 +162,7 @@ def times_as_fast(runs: Sequence[Run], others: Sequence[Run]) -> Spread | None:
     without a round in which both succeeded.
     """
     by_round = {run.round: run.wall for run in others if run.outcome == "ok"}
-    ratios = [
-        by_round[run.round] / run.wall
-        for run in runs
-        if run.outcome == "ok" and run.round in by_round
-    ]
+    ratios = [by_round[run.round] / run.wall for run in runs if run.round in by_round]
     return spread(ratios) if ratios else None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from partnercenter_benchmarks import pages
-from partnercenter_benchmarks.cli import main
+from partnercenter_benchmarks.__main__ import main
 from partnercenter_benchmarks.results import load, save
 from tests.benchmarks.made_up import session
 
@@ -33,11 +33,6 @@ def test_the_tables_show_what_was_kept(tmp_path: Path, monkeypatch: pytest.Monke
     assert load(tmp_path / "results.json") == session()
     assert "The case children-100ms" in pages.parts()["children"]
     assert "The case children-100ms" in pages.files()["docs/performance.svg"]
-
-
-def test_the_command_writes_the_pages() -> None:
-    """They are up to date, as another test checks, and so do not change."""
-    assert main(["--docs"]) == 0
 
 
 def test_saved_figures_are_compared_line_by_line(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_rounds_without_a_partner_do_not_count() -> None:
     stock = [run("stock", wall=80.0)]
     tap = [run(wall=4.0), run(number=1, wall=1.0)]
     assert times_as_fast(tap, stock) == (20.0, 20.0, 20.0)
-    assert times_as_fast([run(wall=1.0, outcome="failed")], stock) is None
+    assert times_as_fast(tap, [run("stock", outcome="failed")]) is None
     assert times_as_fast(tap, []) is None
 
 
@@ -98,7 +98,7 @@ def test_the_marginal_cost_of_a_record_excludes_startup() -> None:
 def test_aims_are_judged(case: str, what: str, figure: float, met: bool) -> None:  # noqa: FBT001
     """By the median of the ratios."""
     again = run(case="quota-500", number=1, refused=3, too_early=2, quota_used=0.97)
-    found = {(aim.case, aim.what): (each, aim) for aim, each in reached(session(again))}
+    found = {(aim.case, aim.figure.what): (each, aim) for aim, each in reached(session(again))}
     value, aim = found[case, what]
     assert value.middle == pytest.approx(figure, abs=0.002)
     assert aim.met(value) is met

@@ -29,7 +29,7 @@ def main() -> int:
                 f"{scene.shards} shards, quota {scene.quota}: {span(outcome.seconds)}\n"
             )
     save(figures, KEPT)
-    sys.stderr.write("Kept. `benchmark --docs` writes it into the documentation.\n")
+    sys.stderr.write("Kept. `python -m tools.pages` writes it into the documentation.\n")
     return 0
 
 
