@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.auth import TokenAuthenticator
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.outcomes import Rule
-    from tap_partnercenter.pacing import Gate, Passage
+    from tap_partnercenter.pacing import Attempt, Gate
     from tap_partnercenter.pagination import Continuation, LinkPaginator
     from tap_partnercenter.report import Report
     from tap_partnercenter.retry import RetryPolicy
@@ -186,13 +186,13 @@ class Client:
             Refused: If not.
         """
         self._authenticator(request)
-        with self._passage() as passage:
+        with self._attempt() as attempt:
             # A pause at the gate may outlast a token.
             signed = self._authenticator(request)
             self._report.requested()
             answer = self._transport.send(signed, "api_url")
             if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                passage.refuse(self._retry_after(answer))
+                attempt.refuse(self._retry_after(answer))
             try:
                 body = read_body(answer)
             except UnreadableBody as error:
@@ -213,7 +213,7 @@ class Client:
             if answer.status_code == HTTPStatus.OK:
                 raise _ask_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if answer.status_code != HTTPStatus.OK:
-            self._judge(answer, collection, request, place, passage.pause)
+            self._judge(answer, collection, request, place, attempt.pause)
         if collection.single and is_entity(answer.document):
             answer.document = {"items": [answer.document]}
         if not is_collection(answer.document):
@@ -223,10 +223,10 @@ class Client:
         return answer
 
     @contextmanager
-    def _passage(self) -> Iterator[Passage]:
+    def _attempt(self) -> Iterator[Attempt]:
         try:
-            with self._gate.passage() as passage:
-                yield passage
+            with self._gate.attempt() as attempt:
+                yield attempt
         except PauseTooLong as pause:
             rule = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)
             reason = f"HTTP 429 on another request: {rule.meaning}"

@@ -33,38 +33,38 @@ if TYPE_CHECKING:
     from tap_partnercenter.report import Report
 
 #: Seconds to pause if the service names no time, doubled at each refusal, and their maximum.
-UNNAMED_PAUSE, LONGEST_UNNAMED_PAUSE = 5.0, 120.0
+DEFAULT_PAUSE, MAX_DEFAULT_PAUSE = 5.0, 120.0
 #: Limits for catching up after our own delays: seconds of the rate, and requests (small quotas).
-CREDIT, _CAUGHT_UP = 0.2, 3
+CREDIT, _CREDIT_REQUESTS = 0.2, 3
 
 #: Length of a window in seconds: the vendor counts per minute.
 _MINUTE = 60.0
 #: Share of the measured rate to return to.
-_CAUTION = 0.99
+_SAFETY_FACTOR = 0.99
 #: Share of that rate to start with after a refusal, and minimum share of the former rate to keep.
-_FALL = 0.85
+_DECREASE_FACTOR = 0.85
 #: Seconds in which the rate recovers half of the difference.
-_HALF_WAY = 5.0
+_RECOVERY_HALF_LIFE = 5.0
 #: Requests per second that each second of probing adds at first …
-_PROBE = 0.002
+_PROBE_INCREASE = 0.002
 #: … seconds in which that doubles, so that a lost or doubled rate is found within a minute …
-_DOUBLING = 8.0
+_PROBE_DOUBLING = 8.0
 #: … seconds of probing skipped after the first refusal: six doublings …
 _HEAD_START = 48.0
 #: … reduced by this after each further refusal …
-_TIMIDER = 5.0
+_HEAD_START_DECREASE = 5.0
 #: … until the rate stays constant for this many seconds before it probes.
-_LONGEST_STAY = 40.0
+_MAX_PLATEAU = 40.0
 #: Maximum share of the rate added per second of probing, so that a small rate does not overshoot.
-_STEEPEST = 0.15
+_MAX_GROWTH = 0.15
 #: Minimum requests per second: recovering from a lower rate would take too long.
-_LEAST_RATE = 0.1
+_MIN_RATE = 0.1
 #: Maximum seconds of unused rate to remember.
-_LONGEST_IDLE = 10.0
+_MAX_IDLE = 10.0
 #: Requests in flight at the start, and accepted requests that allow one more.
-_FIRST, _ACCEPTED_FOR_ONE_MORE = 4, 2
+_INITIAL_IN_FLIGHT, _ACCEPTED_PER_INCREASE = 4, 2
 #: Seconds between checks while a request waits for another one's response.
-_LOOK_AGAIN = 0.01
+_POLL_INTERVAL = 0.01
 
 
 @dataclass(slots=True)
@@ -82,30 +82,30 @@ class Pace:
         self,
         now: float,
         ceiling: float | None = None,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         """Begin without a limit.
 
         Args:
             now: Seconds on any clock.
             ceiling: Maximum requests per second, None for no maximum.
-            chance: Randomness that keeps processes sharing a quota out of step.
+            rng: Randomness that keeps processes sharing a quota out of step.
         """
         self._ceiling = ceiling
-        self._chance = chance or random.Random()  # noqa: S311
+        self._rng = rng or random.Random()  # noqa: S311
         self._rate: float | None = None
-        self._borne = _Borne(now)
+        self._sustained = _SustainedRate(now)
         self._opens_at = self._next_slot = now
         self._epoch = 0
         self._accepted = 0
-        self._under_way = 0
+        self._in_flight = 0
         self._refusals = 0
         # The curve after a refusal: its target, and the seconds of probing at its start and now,
         # which are negative while the rate stays constant.
         self._target = 0.0
         self._start = self._age = _HEAD_START
         # Whether a request waits for a slot, and seconds of slots that were not used.
-        self._awaited = False
+        self._slot_awaited = False
         self._idle = 0.0
 
     @property
@@ -121,24 +121,24 @@ class Pace:
         """
         if now < self._opens_at:
             return self._opens_at - now
-        if self._under_way >= self._most_under_way():
+        if self._in_flight >= self._max_in_flight():
             # Slots that pass in the meantime are lost.
             self._next_slot = max(self._next_slot, now)
-            return _LOOK_AGAIN
+            return _POLL_INTERVAL
         rate = self.rate
         if rate is not None:
             if self._next_slot > now:
-                self._awaited = True
+                self._slot_awaited = True
                 return self._next_slot - now
             self._take_slot(now, 1 / rate)
-        self._under_way += 1
+        self._in_flight += 1
         return Ticket(self._epoch, now)
 
     def accepted(self, ticket: Ticket) -> None:
         """Record a response that was not a refusal, or a request without a response."""
-        self._under_way -= 1
+        self._in_flight -= 1
         current = ticket.epoch == self._epoch
-        self._borne.accepted(ticket, current=current)
+        self._sustained.accepted(ticket, current=current)
         if current:
             self._accepted += 1
             self._refusals = 0
@@ -149,79 +149,81 @@ class Pace:
         Returns:
             Seconds until the gate opens.
         """
-        self._under_way -= 1
+        self._in_flight -= 1
         current = ticket.epoch == self._epoch
         doubled = 2.0 ** min(self._refusals, 10)
         if retry_after is None:
-            retry_after = min(UNNAMED_PAUSE * doubled, LONGEST_UNNAMED_PAUSE)
+            retry_after = min(DEFAULT_PAUSE * doubled, MAX_DEFAULT_PAUSE)
         elif self._epoch and not self._accepted and current:
             # Refused at the first attempt: others who share the quota resumed at the same moment.
             # Where refusals count too, all of them would be refused forever.
             apart = doubled / min(self._rate or 1.0, 1.0)
-            retry_after += self._chance.uniform(0, min(apart, _MINUTE))
+            retry_after += self._rng.uniform(0, min(apart, _MINUTE))
         self._opens_at = max(self._opens_at, now + retry_after)
         # Requests in flight at a refusal are refused as well, and only extend the pause.
         if current:
             if self._accepted:
-                self._learn(now)
+                self._set_target(now)
             elif self._rate is not None:
-                self._rate = max(self._rate * _FALL, _LEAST_RATE)
+                self._rate = max(self._rate * _DECREASE_FACTOR, _MIN_RATE)
             self._refusals += 1
             self._epoch += 1
             self._accepted = 0
         else:
-            self._borne.began = self._opens_at
+            self._sustained.began = self._opens_at
         self._next_slot = self._opens_at
         if self._rate is not None and self._epoch > 1:
             # Others who share the quota resume at the same moment.
-            self._next_slot += self._chance.uniform(0, 1 / self._rate)
-        self._awaited = False
+            self._next_slot += self._rng.uniform(0, 1 / self._rate)
+        self._slot_awaited = False
         return self._opens_at - now
 
-    def _learn(self, now: float) -> None:
+    def _set_target(self, now: float) -> None:
         """Set the curve that leads back to the rate that the service allowed."""
-        lasted, borne = self._borne.measure(self._opens_at)
+        duration, sustained = self._sustained.measure(self._opens_at)
         if self._rate is None:
-            self._target = self._rate = max(borne * _CAUTION, _LEAST_RATE)
+            self._target = self._rate = max(sustained * _SAFETY_FACTOR, _MIN_RATE)
             return
         # The measured rate may be low by chance, after a short time or with a shared quota.
-        least = max(self._rate * _FALL * (1 - (self._opens_at - now) / lasted), _LEAST_RATE)
+        least = max(
+            self._rate * _DECREASE_FACTOR * (1 - (self._opens_at - now) / duration), _MIN_RATE
+        )
         # A second refusal during the recovery does not lower the target.
         most = max(self._rate, self._target)
-        self._target = max(min(borne * _CAUTION, most), least)
-        self._rate = self._target * _FALL
-        self._start = self._age = max(self._start - _TIMIDER, -_LONGEST_STAY)
+        self._target = max(min(sustained * _SAFETY_FACTOR, most), least)
+        self._rate = self._target * _DECREASE_FACTOR
+        self._start = self._age = max(self._start - _HEAD_START_DECREASE, -_MAX_PLATEAU)
 
     def _take_slot(self, now: float, length: float) -> None:
-        lost = now - min(CREDIT, _CAUGHT_UP * length) - self._next_slot
+        lost = now - min(CREDIT, _CREDIT_REQUESTS * length) - self._next_slot
         if lost > 0:
             self._next_slot += lost
-            self._idle = min(self._idle + lost, _LONGEST_IDLE)
+            self._idle = min(self._idle + lost, _MAX_IDLE)
         self._next_slot += length
-        if self._awaited:
-            self._awaited = False
+        if self._slot_awaited:
+            self._slot_awaited = False
             if self._idle > 0:
                 self._idle -= length
             elif self._rate is not None and self._rate == self.rate:
-                self._rate = self._grown(self._rate, length)
+                self._rate = self._next_rate(self._rate, length)
 
-    def _grown(self, rate: float, passed: float) -> float:
+    def _next_rate(self, rate: float, passed: float) -> float:
         """Follow the curve: recover to the target, stay there, then probe upwards."""
         self._age += passed
         if rate < self._target:
-            rate += (self._target - rate) * (1 - math.exp2(-passed / _HALF_WAY))
+            rate += (self._target - rate) * (1 - math.exp2(-passed / _RECOVERY_HALF_LIFE))
         if self._age <= 0:
             return rate
-        added = _PROBE * math.exp2(min(self._age / _DOUBLING, 100))  # steepest long before that
-        return rate + passed * min(added, rate * _STEEPEST)
+        added = _PROBE_INCREASE * math.exp2(min(self._age / _PROBE_DOUBLING, 100))  # capped below
+        return rate + passed * min(added, rate * _MAX_GROWTH)
 
-    def _most_under_way(self) -> float:
+    def _max_in_flight(self) -> float:
         if self._epoch:
             return 1 + self._accepted
-        return _FIRST + self._accepted // _ACCEPTED_FOR_ONE_MORE
+        return _INITIAL_IN_FLIGHT + self._accepted // _ACCEPTED_PER_INCREASE
 
 
-class _Borne:
+class _SustainedRate:
     """Measures the rate that the service allows, at each refusal, as the larger of two rates.
 
     That since the previous refusal fits any way of counting, unless another process was favoured.
@@ -246,15 +248,15 @@ class _Borne:
 
     def measure(self, end: float) -> tuple[float, float]:
         """Return the seconds from the end of one pause to the end of the next, and the rate."""
-        lasted = max(end - self.began, 1e-3)
+        duration = max(end - self.began, 1e-3)
         # The time before the first refusal says nothing about the quota.
         start = max(end - _MINUTE, self._throttled_since)
         minute = sum(number for second, number in self._seconds.items() if second >= start)
-        borne = max(self._accepted / lasted, minute / max(end - start, 1e-3))
+        sustained = max(self._accepted / duration, minute / max(end - start, 1e-3))
         if self._throttled_since == float("-inf"):
             self._throttled_since = end
         self.began, self._accepted = end, 0
-        return lasted, borne
+        return duration, sustained
 
 
 class PauseTooLong(Exception):
@@ -297,30 +299,30 @@ class Gate:
         self._pace = Pace(clock.monotonic(), ceiling)
         self._lock = threading.Lock()
         # One thread waits at the gate, the others for that one: not all need to wake at each slot.
-        self._turnstile = threading.Lock()
+        self._queue_lock = threading.Lock()
 
     @contextmanager
-    def passage(self) -> Iterator[Passage]:
+    def attempt(self) -> Iterator[Attempt]:
         """Wait until the next request may be sent, and record how it ends.
 
         Raises:
             Cancelled: If the run ends in the meantime.
             PauseTooLong: If the service asks for a longer wait than `max_seconds`.
         """
-        passage = Passage(self._enter())
+        attempt = Attempt(self._enter())
         try:
-            yield passage
+            yield attempt
         finally:
             with self._lock:
-                if passage.refused:
+                if attempt.refused:
                     now = self._clock.monotonic()
-                    passage.pause = self._pace.refused(passage.ticket, now, passage.pause)
-                    self._report.throttled(passage.pause)
+                    attempt.pause = self._pace.refused(attempt.ticket, now, attempt.pause)
+                    self._report.throttled(attempt.pause)
                 else:
-                    self._pace.accepted(passage.ticket)
+                    self._pace.accepted(attempt.ticket)
 
     def _enter(self) -> Ticket:
-        with self._turnstile:
+        with self._queue_lock:
             while True:
                 with self._lock:
                     answer = self._pace.ask(self._clock.monotonic())
@@ -332,8 +334,8 @@ class Gate:
 
 
 @dataclass(slots=True)
-class Passage:
-    """A request on its way through the gate.
+class Attempt:
+    """A request that may now be sent.
 
     Attributes:
         ticket: Permission to send it.

@@ -139,7 +139,7 @@ class Shared:
 
 
 #: How a server states a wait.
-NAMINGS: dict[str, Callable[[float], float | None]] = {
+RETRY_AFTER_FORMS: dict[str, Callable[[float], float | None]] = {
     "exactly": lambda wait: wait,
     "rounded up": ceil,
     "too short": lambda wait: wait / 2,
@@ -163,13 +163,13 @@ class Process:
         ceiling: float | None = None,
         seed: int = 1,
     ) -> None:
-        self.chance = random.Random(seed)  # noqa: S311
-        self.pace = Pace(begins, ceiling, self.chance)
+        self.rng = random.Random(seed)  # noqa: S311
+        self.pace = Pace(begins, ceiling, self.rng)
         self.idle, self.wanted, self.latency = workers, requests, latency
         self.begins, self.leaves, self.blocked = begins, leaves, blocked
-        self.asking = True
-        self.quiet_until = 0.0
-        self.under_way = self.inside_retry_after = 0
+        self.waiting = True
+        self.blocked_until = 0.0
+        self.in_flight = self.inside_retry_after = 0
         self.ended = inf
         self.accepted: list[float] = []
         self.refused: list[float] = []
@@ -183,7 +183,7 @@ class Process:
         refused = sum(start <= time < end for time in self.refused)
         return refused / max(1, refused + self.used(start, end))
 
-    def asks_at(self, now: float) -> float:
+    def next_request_at(self, now: float) -> float:
         """Return when the next worker wants to send a request."""
         if now >= self.leaves:
             return inf
@@ -195,7 +195,7 @@ def simulate(
     quota: Quota,
     *processes: Process,
     minutes: float = 180,
-    naming: str = "rounded up",
+    retry_after_form: str = "rounded up",
 ) -> Process:
     """Let workers send requests through gates, each as soon as its last answer arrives."""
     order = itertools.count()
@@ -205,33 +205,33 @@ def simulate(
     while events and (now := events[0][0]) < minutes * 60:
         _, _, process, ticket, refused, wait = heapq.heappop(events)
         if ticket is None:
-            process.asking = False
+            process.waiting = False
         else:
             process.idle += 1
             if refused:
                 process.pace.refused(ticket, now, wait)
-                process.quiet_until = max(process.quiet_until, now + (wait or 0))
+                process.blocked_until = max(process.blocked_until, now + (wait or 0))
                 process.wanted += 1
             else:
                 process.pace.accepted(ticket)
                 process.ended = now
-        while process.idle and process.wanted and not process.asking:
-            at = process.asks_at(now)
+        while process.idle and process.wanted and not process.waiting:
+            at = process.next_request_at(now)
             passed = process.pace.ask(now) if at <= now else at - now
             if not isinstance(passed, Ticket):
                 # One worker waits at the gate, the others queue up after it.
-                process.asking = True
+                process.waiting = True
                 if passed < inf:
                     again = (now + passed, next(order), process, None, False, None)
                     heapq.heappush(events, again)
                 break
             process.idle -= 1
             process.wanted -= 1
-            process.inside_retry_after += now < process.quiet_until
+            process.inside_retry_after += now < process.blocked_until
             seconds = quota.refuse(now)
             (process.accepted if seconds is None else process.refused).append(now)
-            named = None if seconds is None else NAMINGS[naming](seconds)
-            back = now + process.latency(now) * process.chance.uniform(0.75, 1.25)
+            named = None if seconds is None else RETRY_AFTER_FORMS[retry_after_form](seconds)
+            back = now + process.latency(now) * process.rng.uniform(0.75, 1.25)
             answer = (back, next(order), process, passed, seconds is not None, named)
             heapq.heappush(events, answer)
     return processes[0]

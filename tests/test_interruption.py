@@ -324,10 +324,10 @@ def test_nothing_is_requested_after_the_end(start: Start) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_tap_resumes_from_the_last_complete_state(seed: int, start: Start) -> None:
     """SIGKILL at any byte: the target's rows and the next run's add up to everything."""
-    chance = random.Random(seed)  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
     emulator = start(customers=40, resellers=2, latency=0.002)
     with started(emulator) as tap:
-        size = chance.randrange(5_000, 45_000)
+        size = rng.randrange(5_000, 45_000)
         while len(tap.read) < size and (block := os.read(tap.output, size - len(tap.read))):
             tap.read += block
         tap.process.kill()

@@ -125,7 +125,7 @@ class Trial:
         self.name = f"trial {number}: {self.link_form} links, tokens by {by}, seed {seed}"
         self.pipe = pipe
         self.schema = f"trial{number}"
-        self.chance = random.Random(f"{seed} {number}")  # noqa: S311
+        self.rng = random.Random(f"{seed} {number}")  # noqa: S311
         options = {
             "customers": 45,
             "resellers": 3,
@@ -148,9 +148,9 @@ class Trial:
         after a complete run, all that the API has, unless the run continued with pages of data that
         have since changed.
         """
-        blow = int(self.size * self.chance.random() ** 2) if victim else sys.maxsize
-        number = self.chance.choice([signal.SIGKILL, signal.SIGTERM])
-        comes_back_at_once = self.chance.random() < 0.5
+        blow = int(self.size * self.rng.random() ** 2) if victim else sys.maxsize
+        number = self.rng.choice([signal.SIGKILL, signal.SIGTERM])
+        comes_back_at_once = self.rng.random() < 0.5
         with (
             tempfile.TemporaryFile() as log,
             self._tap(self.states[schedule], log) as tap,
@@ -257,15 +257,15 @@ class Trial:
         resellers = [reseller["id"] for reseller in self.partner.resellers()]
         served = {membership["customer_id"] for membership in self.partner.memberships()}
         ids = [customer["id"] for customer in self.partner.customers()]
-        left, other, abandoned, moved = self.chance.sample(ids, 4)
+        left, other, abandoned, moved = self.rng.sample(ids, 4)
         for customer in (left, other):
             self.partner.change("DELETE", f"/{customer}")
             domain = f"new{len(self.partner.changes)}.example"
-            reseller = self.chance.choice(resellers)
+            reseller = self.rng.choice(resellers)
             self.partner.change("POST", name="New, Ltd.", domain=domain, reseller_id=reseller)
         self.partner.change("POST", f"/{abandoned}/reseller", reseller_id=None)
         for customer in (moved, *(one for one in ids[:3] if one not in {*served, left, other})):
-            reseller = self.chance.choice(resellers)
+            reseller = self.rng.choice(resellers)
             self.partner.change("POST", f"/{customer}/reseller", reseller_id=reseller)
 
     def interrupt(self, kills: int) -> int:
@@ -279,9 +279,9 @@ class Trial:
         while struck < kills:
             if self.changing:
                 self.change_the_world()
-            schedule = self.chance.choice(["nightly", "nightly", "nightly", "weekly"])
+            schedule = self.rng.choice(["nightly", "nightly", "nightly", "weekly"])
             # The strike may come after the end of a run that had little left to do.
-            struck += self.run(schedule, self.chance.choice(VICTIMS))
+            struck += self.run(schedule, self.rng.choice(VICTIMS))
         # The first may be a resumed pass, which deletes nothing.
         for _ in range(2):
             if self.changing:

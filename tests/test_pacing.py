@@ -188,15 +188,17 @@ def test_hours_without_a_request() -> None:
         pace.accepted(ticket)
 
 
-@pytest.mark.parametrize("naming", ["exactly", "too short", "always a second", "not at all"])
+@pytest.mark.parametrize(
+    "retry_after_form", ["exactly", "too short", "always a second", "not at all"]
+)
 @pytest.mark.parametrize("model", KINDS)
-def test_a_server_with_another_form_of_retry_after(model: str, naming: str) -> None:
+def test_a_server_with_another_form_of_retry_after(model: str, retry_after_form: str) -> None:
     """Or states none: then one request at a time tests whether the quota is available again.
 
     If the server states less than its wait, or nothing, the tap comes back too early.
     """
-    run = simulate(MODELS[model](500), Process(), minutes=30, naming=naming)
-    honest = naming in {"exactly", "too short"}
+    run = simulate(MODELS[model](500), Process(), minutes=30, retry_after_form=retry_after_form)
+    honest = retry_after_form in {"exactly", "too short"}
     assert run.refused_share() <= (0.01 if honest else WORST_REFUSED)
     assert run.used(60) / (500 * 29) >= (0.95 if honest else WORST_USED)
 

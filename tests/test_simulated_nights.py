@@ -82,22 +82,22 @@ class Season:
 
     def night(self, *, quiet: bool = False) -> None:
         """Let a day pass, and run; after a failure perhaps run again."""
-        world, chance = self.world, self.random.random
+        world, rng = self.world, self.random.random
         morning = world.now
-        for moment in sorted(chance() for _ in range(0 if quiet else self.random.randint(0, 3))):
+        for moment in sorted(rng() for _ in range(0 if quiet else self.random.randint(0, 3))):
             world.now = morning + moment * DAY
             self.change()
             self.note()
         world.now = morning + DAY
         self.note()
-        if not quiet and chance() < 0.1:
+        if not quiet and rng() < 0.1:
             return  # the machine was off
         places: list[Any] = ["customers", "continuation", "subscriptions", "relationships"]
         place: Any = self.random.choice([*places, "resellers", "partition", "audit_records"])
         fault = Fault(place=place, skip=self.random.randint(0, 5), times=1, status=501)
-        world.emulator.faults = [fault] if chance() < 0.3 and not quiet else []
-        cut = chance() if chance() < 0.15 and not quiet else 1.0
-        if not self.run(cut) and chance() < 0.6:
+        world.emulator.faults = [fault] if rng() < 0.3 and not quiet else []
+        cut = rng() if rng() < 0.15 and not quiet else 1.0
+        if not self.run(cut) and rng() < 0.6:
             world.now += DAY / 24
             world.emulator.faults = []
             self.run(1.0)
