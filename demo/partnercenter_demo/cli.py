@@ -28,7 +28,7 @@ Loads an emulated Microsoft Partner Center into a real PostgreSQL with Meltano, 
 with dbt, and asks them. Nothing but Python and uv is needed: no account, no database, no
 container."""
 
-LARGEST = 1_000_000
+MAX_CUSTOMERS = 1_000_000
 
 EPILOG = """\
 Every run starts from an empty database and keeps it for a look afterwards:
@@ -50,16 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("SIGTERM", "SIGHUP"):
         # Signals ignored under nohup stay ignored.
         if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
-            signal.signal(getattr(signal, name), _leave)
+            signal.signal(getattr(signal, name), _exit_on_signal)
     try:
         if given.command in {"sql", "psql"}:
-            return _look_inside(workspace, getattr(given, "query", None))
+            return _query(workspace, getattr(given, "query", None))
         _demonstrate(workspace, given)
     except DemoError as error:
         return _failed(str(error), error.details)
     except psycopg.Error as error:
-        said = str(error).splitlines()[0]
-        return _failed(f"PostgreSQL could not answer: {said} (its log is {workspace.database_log})")
+        output = str(error).splitlines()[0]
+        return _failed(
+            f"PostgreSQL could not answer: {output} (its log is {workspace.database_log})"
+        )
     except OSError as error:
         return _failed(f"a file could not be used, see its permissions and the free space: {error}")
     except KeyboardInterrupt:
@@ -91,7 +93,7 @@ def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
         screen.say(f"   {command} {example}")
 
 
-def _look_inside(workspace: Workspace, query: str | None) -> int:
+def _query(workspace: Workspace, query: str | None) -> int:
     if not (workspace.database / "PG_VERSION").is_file():
         message = f"there is no database in {workspace.database} yet: `{demo_command()}` makes one"
         raise DemoError(message)
@@ -136,11 +138,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    if text.isdecimal() and 1 <= int(text) <= LARGEST:
+    if text.isdecimal() and 1 <= int(text) <= MAX_CUSTOMERS:
         return int(text)
-    message = f"{text!r} is not a whole number from 1 to {LARGEST:,}"
+    message = f"{text!r} is not a whole number from 1 to {MAX_CUSTOMERS:,}"
     raise argparse.ArgumentTypeError(message)
 
 
-def _leave(number: int, _frame: object) -> NoReturn:
+def _exit_on_signal(number: int, _frame: object) -> NoReturn:
     sys.exit(128 + number)

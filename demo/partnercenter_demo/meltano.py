@@ -59,17 +59,17 @@ class Job:
         """
         with self.log.open(encoding="utf-8", errors="replace") as log:
             log.seek(self.log_start)
-            said = ""
+            output = ""
             while True:
                 ended = self._wait()
-                news = log.read()
-                said += news
+                new_output = log.read()
+                output += new_output
                 if self.verbose:
-                    sys.stderr.write(news)
+                    sys.stderr.write(new_output)
                 if ended:
                     break
         if self.process.returncode:
-            lines = [line[:SHOWN_LENGTH] for line in said.splitlines() if line.strip()]
+            lines = [line[:SHOWN_LENGTH] for line in output.splitlines() if line.strip()]
             message = (
                 f"`{self.name}` failed with exit code {self.process.returncode}: "
                 f"its last words are above, all of them in {self.log}"

@@ -188,8 +188,8 @@ def _wait_until_ready(
             if process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
                 continue
-            said = workspace.database_log.read_text(errors="replace")
-            raise DemoError(_refusal("start", said)) from None
+            output = workspace.database_log.read_text(errors="replace")
+            raise DemoError(_refusal("start", output)) from None
         return
 
 
@@ -216,11 +216,11 @@ def _program(workspace: Workspace, name: str) -> str:
     return str(programs(workspace.database, _installation()) / "bin" / name)
 
 
-def _refusal(purpose: str, said: str) -> str:
-    lines = [line for line in said.splitlines() if line.strip()] or ["no reason given"]
+def _refusal(purpose: str, output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()] or ["no reason given"]
     reason = next((line for line in lines if "FATAL" in line or "error" in line), lines[-1])
     message = f"PostgreSQL could not {purpose}: {reason.strip()}"
-    if os.geteuid() == 0 and "ermission denied" in said:
+    if os.geteuid() == 0 and "ermission denied" in output:
         message += (
             f" (it refuses to run as root and ran as {UNPRIVILEGED}, who may not use what it "
             "needs: try as an ordinary user)"

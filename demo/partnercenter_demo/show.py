@@ -77,7 +77,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
         with _run(screen, meltano, f"{TRANSFORMER}:build", **server.dbt_variables) as step:
             step.result = f"built and tested, in the schema {MODELS}"
         with server.connect() as connection:
-            _look(screen, connection)
+            _show_answers(screen, connection)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def _check(
         raise DemoError(message)
 
 
-def _look(screen: Screen, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+def _show_answers(screen: Screen, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
     with screen.step("Ask: which customers have more than one reseller?"):
         screen.query(queries.SEVERAL_RESELLERS)
         screen.rows(*_answer(connection, queries.SEVERAL_RESELLERS))

@@ -105,13 +105,13 @@ def create_admin(state: State, allowed_hosts: Collection[str] = ()) -> ASGIApp:
     names = {"localhost", *(name.lower() for name in allowed_hosts)}
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        problem = _foreign(dict(scope["headers"]), names)
+        problem = _untrusted(dict(scope["headers"]), names)
         await (app if problem is None else _json({"error": problem}, 403))(scope, receive, send)
 
     return guarded
 
 
-def _foreign(headers: dict[bytes, bytes], names: Collection[str]) -> str | None:
+def _untrusted(headers: dict[bytes, bytes], names: Collection[str]) -> str | None:
     """Return why a request may come from a web page, None if it does not."""
     host = headers.get(b"host", b"").decode("latin-1")
     if host and not _is_ours(host, names):
@@ -182,11 +182,11 @@ class _Admin:
         return StreamingResponse(_lines(records), media_type="application/x-ndjson")
 
     async def create(self, request: Request) -> Response:
-        wanted = await _read(request, NewCustomer)
+        requested = await _read(request, NewCustomer)
         record = self._state.changes.create_customer(
-            wanted.name,
-            domain=wanted.domain,
-            reseller_id=wanted.reseller_id,
+            requested.name,
+            domain=requested.domain,
+            reseller_id=requested.reseller_id,
             audit_options=_change_query(request).audit_options,
         )
         return _json(record, 201)
@@ -198,14 +198,16 @@ class _Admin:
         return Response(status_code=204)
 
     async def rename(self, request: Request) -> Response:
-        wanted = await _read(request, Rename)
+        requested = await _read(request, Rename)
         audit_options = _change_query(request).audit_options
-        self._state.changes.rename_customer(request.path_params["id"], wanted.name, audit_options)
+        self._state.changes.rename_customer(
+            request.path_params["id"], requested.name, audit_options
+        )
         return Response(status_code=204)
 
     async def move(self, request: Request) -> Response:
-        wanted = await _read(request, Move)
-        self._state.changes.move_customer(request.path_params["id"], wanted.reseller_id)
+        requested = await _read(request, Move)
+        self._state.changes.move_customer(request.path_params["id"], requested.reseller_id)
         return Response(status_code=204)
 
     async def add(self, request: Request) -> Response:

@@ -17,11 +17,11 @@ Shape: TypeAlias = Literal["A", "B", "C", "D", "html"]
 
 BODILESS = frozenset({204, 304})
 """Statuses of responses that have neither a body nor its length (RFC 9110, 8.6)."""
-LONGEST_NUMBER = 10
+MAX_NUMBER_LENGTH = 10
 """Digits of the longest text that is treated as a number."""
 JSON_TYPE = b"application/json; charset=utf-8"
 
-USUAL_CODES: dict[int, int | str] = {
+DEFAULT_CODES: dict[int, int | str] = {
     400: 2000,
     401: 400,
     403: 2032,
@@ -73,7 +73,7 @@ def error_answer(
         shape = "B" if status == 429 and code is None else "A"  # noqa: PLR2004
     match shape:
         case "A":
-            code = USUAL_CODES.get(status, status) if code is None else code
+            code = DEFAULT_CODES.get(status, status) if code is None else code
             error = {"code": code, "description": description}
             return json_answer(error | {"data": [], "source": "PartnerFD"}, status)
         case "B":

@@ -10,10 +10,10 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .admin import PREFIX, create_admin
-from .answers import BODILESS, LONGEST_NUMBER, Answer, ApiError, Headers, error_answer
+from .answers import BODILESS, MAX_NUMBER_LENGTH, Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
-from .connection import cut, finish, is_gone, write
+from .connection import cut, finish, is_disconnected, write
 from .drip import PAUSE, drip
 from .faults import huge_body, tampered
 from .listing import read_listing
@@ -103,18 +103,18 @@ class Application:
                 await _pause(state.options.token_latency, receive)
             fault = state.faults.match(call)
             if fault is None:
-                return self._usual(call, 0), None
+                return self._normal_answer(call, 0), None
             await _pause(fault.hang, receive)
             if fault.expire_token:
                 state.tokens.revoke_access(call.bearer)
             replacement = fault.replacement(call.place)
             if replacement is not None:
                 return replacement, fault
-            return tampered(fault, self._usual(call, fault.cycle)), fault
+            return tampered(fault, self._normal_answer(call, fault.cycle)), fault
         except ApiError as refusal:
             return refusal.answer, fault
 
-    def _usual(self, call: Call, cycle: int) -> Answer:
+    def _normal_answer(self, call: Call, cycle: int) -> Answer:
         if call.place == "token":
             return self._state.token_endpoint.answer(call, self._state.options)
         if call.place in SIGN_IN_PLACES:
@@ -146,21 +146,21 @@ class Application:
         if answer.status == 429:  # noqa: PLR2004
             self._note_refusal(call, answer.headers)
         if call.place not in SIGN_IN_PLACES and (fault is None or fault.body is None):
-            self._dress(call, answer)
+            self._add_headers(call, answer)
         headers = self._headers(call, answer)
         start = {"type": "http.response.start", "status": answer.status, "headers": headers}
         if fault is not None and fault.huge_body:
             await send(start)
             for piece in huge_body(fault.huge_body):
-                if is_gone(scope):
+                if is_disconnected(scope):
                     break
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
             return
         if fault is not None and fault.drip is not None:
-            at_once, slowly = drip(fault.drip, answer.status, headers, answer.body)
-            write(scope, at_once)
-            for piece in slowly:
+            immediate, delayed = drip(fault.drip, answer.status, headers, answer.body)
+            write(scope, immediate)
+            for piece in delayed:
                 await _pause(PAUSE, receive)
                 write(scope, piece)
             await finish(scope, receive)
@@ -189,7 +189,7 @@ class Application:
             headers.append((b"content-type", answer.content_type))
         return headers + given
 
-    def _dress(self, call: Call, answer: Answer) -> None:
+    def _add_headers(self, call: Call, answer: Answer) -> None:
         """Add the byte order mark and the compression that the options set."""
         options = self._state.options
         kind = "success" if answer.status < 400 else "error"  # noqa: PLR2004
@@ -203,7 +203,7 @@ class Application:
         state = self._state
         text = dict(headers).get(b"retry-after", b"").decode("latin-1")
         until = 0.0
-        if text.isascii() and text.isdecimal() and len(text) < LONGEST_NUMBER:
+        if text.isascii() and text.isdecimal() and len(text) < MAX_NUMBER_LENGTH:
             until = state.clock() + int(text)
         elif text:
             with contextlib.suppress(ValueError, OverflowError):

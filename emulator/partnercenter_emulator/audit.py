@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .answers import as_json
-from .history import DAY_TICKS, EPOCH_TICKS, Past, date_of
+from .history import DAY_TICKS, EPOCH_TICKS, GeneratedHistory, date_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .options import Options
 
 DAYS_KEPT = 90
-USUAL_DAYS = 30
+DEFAULT_DAYS = 30
 DAY = 86_400
 
 
@@ -56,10 +56,10 @@ class AuditLog:
         self._partner_id = partner_id
         self._clock = clock
         self._entries: list[Entry] = []
-        self._taken: set[int] = set()
-        past = Past(directory, partner_id, seed) if fixture is None else None
+        self._used_ticks: set[int] = set()
+        past = GeneratedHistory(directory, partner_id, seed) if fixture is None else None
         # A listing reads the same few days for each of its pages.
-        self._past = lru_cache(maxsize=8)(past.day) if past is not None else None
+        self._generated = lru_cache(maxsize=8)(past.day) if past is not None else None
         for record in fixture.audit_records if fixture is not None else ():
             self._entries.append(Entry(ticks_of(record), 0, record))
 
@@ -75,9 +75,9 @@ class AuditLog:
             for entry in self._entries
             if entry.visible_at <= now and first <= entry.day <= last
         ]
-        if self._past is not None and options.audit_per_day:
+        if self._generated is not None and options.audit_per_day:
             for number in range(max(first, today - DAYS_KEPT), min(last, today - 1) + 1):
-                rows = self._past(number, options.audit_per_day, number >= today - 1)
+                rows = self._generated(number, options.audit_per_day, number >= today - 1)
                 found += [Entry(ticks, 0, record) for ticks, record in rows]
         found.sort(key=lambda entry: entry.ticks, reverse=options.audit_order == "descending")
         return [entry.record for entry in found]
@@ -110,9 +110,9 @@ class AuditLog:
             "operationStatus": "succeeded",
         }
         if old is not None:
-            record["resourceOldValue"] = picture(old)
+            record["resourceOldValue"] = snapshot(old)
         if new is not None:
-            record["resourceNewValue"] = picture(new)
+            record["resourceNewValue"] = snapshot(new)
         record["customizedData"] = [{"key": key, "value": value} for key, value in data.items()]
         record["attributes"] = {"objectType": "AuditRecord"}
         self._entries.append(Entry(ticks, self._clock() + late, record))
@@ -147,9 +147,9 @@ class AuditLog:
     def _next(self) -> int:
         """Return the ticks of now, or of the next moment that no record has yet."""
         ticks = EPOCH_TICKS + int(self._clock() * 1_000_000) * 10
-        while ticks in self._taken:
+        while ticks in self._used_ticks:
             ticks += 1
-        self._taken.add(ticks)
+        self._used_ticks.add(ticks)
         return ticks
 
 
@@ -162,7 +162,7 @@ def ticks_of(record: Record) -> int:
     return EPOCH_TICKS + since // timedelta(microseconds=1) * 10
 
 
-def picture(record: Record) -> str:
+def snapshot(record: Record) -> str:
     """Return a record as JSON text with PascalCase names, as the log stores it."""
     return as_json(_pascal(record)).decode()
 

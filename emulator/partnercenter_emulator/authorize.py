@@ -13,7 +13,7 @@ from .answers import Answer, ApiError, json_answer
 from .credentials import ACCOUNTS, Consent
 from .entra import check_tenant, form_of, required
 from .errors import entra_error
-from .grants import DEVICE_CODE_LIFETIME, Asked
+from .grants import DEVICE_CODE_LIFETIME, AuthorizationRequest
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -84,7 +84,7 @@ class SignInPages:
         location = f"{asked.redirect_uri}?{urlencode(answer | state)}"
         return Answer(302, headers=[(b"location", location.encode())], content_type=None)
 
-    def _asked(self, query: dict[str, str]) -> Asked:
+    def _asked(self, query: dict[str, str]) -> AuthorizationRequest:
         self._check_client(required(query, "client_id"))
         redirect_uri = required(query, "redirect_uri")
         parts = urlsplit(redirect_uri)
@@ -95,7 +95,9 @@ class SignInPages:
             text = "Only the response type 'code' is enabled."
             raise ApiError(entra_error(400, 700054, text))
         scope = required(query, "scope")
-        return Asked(redirect_uri, scope, query.get("code_challenge"), query.get("nonce"))
+        return AuthorizationRequest(
+            redirect_uri, scope, query.get("code_challenge"), query.get("nonce")
+        )
 
     def _begin_device(self, call: Call, options: Options) -> Answer:
         if call.method != "POST":

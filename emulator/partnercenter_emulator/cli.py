@@ -31,7 +31,7 @@ The secrets are generated at each start. To choose them, set any of the environm
 """
 EXIT_USAGE = 2
 STOPPED_BY = ("SIGINT", "SIGTERM", "SIGBREAK")
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -172,5 +172,5 @@ def _serve(emulator: Emulator) -> int:
     while True:
         # On Windows no signal handler runs during a wait.
         with contextlib.suppress(queue.Empty):
-            stopped.get(timeout=LOOK_SECONDS)
+            stopped.get(timeout=POLL_SECONDS)
             return 0

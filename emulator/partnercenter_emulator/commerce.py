@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .names import LOCALES
 from .subscriptions import (
     CYCLES,
-    ODD,
+    RARE,
     Owner,
     address,
     link_to,
@@ -54,7 +54,7 @@ def order(owner: Owner, number: int, bought: list[Record]) -> Record:
     """Return one order; a pending one has no subscription yet."""
     draw = owner.draw("order", number)
     identifier = order_id(owner, number)
-    pending = draw[1] % ODD == 0
+    pending = draw[1] % RARE == 0
     placed = day(draw, 32)
     record: Record = {
         "id": identifier,

@@ -47,7 +47,7 @@ async def cut(
             # Without lingering, a close becomes a reset.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
         transport.abort()
-        await _until_gone(receive)
+        await _until_disconnected(receive)
 
 
 async def finish(
@@ -57,7 +57,7 @@ async def finish(
     transport = _transport(scope)
     if transport is not None:
         transport.close()
-        await _until_gone(receive)
+        await _until_disconnected(receive)
 
 
 def write(scope: dict[str, Any], data: bytes) -> None:
@@ -67,7 +67,7 @@ def write(scope: dict[str, Any], data: bytes) -> None:
         transport.write(data)
 
 
-def is_gone(scope: dict[str, Any]) -> bool:
+def is_disconnected(scope: dict[str, Any]) -> bool:
     """Return whether the client has left."""
     transport = _transport(scope)
     return transport is not None and transport.is_closing()
@@ -78,6 +78,6 @@ def _transport(scope: dict[str, Any]) -> asyncio.Transport | None:
     return transport
 
 
-async def _until_gone(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
+async def _until_disconnected(receive: Callable[[], Awaitable[MutableMapping[str, Any]]]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -48,13 +48,13 @@ class Directory:
         self._members = [array("I") for _ in self.resellers]
         self._served_by: array[int] = array("I")
         self._exceptions: dict[int, Resellers] = {}
-        self._nobody = len(self.resellers)
+        self._no_reseller = len(self.resellers)
         self._numbers = {
             str(reseller["id"]).lower(): number for number, reseller in enumerate(self.resellers)
         }
         served, members = self._served_by.append, [member.append for member in self._members]
         for position, numbers in enumerate(population.assignments()):
-            served(numbers[0] if numbers else self._nobody)
+            served(numbers[0] if numbers else self._no_reseller)
             for number in numbers:
                 members[number](position)
             if len(numbers) > 1:
@@ -99,7 +99,7 @@ class Directory:
         if numbers is not None:
             return numbers
         number = self._served_by[position]
-        return () if number == self._nobody else (number,)
+        return () if number == self._no_reseller else (number,)
 
     def listed(self, position: int) -> Record:
         """Return a customer as a list shows it."""
@@ -167,7 +167,7 @@ class Directory:
         )
         self._created_positions[identifier] = position
         self._created_domains.add(domain.lower())
-        self._served_by.append(self._nobody)
+        self._served_by.append(self._no_reseller)
         self.assign(position, () if reseller is None else (reseller,))
         return self.full(position)
 
@@ -191,7 +191,7 @@ class Directory:
             del members[bisect_left(members, position)]
         for number in numbers:
             insort(self._members[number], position)
-        self._served_by[position] = numbers[0] if numbers else self._nobody
+        self._served_by[position] = numbers[0] if numbers else self._no_reseller
         self._exceptions.pop(position, None)
         if len(numbers) > 1:
             self._exceptions[position] = numbers

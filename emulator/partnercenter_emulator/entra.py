@@ -105,8 +105,8 @@ class TokenEndpoint:
         if grant == "client_credentials":
             return None, None
         if grant == "authorization_code":
-            consent, asked = self._grants.redeem_code(required(form, "code"), form)
-            return consent, asked.nonce
+            consent, authorization = self._grants.redeem_code(required(form, "code"), form)
+            return consent, authorization.nonce
         raise _refusal(400, 70003, f"The app requested an unsupported grant type '{grant}'.")
 
     def _check_client_id(self, form: dict[str, str]) -> None:
@@ -179,10 +179,10 @@ def required(form: dict[str, str], name: str) -> str:
 
 
 def _resource_of_scope(scope: str, grant: str) -> str:
-    wanted = [name for name in scope.split() if name not in _COMPANION_SCOPES]
-    if len(wanted) != 1 or not wanted[0].endswith(("/.default", "/user_impersonation")):
+    requested = [name for name in scope.split() if name not in _COMPANION_SCOPES]
+    if len(requested) != 1 or not requested[0].endswith(("/.default", "/user_impersonation")):
         raise _refusal(400, 70011, f"The provided value for the scope '{scope}' is not valid.")
-    resource, _, permission = wanted[0].rpartition("/")
+    resource, _, permission = requested[0].rpartition("/")
     if grant == "client_credentials" and (permission != ".default" or len(scope.split()) > 1):
         text = "Client credential flows must have a scope value with /.default suffixed."
         raise _refusal(400, 1002012, text)

@@ -21,7 +21,7 @@ _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _FRAMING = {"content-length", "transfer-encoding"}
 
 ERROR_DETAILS = ("code", "shape", "description")
-INSTEAD = (
+REPLACEMENTS = (
     *("reset", "expire_token", "body", "json", "not_json", "empty_body"),
     *("redirect", "huge_body", "deep_json"),
 )
@@ -31,7 +31,7 @@ OF_THE_DOCUMENT = (
     *("items_not_list", "item_not_object"),
 )
 COLLECTIONS = frozenset(place for row in RESOURCES if row.rows is not None for place in row.places)
-CONCERNED: dict[str, AbstractSet[str]] = {
+EFFECTIVE_AT: dict[str, AbstractSet[str]] = {
     "customer_id": frozenset(place for row in RESOURCES if row.of_customer for place in row.places),
     "reseller_id": {"partition", "partition_continuation"},
     "cycle": COLLECTIONS,
@@ -54,23 +54,27 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
     for name in given:
         if name != "json" and getattr(fault, name) in ("", {}):
             return f"{name} is empty, which has no effect"
-        concerned = CONCERNED.get(name)
-        if concerned is not None and fault.place not in {"any", *concerned}:
-            return f"{name} has no effect at {fault.place}, only at {', '.join(sorted(concerned))}"
-    instead = [name for name in INSTEAD if name in given]
+        effective_at = EFFECTIVE_AT.get(name)
+        if effective_at is not None and fault.place not in {"any", *effective_at}:
+            return (
+                f"{name} has no effect at {fault.place}, only at {', '.join(sorted(effective_at))}"
+            )
+    replacements = [name for name in REPLACEMENTS if name in given]
     document = [name for name in OF_THE_DOCUMENT if name in given]
-    if len(instead) > 1 or (instead and document):
-        return f"only one of {', '.join(instead + document)} could happen"
+    if len(replacements) > 1 or (replacements and document):
+        return f"only one of {', '.join(replacements + document)} could happen"
     alone = [name for name in ("reset", "expire_token") if name in given] or document
     if fault.status is not None and alone:
         return f"status and {alone[0]} cannot be combined"
     details = [name for name in ERROR_DETAILS if name in given]
-    if details and (fault.status is None or instead):
+    if details and (fault.status is None or replacements):
         return f"{details[0]} requires status, and no other kind of response"
-    if fault.status in BODILESS and (details or not {"redirect", "empty_body"}.issuperset(instead)):
+    if fault.status in BODILESS and (
+        details or not {"redirect", "empty_body"}.issuperset(replacements)
+    ):
         return f"a response with status {fault.status} has no body"
     if fault.truncate and (
-        {"reset", "empty_body", "huge_body"}.intersection(instead)
+        {"reset", "empty_body", "huge_body"}.intersection(replacements)
         or fault.status in BODILESS
         or fault.shape == "D"
     ):

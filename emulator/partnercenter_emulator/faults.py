@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta
 
 from .answers import (
     BODILESS,
-    LONGEST_NUMBER,
+    MAX_NUMBER_LENGTH,
     Answer,
     Headers,
     Shape,
@@ -181,7 +181,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         text = self.description or f"Fault on demand: {_phrase(status)}."
         if place in SIGN_IN_PLACES and self.shape is None:
             number = str(self.code)
-            known = number.isascii() and number.isdecimal() and len(number) < LONGEST_NUMBER
+            known = number.isascii() and number.isdecimal() and len(number) < MAX_NUMBER_LENGTH
             return entra_error(status, int(number) if known else 90033, text)
         return error_answer(status, self.shape, self.code, text)
 
@@ -237,7 +237,7 @@ class _Rule:
     seen: int = 0
     applied: int = 0
 
-    def concerns(self, call: Call) -> bool:
+    def applies_to(self, call: Call) -> bool:
         fault = self.fault
         return (
             fault.place in ("any", call.place)
@@ -279,7 +279,7 @@ class FaultBook:
         """Return the first rule that is due for a request; all rules that match it count it."""
         chosen: Fault | None = None
         for rule in self._rules:
-            if rule.concerns(call):
+            if rule.applies_to(call):
                 rule.seen += 1
                 if chosen is None and rule.is_due(call):
                     rule.applied += 1

@@ -24,7 +24,7 @@ _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorizationRequest:
     """What a client requested from the user, at the authorize endpoint."""
 
     redirect_uri: str
@@ -35,7 +35,7 @@ class Asked:
 
 @dataclass(slots=True)
 class _Code:
-    asked: Asked
+    authorization: AuthorizationRequest
     consent: Consent
     made_at: float
     used: bool = False
@@ -62,13 +62,13 @@ class Grants:
         self._codes: dict[str, _Code] = {}
         self._devices: dict[str, DeviceSignIn] = {}
 
-    def issue_code(self, asked: Asked, consent: Consent) -> str:
+    def issue_code(self, authorization: AuthorizationRequest, consent: Consent) -> str:
         """Return a new authorization code."""
         text = f"1.{secrets.token_urlsafe(48)}"
-        self._codes[text] = _Code(asked, consent, self._clock())
+        self._codes[text] = _Code(authorization, consent, self._clock())
         return text
 
-    def redeem_code(self, text: str, form: dict[str, str]) -> tuple[Consent, Asked]:
+    def redeem_code(self, text: str, form: dict[str, str]) -> tuple[Consent, AuthorizationRequest]:
         """Redeem an authorization code, once, for the client that requested it.
 
         Raises:
@@ -81,22 +81,22 @@ class Grants:
             raise _refusal(54005, "OAuth2 Authorization code was already redeemed.")
         if self._clock() - code.made_at > CODE_LIFETIME:
             raise _refusal(70008, "The provided authorization code has expired.")
-        if form.get("redirect_uri") != code.asked.redirect_uri:
+        if form.get("redirect_uri") != code.authorization.redirect_uri:
             raise _refusal(500112, "The reply address does not match the one of the code.")
-        if code.asked.challenge is not None:
+        if code.authorization.challenge is not None:
             verifier = form.get("code_verifier", "")
             digest = hashlib.sha256(verifier.encode()).digest()
             made = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-            if not hmac.compare_digest(made, code.asked.challenge):
+            if not hmac.compare_digest(made, code.authorization.challenge):
                 text = "The Code_Verifier does not match the code_challenge of the request."
                 raise _refusal(501481, text)
         code.used = True
-        return code.consent, code.asked
+        return code.consent, code.authorization
 
     def scope_of(self, form: dict[str, str]) -> str:
         """Return the scope for which the code in a form was requested; empty if there is none."""
         if (code := self._codes.get(form.get("code", ""))) is not None:
-            return code.asked.scope
+            return code.authorization.scope
         sign_in = self._devices.get(form.get("device_code", ""))
         return "" if sign_in is None else sign_in.scope
 
@@ -110,9 +110,13 @@ class Grants:
 
     def device(self, user_code: str) -> DeviceSignIn | None:
         """Return the pending sign-in with this user code."""
-        wanted = user_code.strip().upper()
+        requested = user_code.strip().upper()
         for sign_in in self._devices.values():
-            if sign_in.user_code == wanted and sign_in.answer is None and not self._over(sign_in):
+            if (
+                sign_in.user_code == requested
+                and sign_in.answer is None
+                and not self._is_expired(sign_in)
+            ):
                 return sign_in
         return None
 
@@ -125,7 +129,7 @@ class Grants:
         sign_in = self._devices.get(device_code)
         if sign_in is None or sign_in.used:
             raise _refusal(70019, "Verification code is not valid.")
-        if self._over(sign_in):
+        if self._is_expired(sign_in):
             raise _refusal(70020, "The provided value for the device code has expired.")
         if sign_in.answer is None:
             raise _refusal(70016, "OAuth 2.0 device flow error. Authorization is pending.")
@@ -134,7 +138,7 @@ class Grants:
             raise _refusal(70017, "The user declined the sign-in.")
         return sign_in.answer
 
-    def _over(self, sign_in: DeviceSignIn) -> bool:
+    def _is_expired(self, sign_in: DeviceSignIn) -> bool:
         return self._clock() - sign_in.made_at > DEVICE_CODE_LIFETIME
 
 

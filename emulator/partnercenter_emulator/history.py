@@ -24,7 +24,7 @@ SECRET = "EmulatedSecret"  # noqa: S105 - what every invented secret begins with
 """Prefix of every secret in a generated record: none of them may leave a client."""
 
 
-class Past:
+class GeneratedHistory:
     """What happened on each day; about half of the records have an oddity."""
 
     def __init__(self, directory: Directory, partner_id: str, seed: int) -> None:

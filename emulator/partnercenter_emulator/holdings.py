@@ -35,10 +35,10 @@ class Holdings:
         self._customers = len(directory)
         self._changed: dict[tuple[str, int], list[Record | None]] = {}
         if fixture is None:
-            self._given: dict[str, Mapping[str, Sequence[Record]]] | None = None
+            self._fixture: dict[str, Mapping[str, Sequence[Record]]] | None = None
             self._invoices: Sequence[Record] = generated_invoices(self._seed, invoices)
         else:
-            self._given = {place: getattr(fixture, place) for place in GENERATED}
+            self._fixture = {place: getattr(fixture, place) for place in GENERATED}
             self._invoices = fixture.invoices
 
     def records(self, place: str, position: int = PARTNER) -> Sequence[Record | None]:
@@ -48,8 +48,8 @@ class Holdings:
             return changed
         if position == PARTNER:
             return self._invoices
-        if self._given is not None:
-            return self._given[place].get(self._directory.identifier(position), ())
+        if self._fixture is not None:
+            return self._fixture[place].get(self._directory.identifier(position), ())
         return GENERATED[place](self._owner(position)) if position < self._customers else ()
 
     def add(self, place: str, position: int, members: Record) -> Record:

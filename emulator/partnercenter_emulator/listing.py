@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from .answers import LONGEST_NUMBER, ApiError
+from .answers import MAX_NUMBER_LENGTH, ApiError
 from .continuation import SHARD_HEADER, TOKEN_HEADER, Cursor
 from .parameters import condition_of, refuse
 from .resources import BY_PLACE
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .options import Options
     from .resources import Resource
 
-LARGEST_SIZE = 500
+MAX_PAGE_SIZE = 500
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Listing:
 
     path: str
     paged: bool
-    size: int = LARGEST_SIZE
+    size: int = MAX_PAGE_SIZE
     echo: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
     offset: int = 0
@@ -63,11 +63,11 @@ def read_listing(call: Call, options: Options, continuations: Continuations) -> 
     if resource.place == "customers":
         _narrow(call, listing)
     if resource.paging == "offset":
-        call.place = resource.going_on if listing.offset else resource.place
+        call.place = resource.continuation_place if listing.offset else resource.place
     elif call.resource is not None and (
         token or (paged and b"seekoperation" in call.query.lower())
     ):
-        call.place = call.resource.going_on
+        call.place = call.resource.continuation_place
 
 
 def _narrow(call: Call, listing: Listing) -> None:
@@ -141,13 +141,13 @@ def _read_parameters(resource: Resource, listing: Listing, members: dict[str, st
 
 def _count(name: str, text: str) -> int:
     """Return a number of records, 0 if there is none."""
-    if text and not (text.isascii() and text.isdigit() and len(text) < LONGEST_NUMBER):
+    if text and not (text.isascii() and text.isdigit() and len(text) < MAX_NUMBER_LENGTH):
         refuse(f"{name} must be a number.")
     return int(text or 0)
 
 
 def _size(text: str) -> int:
     size = _count("size", text)
-    if size > LARGEST_SIZE:
-        refuse(f"size must be a number from 0 to {LARGEST_SIZE}.")
-    return size or LARGEST_SIZE
+    if size > MAX_PAGE_SIZE:
+        refuse(f"size must be a number from 0 to {MAX_PAGE_SIZE}.")
+    return size or MAX_PAGE_SIZE

@@ -53,7 +53,7 @@ class Pager:
             "links": {"self": self._self_link()},
         }
         if following is not None:
-            self._lead_on(document, following)
+            self._add_next(document, following)
         elif options.ending == "no_links":
             del document["links"]
         elif options.ending == "empty_links":
@@ -92,7 +92,7 @@ class Pager:
         start = numbers[-1] + 1 if by_key else here.start + len(numbers)
         return msgspec.structs.replace(cursor, start=start, ended=ending != "empty")
 
-    def _lead_on(self, document: dict[str, Any], following: Cursor) -> None:
+    def _add_next(self, document: dict[str, Any], following: Cursor) -> None:
         cursor = self.continuations.stamp(self.options, following)
         token = self.continuations.seal(cursor)
         by_link = cursor.form != "token_only" and (

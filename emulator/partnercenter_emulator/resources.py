@@ -44,10 +44,10 @@ class Resource:
         rows: Where the records of a collection come from.
         record: Where the single record comes from, by the customer's position.
         parameters: Supported query parameters, besides `size` and `seekOperation`.
-        everything: The parameters that return all records.
+        all_records: The parameters that return all records.
         envelope: What a response with all records has besides them: `full` a link to itself and
             attributes, `unlinked` attributes, `bare` nothing.
-        going_on: The place of requests for further pages of a collection.
+        continuation_place: The place of requests for further pages of a collection.
         of_customer: Whether the path names a customer.
     """
 
@@ -60,21 +60,21 @@ class Resource:
     rows: Source | None = None
     record: Callable[[State, int], Record] | None = None
     parameters: tuple[Parameter, ...] = ()
-    everything: Mapping[str, str] = field(default_factory=dict)
+    all_records: Mapping[str, str] = field(default_factory=dict)
     envelope: Literal["full", "unlinked", "bare"] = "full"
-    going_on: str = ""
+    continuation_place: str = ""
     of_customer: bool = field(init=False)
 
     def __post_init__(self) -> None:
         """Set the attributes that follow from the others."""
         object.__setattr__(self, "of_customer", CUSTOMER in self.pattern)
-        if self.rows is not None and not self.going_on:
-            object.__setattr__(self, "going_on", f"{self.place}_continuation")
+        if self.rows is not None and not self.continuation_place:
+            object.__setattr__(self, "continuation_place", f"{self.place}_continuation")
 
     @property
     def places(self) -> tuple[str, ...]:
         """The place of first requests, and that of those for further pages."""
-        return (self.place, self.going_on) if self.going_on else (self.place,)
+        return (self.place, self.continuation_place) if self.continuation_place else (self.place,)
 
     def path(self, customer_id: str | None) -> str:
         """Return the path of a request as in links, without the version."""
@@ -89,7 +89,7 @@ RESOURCES = (
         paging="seek",
         rows=sources.customers,
         parameters=(query.FILTER,),
-        going_on="continuation",
+        continuation_place="continuation",
     ),
     # The same request with a filter by reseller.
     Resource(
@@ -100,7 +100,7 @@ RESOURCES = (
         paging="seek",
         rows=sources.customers,
         parameters=(query.FILTER,),
-        going_on="partition_continuation",
+        continuation_place="partition_continuation",
     ),
     Resource(
         pattern="/v1/customers",
@@ -132,7 +132,7 @@ RESOURCES = (
         user=True,
         rows=sources.resellers,
         parameters=(query.RELATIONSHIP_TYPE,),
-        everything={"relationship_type": query.RELATIONSHIP_TYPES[0]},
+        all_records={"relationship_type": query.RELATIONSHIP_TYPES[0]},
         envelope="unlinked",
     ),
     Resource(
@@ -154,7 +154,7 @@ RESOURCES = (
         user=True,
         rows=sources.agreements,
         parameters=(query.AGREEMENT_TYPE,),
-        everything={"agreementType": "*"},
+        all_records={"agreementType": "*"},
         envelope="bare",
     ),
     Resource(
@@ -164,7 +164,7 @@ RESOURCES = (
         user=True,
         rows=sources.subscribed_skus,
         parameters=(query.LICENSE_GROUPS,),
-        everything={"licenseGroupIds": "group1,group2"},
+        all_records={"licenseGroupIds": "group1,group2"},
     ),
     Resource(
         pattern="/v1/auditrecords",
@@ -173,7 +173,7 @@ RESOURCES = (
         paging="seek",
         rows=sources.audit_records,
         parameters=(query.START_DATE, query.END_DATE),
-        everything={"startDate": sources.EVER},
+        all_records={"startDate": sources.ALL_DAYS},
     ),
     Resource(
         pattern="/v1/invoices",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 EXIT_SIGNAL = 128
-PASSED_ON = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
+FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGBREAK")
 FROM_THE_KEYBOARD = ("SIGINT", "SIGQUIT", "SIGBREAK")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -47,15 +47,15 @@ def run_command(command: Sequence[str], environment: Mapping[str, str]) -> int:
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
 
-    def pass_on(number: int, _: FrameType | None) -> None:
+    def forward(number: int, _: FrameType | None) -> None:
         if child is None:
             early.append(number)
         elif not _reaches_command(number):
             child.send_signal(number)
 
     before = {
-        getattr(signal, name): signal.signal(getattr(signal, name), pass_on)
-        for name in PASSED_ON
+        getattr(signal, name): signal.signal(getattr(signal, name), forward)
+        for name in FORWARDED
         if hasattr(signal, name)
     }
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CLOCK_SKEW = 300
 """Seconds by which a client's clock may be ahead."""
-LONGEST_LIFE = 86_400
+MAX_LIFETIME = 86_400
 """Seconds for which an assertion is remembered, so that it is accepted only once."""
 
 _HEADER = {"typ": "JWT", "alg": "HS256", "kid": "emulator"}
@@ -107,7 +107,7 @@ class Assertions:
         if not claims.get("nbf", 0) - CLOCK_SKEW <= now < claims.get("exp", 0):
             message = "Client assertion is not within its valid time range."
             raise RefusedAssertion(700024, message)
-        self._seen = {jti: at for jti, at in self._seen.items() if now - at < LONGEST_LIFE}
+        self._seen = {jti: at for jti, at in self._seen.items() if now - at < MAX_LIFETIME}
         jti = claims.get("jti")
         if not isinstance(jti, str) or jti in self._seen:
             raise RefusedAssertion(50027, "JWT token is invalid: its jti was used before.")

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from .answers import ApiError, error_answer
-from .audit import DAYS_KEPT, USUAL_DAYS
+from .audit import DAYS_KEPT, DEFAULT_DAYS
 from .parameters import AGREEMENT_TYPES, RELATIONSHIP_TYPES, condition_of
 from .rows import Customers, Listed, Rows
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .resources import Source
     from .state import State
 
-EVER = "*"
+ALL_DAYS = "*"
 """Instead of a start date: as far back as the log goes; no client can send it."""
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -84,8 +84,8 @@ def audit_records(state: State, _: int, parameters: Parameters) -> Rows:
     """
     today = state.audit.today()
     start, end = parameters.get("startDate"), parameters.get("endDate")
-    first = today - USUAL_DAYS
-    if start == EVER:
+    first = today - DEFAULT_DAYS
+    if start == ALL_DAYS:
         first = today - DAYS_KEPT
     elif start is not None:
         first = date.fromisoformat(start).toordinal() - EPOCH

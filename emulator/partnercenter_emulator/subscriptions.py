@@ -25,7 +25,7 @@ from .variety import (
 if TYPE_CHECKING:
     from .data import Record
 
-HOW_MANY = (0, 1, 1, 2, 2, 3, 4, 5)
+SUBSCRIPTION_COUNTS = (0, 1, 1, 2, 2, 3, 4, 5)
 MODERN = (
     ("CFQ7TTC0LH16:0001:CFQ7TTC0K5DR", "Microsoft 365 Business Basic"),
     ("CFQ7TTC0LDPB:0001:CFQ7TTC0K18P", "Microsoft 365 Business Premium"),
@@ -41,7 +41,7 @@ STATUSES = (*["active"] * 20, "suspended", "suspended", "deleted", "expired", "d
 UNKNOWN_STATUS = "under_review"
 CYCLES = ("monthly", "monthly", "annual", "triennial", "one_time", "none")
 TERMS = ("P1M", "P1Y", "P1Y", "P3Y", "")
-ODD = 32
+RARE = 32
 """One record in this many has a particular oddity."""
 
 
@@ -60,7 +60,7 @@ class Owner:
 
 def subscriptions(owner: Owner) -> list[Record]:
     """Return a customer's subscriptions; one customer in eight has none."""
-    count = owner.draw("subscriptions").one_of(0, HOW_MANY)
+    count = owner.draw("subscriptions").one_of(0, SUBSCRIPTION_COUNTS)
     return [subscription(owner, number) for number in range(count)]
 
 
@@ -89,7 +89,7 @@ def _legacy(owner: Owner, draw: Draw, number: int) -> Record:
         "commitmentEndDate": NO_END if usage else midnight(ends),
         "status": _status(draw),
         "autoRenewEnabled": not usage,
-        "isTrial": draw[5] % ODD == 1,
+        "isTrial": draw[5] % RARE == 1,
         "billingType": "usage" if usage else "license",
         "billingCycle": draw.one_of(6, CYCLES),
         "partnerId": owner.mpn_id,
@@ -151,10 +151,10 @@ def _modern(owner: Owner, draw: Draw, number: int) -> Record:
         },
         "attributes": {"objectType": "Subscription"},
     }
-    return _suspended(record | _rarities(draw, product, sku))
+    return _suspended(record | _rare_members(draw, product, sku))
 
 
-def _rarities(draw: Draw, product: str, sku: str) -> Record:
+def _rare_members(draw: Draw, product: str, sku: str) -> Record:
     """Return members that few subscriptions have."""
     planned = {
         "product": {
@@ -180,7 +180,7 @@ def _rarities(draw: Draw, product: str, sku: str) -> Record:
         {"promotionId": "39NFJQT1PJPQ:0005:39NFJQT1Q5KL"},
         {"cancellationAllowedUntilDate": NEVER},
     ]
-    return members[draw[12] % ODD] if draw[12] % ODD < len(members) else {}
+    return members[draw[12] % RARE] if draw[12] % RARE < len(members) else {}
 
 
 def _refund(draw: Draw, begun: datetime, form: int) -> Record:
@@ -189,7 +189,7 @@ def _refund(draw: Draw, begun: datetime, form: int) -> Record:
 
 
 def _status(draw: Draw) -> str:
-    return UNKNOWN_STATUS if draw[4] % ODD == 0 else draw.one_of(4, STATUSES)
+    return UNKNOWN_STATUS if draw[4] % RARE == 0 else draw.one_of(4, STATUSES)
 
 
 def _suspended(record: Record) -> Record:

@@ -61,4 +61,4 @@ def _children(state: State, resource: Resource) -> Iterator[Record]:
 
 def _collection(state: State, resource: Resource, position: int) -> Iterator[Record]:
     assert resource.rows is not None, resource.place  # noqa: S101 - asked for by `held`
-    return resource.rows(state, position, resource.everything).all()
+    return resource.rows(state, position, resource.all_records).all()

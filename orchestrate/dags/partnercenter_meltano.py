@@ -28,7 +28,7 @@ FINAL = 78
 #: Seconds for tap and target to stop cleanly before they are killed.
 GRACE = 30.0
 #: Seconds between checks of the parent process.
-GLANCE = 0.2
+POLL_SECONDS = 0.2
 
 
 def run(command: Sequence[str], grace: float = GRACE) -> int:
@@ -49,7 +49,7 @@ def run(command: Sequence[str], grace: float = GRACE) -> int:
 
     def watch() -> None:
         while not stopped and os.getppid() == parent:
-            time.sleep(GLANCE)
+            time.sleep(POLL_SECONDS)
         _end(process.pid, grace)
 
     watching = threading.Thread(target=watch, daemon=True)
@@ -77,7 +77,7 @@ def _end(group: int, grace: float) -> None:
         until = time.monotonic() + grace
         while time.monotonic() < until:
             os.killpg(group, 0)
-            time.sleep(GLANCE)
+            time.sleep(POLL_SECONDS)
         os.killpg(group, signal.SIGKILL)
 
 

@@ -55,7 +55,7 @@ class Tenant:
             message = f"{self.name}: requests_per_minute leaves a shard without a request"
             raise ValueError(message)
         rest = self.shards - 1
-        if rest % self._beside:
+        if rest % self._concurrent_shards:
             fitting = [str(each) for each in range(1, rest + 1) if not rest % each]
             message = (
                 f"{self.name}: after the first shard, {rest} in {self.at_once} slots leave "
@@ -65,7 +65,7 @@ class Tenant:
             raise ValueError(message)
 
     @property
-    def _beside(self) -> int:
+    def _concurrent_shards(self) -> int:
         """How many of the shards after the first run at the same time."""
         return max(1, min(self.at_once, self.shards - 1))
 
@@ -95,7 +95,7 @@ class Tenant:
         }
         if self.requests_per_minute:
             # The first shard runs alone.
-            part = self.requests_per_minute // (self._beside if index else 1)
+            part = self.requests_per_minute // (self._concurrent_shards if index else 1)
             found["TAP_PARTNERCENTER_MAX_REQUESTS_PER_MINUTE"] = str(part)
         return found
 

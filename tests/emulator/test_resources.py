@@ -55,7 +55,7 @@ def _sampled(always: list[str], turns: tuple[str, ...]) -> list[Any]:
 def _path(row: Resource, customer_id: str, **query: str) -> str:
     pairs = [
         (name, part)
-        for name, value in {**row.everything, **NARROWED.get(row.place, {}), **query}.items()
+        for name, value in {**row.all_records, **NARROWED.get(row.place, {}), **query}.items()
         for part in value.split(",")
     ]
     path = "/v1" + row.path(customer_id)
@@ -125,7 +125,7 @@ def test_every_collection_comes_in_pages_with_links(
         assert _items(pages) == expected
         assert {len(page["items"]) for page in pages[:-1]} <= {2}
         places = {request.place for request in emulator.requests} - {"token"}
-        assert places == ({row.place, row.going_on} if len(pages) > 1 else {row.place})
+        assert places == ({row.place, row.continuation_place} if len(pages) > 1 else {row.place})
 
 
 @pytest.mark.parametrize(("row", "ending"), _sampled(["code_2000"], ENDINGS))
@@ -178,7 +178,7 @@ def test_a_fault_of_one_customers_records_does_not_affect_the_others(
         other = next(c["id"] for c in emulator.customers() if c["id"] != customer_id)
         faults = [
             Fault(place=row.place, customer_id=customer_id, status=403, code=20002, times=1),
-            Fault(place=row.going_on, customer_id=customer_id, status=404, times=1),
+            Fault(place=row.continuation_place, customer_id=customer_id, status=404, times=1),
             Fault(place=row.place, add_fields={"new": 1}),
         ]
         emulator.faults = faults
