@@ -10,8 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping, Schema, StreamMetadata
 
-from tap_partnercenter.names import meant
-from tap_partnercenter.shape import mistakes, refuse
+from tap_partnercenter.names import did_you_mean
+from tap_partnercenter.shape import refuse, violations
 
 if TYPE_CHECKING:
     import logging
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from singer_sdk import Stream
 
 #: Most lines about the shape of one catalog: a program wrote it and repeats its mistake.
-_MOST_LINES = 10
+_MAX_LINES = 10
 
 
 class _Schema(Struct):
@@ -70,8 +70,8 @@ def check_shape(catalog: Mapping[str, Any]) -> None:
         msgspec.convert(catalog, _Catalog)
     except msgspec.ValidationError as error:
         # JSON Schema finds every place, but takes tens of milliseconds even where all is well.
-        wrong = itertools.islice(mistakes(catalog, msgspec.json.schema(_Catalog)), _MOST_LINES)
-        refuse([f"catalog: {mistake.line('.')}" for mistake in wrong] or [f"catalog: {error}"])
+        wrong = itertools.islice(violations(catalog, msgspec.json.schema(_Catalog)), _MAX_LINES)
+        refuse([f"catalog: {violation.line('.')}" for violation in wrong] or [f"catalog: {error}"])
 
 
 def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger) -> Catalog:
@@ -87,7 +87,7 @@ def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger)
     refuse(
         [
             *(
-                f"catalog: there is no stream {name}{meant(name, own)}"
+                f"catalog: there is no stream {name}{did_you_mean(name, own)}"
                 for name, entry in given.items()
                 if name not in own and _selected(entry)
             ),

@@ -30,7 +30,7 @@ class ChangeStream(PartnerCenterStream):
     """
 
     #: Days before today that the service keeps.
-    reach: ClassVar[int]
+    max_days_back: ClassVar[int]
     #: Days before the bookmark to read again: rows may arrive late or be replaced.
     overlap: ClassVar[int]
     #: Parameters that name the first and the last day of a request, both included.
@@ -85,7 +85,7 @@ class ChangeStream(PartnerCenterStream):
     def _days(self) -> list[dt.date]:
         """The days to read: fixed once, so that a run that passes midnight reads them all."""
         today = dt.datetime.fromtimestamp(self.run.clock.now(), dt.UTC).date()
-        oldest = today - self.reach * _DAY
+        oldest = today - self.max_days_back * _DAY
         first = oldest
         if self._bookmark is not None:
             first = min(self._bookmark, today) - self.overlap * _DAY
@@ -94,7 +94,7 @@ class ChangeStream(PartnerCenterStream):
                     "%s: the service keeps only %d days of records. Those from %s to %s were not "
                     "read and are no longer available",
                     self.name,
-                    self.reach + 1,
+                    self.max_days_back + 1,
                     self._bookmark,
                     oldest - _DAY,
                 )

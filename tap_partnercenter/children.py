@@ -115,7 +115,7 @@ class ChildStream(PassStream):
         return complete
 
     @property
-    def _is_accident(self) -> bool:
+    def _may_be_individual(self) -> bool:
         """Whether refusals may be individual: others were answered, or each customer decides."""
         return self._answered or self.place is Place.DIRECTORY
 
@@ -150,7 +150,7 @@ class ChildStream(PassStream):
 
     @override
     def end_pass(self, version: int) -> None:
-        if self._refused > 1 and not (self.resumed or self._is_part or self._is_accident):
+        if self._refused > 1 and not (self.resumed or self._is_part or self._may_be_individual):
             self._fail("the service refused every customer")
         if self._only_blanks:
             self.run.report.blank(self.name, self._blanks)
@@ -181,12 +181,12 @@ class ChildStream(PassStream):
         self._last_refusal = refusal
         named = customer_id if _SAFE_ID.fullmatch(customer_id) else "(invalid id)"
         self.run.report.skipped(self.name, named, refusal.reason)
-        if self._refused >= SYSTEMATIC and not self._is_accident:
+        if self._refused >= SYSTEMATIC and not self._may_be_individual:
             self._fail(f"the service refused each of the first {SYSTEMATIC} customers")
-        most = self.run.settings.max_skipped_customers
-        if self.skipped > most:
+        limit = self.run.settings.max_skipped_customers
+        if self.skipped > limit:
             refused = counted(self.skipped, "customer")
-            self._fail(f"{refused} refused, max_skipped_customers allows {most}")
+            self._fail(f"{refused} refused, max_skipped_customers allows {limit}")
 
     def _fail(self, why: str) -> None:
         message = f"{self.name}: {why}. Last refusal: {self._last_refusal}"
@@ -230,10 +230,10 @@ class Parent(Protocol):
     def night(self) -> Night:
         """Which customers' children are read."""
 
-    def coming_ids(self) -> Sequence[str] | None:
+    def upcoming_ids(self) -> Sequence[str] | None:
         """Return the ids on the next page once it has arrived, None before."""
 
-    def all_begun(self) -> None:
+    def all_started(self) -> None:
         """Note that everything that is available has been started."""
 
 
@@ -253,15 +253,15 @@ class Children:
         #: What has not been started yet, in output order.
         self._queue: deque[tuple[ChildStream, str]] = deque()
         #: Whether the children of the next page are already queued or started.
-        self._foreseen = False
+        self._next_page_queued = False
         for stream in streams:
             stream.join(self)
 
     def sync(self, customer_ids: Sequence[str]) -> None:
         """Emit the children of a page of customers, whose own records are written."""
-        if not self._foreseen:
+        if not self._next_page_queued:
             self._put(customer_ids)
-        self._foreseen = False
+        self._next_page_queued = False
         if customer_ids:
             for stream in self.streams:
                 stream.sync({"customers": len(customer_ids)})
@@ -276,13 +276,13 @@ class Children:
 
     def _next(self) -> Source[Page] | None:
         """Start with the next customer: of this page, or of the one that is read ahead."""
-        if not self._queue and not self._foreseen:
-            coming = self.parent.coming_ids()
-            if coming is not None:
-                self._foreseen = True
-                self._put(coming)
+        if not self._queue and not self._next_page_queued:
+            upcoming = self.parent.upcoming_ids()
+            if upcoming is not None:
+                self._next_page_queued = True
+                self._put(upcoming)
         if not self._queue:
-            self.parent.all_begun()
+            self.parent.all_started()
             return None
         stream, customer_id = self._queue.popleft()
         return stream.source_of(customer_id)

@@ -30,7 +30,7 @@ from tap_partnercenter.outcomes import (
 from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.retry import seconds_to_wait
-from tap_partnercenter.transport import UnreadableBody, decode_repaired, read_body, says_nothing
+from tap_partnercenter.transport import UnreadableBody, decode_repaired, is_blank, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -80,7 +80,7 @@ class Collection:
     enrolment: str
     shard_key: str | None
 
-    def own(self, records: list[dict[str, Any]], shard: Shard) -> list[dict[str, Any]]:
+    def for_shard(self, records: list[dict[str, Any]], shard: Shard) -> list[dict[str, Any]]:
         """Keep the records that belong to this process."""
         key = self.shard_key
         if key is None or shard.count == 1:
@@ -133,9 +133,9 @@ class Client:
         Raises:
             PartnerCenterError: If the page cannot be read.
         """
-        here = paginator.current_value
-        request = self._prepare(collection, here, page_size)
-        place = collection.place if here is None else collection.next_place
+        continuation = paginator.current_value
+        request = self._prepare(collection, continuation, page_size)
+        place = collection.place if continuation is None else collection.next_place
         if resumed:
             place = Place.RESUMED
         try:
@@ -152,7 +152,7 @@ class Client:
     def _prepare(
         self,
         collection: Collection,
-        here: Continuation | None,
+        continuation: Continuation | None,
         page_size: int | None,
     ) -> requests.PreparedRequest:
         """Prepare a request with a new id.
@@ -162,15 +162,17 @@ class Client:
         """
         request = requests.PreparedRequest()
         request.method, request.url = "GET", collection.url
-        given: dict[str, str] = {}
-        if here is not None:
-            request.prepare_url(here.url, None)
-            given = dict(here.headers)
+        continuation_headers: dict[str, str] = {}
+        if continuation is not None:
+            request.prepare_url(continuation.url, None)
+            continuation_headers = dict(continuation.headers)
         elif collection.params:
             size = {} if page_size is None else {"size": page_size}
             request.prepare_url(collection.url, {**collection.params, **size})
         # Ours come last: no response may change the ids that Microsoft support needs.
-        request.prepare_headers({**given, **self._headers, _REQUEST_ID: str(uuid.uuid4())})
+        request.prepare_headers(
+            {**continuation_headers, **self._headers, _REQUEST_ID: str(uuid.uuid4())}
+        )
         return request
 
     def _fetch(
@@ -197,11 +199,11 @@ class Client:
                 body = read_body(answer)
             except UnreadableBody as error:
                 reason = f"HTTP {answer.status_code} with {error}"
-                raise _ask_again(answer, NO_COLLECTION, reason) from None
+                raise _try_again(answer, NO_COLLECTION, reason) from None
         if (
             place in {Place.CUSTOMER, Place.DIRECTORY}
             and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
-            and says_nothing(body)
+            and is_blank(body)
         ):
             # The customer has none: according to Microsoft support, the service then returns null.
             answer.document = {}
@@ -211,7 +213,7 @@ class Client:
         except UnreadableBody as error:
             answer.document = {}
             if answer.status_code == HTTPStatus.OK:
-                raise _ask_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
+                raise _try_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if answer.status_code != HTTPStatus.OK:
             self._judge(answer, collection, request, place, attempt.pause)
         if collection.single and is_entity(answer.document):
@@ -219,7 +221,7 @@ class Client:
         if not is_collection(answer.document):
             kind = "record" if collection.single else "collection of records"
             reason = f"HTTP 200 with JSON that is not a {kind}"
-            raise _ask_again(answer, NO_COLLECTION, reason)
+            raise _try_again(answer, NO_COLLECTION, reason)
         return answer
 
     @contextmanager
@@ -259,7 +261,7 @@ class Client:
                 self._authenticator.reject(request)
             if rule.sign:
                 self._report.sign(f"{reason}: {rule.meaning}", rule.remedy)
-            raise _ask_again(answer, rule, f"{reason}: {rule.meaning}", pause)
+            raise _try_again(answer, rule, f"{reason}: {rule.meaning}", pause)
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
@@ -311,7 +313,7 @@ def _line(
     collection: Collection,
     request: requests.PreparedRequest,
     what: str,
-    ids_and_tries: str,
+    ids_and_attempts: str,
     remedy: str,
 ) -> str:
     """Compose the one line that an operator reads. It contains no query and no body."""
@@ -319,10 +321,10 @@ def _line(
     if TOKEN_HEADER in request.headers:
         # The URL of a continuation comes from the service: it may contain anything.
         path = f"a continuation of /v1{collection.path}"
-    return f"{collection.stream}: {what}, at {request.method} {path}. {remedy} {ids_and_tries}"
+    return f"{collection.stream}: {what}, at {request.method} {path}. {remedy} {ids_and_attempts}"
 
 
-def _ask_again(
+def _try_again(
     answer: Answer,
     rule: Rule,
     reason: str,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Where the ids for Microsoft support begin; a table has no room for them.
 _IDS = " MS-"
 #: Seconds after which a stream without an answer ends the test: somebody waits for it.
-_LONG = 5.0
+_SLOW_ANSWER = 5.0
 
 
 @dataclass(slots=True)
@@ -106,7 +106,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
             except PartnerCenterError as error:
                 found.failures[stream.name] = error
                 text = f"not reachable: {_message(error).removeprefix(f'{stream.name}: ')}"
-                if tap.clock.monotonic() - began > _LONG:
+                if tap.clock.monotonic() - began > _SLOW_ANSWER:
                     # The others would take as long to say the same.
                     refused = error
             found.rows.append((stream.name, text))

@@ -93,7 +93,7 @@ PROPERTIES: tuple[th.Property[Any], ...] = (
 )
 
 
-def lacking(config: Mapping[str, Any]) -> set[str]:
+def missing_credentials(config: Mapping[str, Any]) -> set[str]:
     """Name what is required because of another setting, or because that is not there."""
     names = set() if config.get("client_certificate_path") else {"client_secret"}
     # What a database holds may be read by others.

@@ -7,7 +7,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_partnercenter.names import meant
+from tap_partnercenter.names import did_you_mean
 from tap_partnercenter.shape import refuse
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             and not name.startswith(objects)
             and not _FOREIGN.fullmatch(name.removeprefix(_PREFIX))
         ):
-            yield f"{name}{meant(name, variables)}"
+            yield f"{name}{did_you_mean(name, variables)}"
 
 
 def _is_json(text: str) -> bool:

@@ -169,16 +169,16 @@ def _unreadable() -> PartnerCenterError:
     )
 
 
-def _checked(answer: dict[str, Any], wanted: str = "refresh_token") -> dict[str, Any]:
+def _checked(answer: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:
     """Return a response that contains a required member.
 
     Raises:
         PartnerCenterError: If it does not.
     """
-    if isinstance(answer.get(wanted), str) and answer[wanted]:
+    if isinstance(answer.get(required), str) and answer[required]:
         return answer
     if "error" not in answer:
-        message = f"sign-in: the response contains no {wanted}. Check the app's API permissions."
+        message = f"sign-in: the response contains no {required}. Check the app's API permissions."
         raise PartnerCenterError(message)
     # The authorize endpoint gives the number in the description only.
     numbers = re.findall(r"AADSTS(\d{1,9})\b", str(answer.get("error_description")))

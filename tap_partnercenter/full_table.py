@@ -16,7 +16,7 @@ from tap_partnercenter.errors import ExpiredCheckpoint
 from tap_partnercenter.names import counted
 from tap_partnercenter.nights import Night, Nights
 from tap_partnercenter.passes import PassStream
-from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, instant
+from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, utc_now
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FullTable(PassStream):
         #: When the current reading began: anything extracted earlier is not part of it.
         self._since = ""
         #: Whether it started in the middle of a partition, where an earlier run was interrupted.
-        self._began_within = False
+        self._resumed_midway = False
         #: Records of the page that are written, but whose children are not.
         self._parents: list[str] = []
 
@@ -76,12 +76,12 @@ class FullTable(PassStream):
         if self._place(context) < self._first:
             return  # the earlier run read it
         try:
-            yield from self._walk(context)
+            yield from self._read_pages(context)
         except ExpiredCheckpoint as error:
             self.logger.info("%s: %s; the stream is read from the start", self.name, error.reason)
             self._begin(None)
             for earlier in self._contexts[: self._place(context) + 1]:
-                yield from self._walk(earlier)
+                yield from self._read_pages(earlier)
 
     @override
     def finalize_state_progress_markers(self, state: dict[str, Any] | None = None) -> None:
@@ -92,7 +92,7 @@ class FullTable(PassStream):
             self._nights.complete(self.night, version, resumed=self.resumed)
         for stream in self._pass_streams:
             stream.end_pass(version)
-        if self.partitions is None and not (self._began_within or self.shrunk):
+        if self.partitions is None and not (self._resumed_midway or self.shrunk):
             self.sibling(ListRefreshStream).write_refresh(self, None, self._since)
         super().finalize_state_progress_markers(state)
 
@@ -134,7 +134,7 @@ class FullTable(PassStream):
             self._parents.append(record["id"])
         return ()
 
-    def coming_ids(self) -> list[str] | None:
+    def upcoming_ids(self) -> list[str] | None:
         """Return the ids on the next page once it has arrived, None before."""
         page = self._ahead.peek()
         # A stream map may filter customers out, which shows only when they are emitted.
@@ -146,26 +146,26 @@ class FullTable(PassStream):
             return None
         return [identity for identity in ids if self.night.reason(identity)]
 
-    def all_begun(self) -> None:
+    def all_started(self) -> None:
         """Start reading the next root stream ahead, if nothing of this one is left to start."""
         if self._on_last_page and self.follower is not None:
             self.follower.prepare()
 
     # The pass
 
-    def _walk(self, context: Context | None) -> Iterator[dict[str, Any]]:
+    def _read_pages(self, context: Context | None) -> Iterator[dict[str, Any]]:
         self.run.report.reading(self.name, self._share(context))
         held = {stream: stream.held for stream in self._pass_streams}
         for page in self._ahead.take():
             if page.restarted:
-                self._since, self._began_within = instant(), False
+                self._since, self._resumed_midway = utc_now(), False
                 for stream in self._pass_streams:
                     stream.held = held[stream]
             self.note_page(page)
             self._on_last_page = page.following is None and context == self._contexts[-1]
             # Children come first: they report when all of them are started.
             if not self.children.streams:
-                self.all_begun()
+                self.all_started()
             # Not in `post_process`: its context is the SDK's, which differs from the one being read
             # after an expired checkpoint.
             for record in page.records:
@@ -176,9 +176,9 @@ class FullTable(PassStream):
                 self.children.streams, self.night.reason, self._since
             )
             if context and page.following is None:
-                if not self._began_within:
+                if not self._resumed_midway:
                     self.sibling(ListRefreshStream).write_refresh(self, context, self._since)
-                self._began_within = False
+                self._resumed_midway = False
             share = self._share(context)
             for stream in self._pass_streams:
                 self.run.report.emitted(stream.name, stream.records_written, share)
@@ -268,8 +268,8 @@ class FullTable(PassStream):
             )
         version = position.version if position else int(self.run.clock.now())
         self._version = version
-        self._since = instant()
-        self._began_within = position is not None and position.continuation is not None
+        self._since = utc_now()
+        self._resumed_midway = position is not None and position.continuation is not None
         partitions = [_partition(context) for context in self._contexts]
         self._first = partitions.index(position.partition) if position else 0
         settings = self.run.settings
@@ -293,7 +293,7 @@ class FullTable(PassStream):
                 return  # the end of the pass clears the checkpoint
             context = self._contexts[later]
         skipped = {s.name: s.skipped for s in self.children.streams if s.skipped}
-        assert self._version is not None  # noqa: S101 - `_walk` runs within a pass
+        assert self._version is not None  # noqa: S101 - `_read_pages` runs within a pass
         self._checkpoint.save(Position(self._version, _partition(context), following, skipped))
         self.write_state()
 

@@ -109,7 +109,7 @@ class _Done(NamedTuple, Generic[T]):
     #: Whether nothing follows.
     last: bool
     #: Whether the same thread reads the next piece already.
-    goes_on: bool
+    continues: bool
 
 
 class _Reading(Generic[T]):
@@ -153,7 +153,7 @@ class LookAhead(Generic[T]):
         #: Readings in order, the first is the one that is taken next.
         self._readings: deque[_Reading[T]] = deque()
         #: Those of them that wait for a thread.
-        self._resting: list[_Reading[T]] = []
+        self._waiting: list[_Reading[T]] = []
         #: One entry for each piece, read or being read, not yet taken; any thread may add one.
         self._ahead: deque[None] = deque()
         self._taking = False
@@ -216,14 +216,14 @@ class LookAhead(Generic[T]):
         done.reading.pieces.append((done.piece, done.error))
         if done.last:
             done.reading.last = True
-        elif not done.goes_on:
-            heapq.heappush(self._resting, done.reading)
+        elif not done.continues:
+            heapq.heappush(self._waiting, done.reading)
 
     def _submit(self) -> None:
         """Submit more reading, the earliest sources first, as long as there is room."""
         self._collect()
         while True:
-            first = self._resting[0] if self._resting else None
+            first = self._waiting[0] if self._waiting else None
             if first is not None:
                 # The source being taken may always continue, because all others wait for it.
                 # Started sources may fill twice the room, because one that stops half-way would
@@ -231,7 +231,7 @@ class LookAhead(Generic[T]):
                 taken = self._taking and first is self._readings[0]
                 if len(self._ahead) >= 2 * self._held and not taken:
                     return
-                heapq.heappop(self._resting)
+                heapq.heappop(self._waiting)
             else:
                 source = self._sources() if len(self._ahead) < self._held else None
                 if source is None:
@@ -246,17 +246,17 @@ class LookAhead(Generic[T]):
 
         The main thread is busy meanwhile: waiting for it would cost time for each piece.
         """
-        goes_on = True
-        while goes_on:
+        continues = True
+        while continues:
             try:
                 piece = reading.source.read()
             except Exception as error:  # noqa: BLE001 - raised again at its place
-                self._done.put(_Done(reading, None, error, last=True, goes_on=False))
+                self._done.put(_Done(reading, None, error, last=True, continues=False))
                 return
             last = reading.source.finished
-            goes_on = not (
+            continues = not (
                 last or len(self._ahead) >= self._held or self._pool.has_earlier(reading.place)
             )
-            if goes_on:
+            if continues:
                 self._ahead.append(None)
-            self._done.put(_Done(reading, piece, None, last, goes_on))
+            self._done.put(_Done(reading, piece, None, last, continues))

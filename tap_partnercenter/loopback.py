@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Seconds that a browser may be silent on a connection, and may take to load the last page.
 _TIMEOUT = 10.0
-_LONGEST_FORM = 65_536
+_MAX_FORM_BYTES = 65_536
 
 _STYLE = """\
 body { font: 17px/1.55 system-ui, sans-serif; background: #f3f5f7; color: #1b1f24; margin: 0 }
@@ -155,7 +155,7 @@ def _handler_for(listener: Listener) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             length = self.headers.get("Content-Length", "")
             size = int(length) if length.isascii() and length.isdigit() else 0
-            self._answer(self.rfile.read(min(size, _LONGEST_FORM)).decode("utf-8", "replace"))
+            self._answer(self.rfile.read(min(size, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
 
         def _answer(self, form: str | None) -> None:
             host = self.headers.get("Host", "")

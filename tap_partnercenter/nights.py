@@ -124,12 +124,12 @@ class Nights:
             why = f"the last complete run is dated {since}, which is in the future"
         elif (today - since).days >= self._days:
             why = f"the last complete run was on {since}, and every customer has been due since"
-        elif first < today - audit.reach * _DAY:
+        elif first < today - audit.max_days_back * _DAY:
             why = f"the last complete run was on {since}, and audit records do not go back that far"
         else:
             night = Night(self._days, today, since)
             try:
-                night = self._asked(audit, first, night, settled=_day(now - _SETTLED_AFTER))
+                night = self._with_changes(audit, first, night, settled=_day(now - _SETTLED_AFTER))
             except (ConnectionFailed, Refused, UnusableContinuation) as error:
                 logger.warning(
                     "%s: children of all customers are read, because audit records cannot be read: "
@@ -182,7 +182,7 @@ class Nights:
         fits = isinstance(stored, dict) and stored.get("scope") == self._scope
         return stored if fits else {}
 
-    def _asked(
+    def _with_changes(
         self, audit: ChangeStream, first: dt.date, night: Night, *, settled: dt.date
     ) -> Night:
         """Ask the audit log who changed.

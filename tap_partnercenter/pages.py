@@ -92,7 +92,7 @@ class Pages:
         first = paginator.count == 0
         resumed = self._start is not None and first
         answer = self._client.read(collection, paginator, resumed=resumed)
-        records = collection.own(paginator.fresh(answer.items), self._client.settings.shard)
+        records = collection.for_shard(paginator.fresh(answer.items), self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
         return Page(
             records,
@@ -109,13 +109,13 @@ class Pages:
         refused = paginator.current_value
         if refused is None or not refused.has_token:
             return False
-        asked = self._collection.params.get("size")
+        requested_size = self._collection.params.get("size")
         if not paginator.largest_before and self._start is None:
             rows = paginator.filled
-            return asked is not None and rows < asked and self._is_whole(rows)
-        return paginator.after_short_page(asked)
+            return requested_size is not None and rows < requested_size and self._is_complete(rows)
+        return paginator.after_short_page(requested_size)
 
-    def _is_whole(self, rows: int) -> bool:
+    def _is_complete(self, rows: int) -> bool:
         """Read the only page again, in halves, as there is no other to compare it with.
 
         If the service had capped it, or if its token had expired, the halves would contain more.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
 
 #: Dots that lead elsewhere, and what a server may treat as a slash, encoded or not.
-_ODD_PATH = re.compile(r"/(\.|%2e){1,2}(/|$)|\\|%5c|%2f", re.IGNORECASE)
+_UNSAFE_PATH = re.compile(r"/(\.|%2e){1,2}(/|$)|\\|%5c|%2f", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 #: Headers of the connection or of our sign-in; no response may set them.
 _OWN_HEADERS = frozenset(
@@ -88,14 +88,14 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         self.largest_before = 0
         self._largest = start.largest if start else 0
 
-    def after_short_page(self, asked: int | None) -> bool:
+    def after_short_page(self, requested_size: int | None) -> bool:
         """Return whether the last non-empty page looks like the end of the data.
 
         Args:
-            asked: Number of records requested, None if the service decides.
+            requested_size: Number of records requested, None if the service decides.
         """
         # A service may cap pages below the requested size, which only another page can show.
-        return self.filled < min(asked or self.largest_before, self.largest_before)
+        return self.filled < min(requested_size or self.largest_before, self.largest_before)
 
     def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the records of the last page that were on no earlier page."""
@@ -171,7 +171,7 @@ class OffsetPaginator(LinkPaginator):
         super().__init__(api_url, start)
         self._ids: set[Any] = set()
         self._fresh: list[dict[str, Any]] = []
-        self._asked_for_all = False
+        self._requested_all = False
 
     @override
     def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -183,11 +183,11 @@ class OffsetPaginator(LinkPaginator):
         self._fresh = [row for row in answer.items if str(row.get("id")) not in self._ids]
         self._ids.update(str(row.get("id")) for row in answer.items)
         if answer.items and not self._fresh:
-            if self._asked_for_all:
+            if self._requested_all:
                 return None
-            self._asked_for_all = True
+            self._requested_all = True
             return Continuation(_with_query(answer, drop={"size", "offset"}))
-        if self._asked_for_all and (link := self.read(answer)) and link.digest in self._seen:
+        if self._requested_all and (link := self.read(answer)) and link.digest in self._seen:
             return None  # it was asked for, and held nothing new
         return super().get_next(response) or self._next_offset(answer)
 
@@ -236,7 +236,7 @@ def absolute_url(uri: object, api_url: str) -> str:
         raise UnusableContinuation(message)
     path = parts.path
     segments = path.split("/")
-    if not path.startswith("/") or _ODD_PATH.search(path):
+    if not path.startswith("/") or _UNSAFE_PATH.search(path):
         message = "the service named a next page outside the API's root"
         raise UnusableContinuation(message)
     if segments[1].lower() != "v1":

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
-from tap_partnercenter.names import meant
+from tap_partnercenter.names import did_you_mean
 from tap_partnercenter.outcomes import Place
 from tap_partnercenter.shape import GUID
 
@@ -54,7 +54,7 @@ class ResellerTable(FullTable):
                 "%s: reseller_ids lists %s%s, which the service did not return",
                 self.name,
                 reseller_id,
-                meant(reseller_id, self._named),
+                did_you_mean(reseller_id, self._named),
             )
         super().end_pass(version)
 

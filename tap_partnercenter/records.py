@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 from singer_sdk import SchemaDirectory, StreamSchema
 
-from tap_partnercenter.report import Oddity
+from tap_partnercenter.report import FieldIssue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     #: Receives what is wrong with a field, and its path.
-    OnOdd: TypeAlias = Callable[[Oddity, str], None]
-    Conversion: TypeAlias = Callable[[Any, OnOdd], Any]
+    OnIssue: TypeAlias = Callable[[FieldIssue, str], None]
+    Conversion: TypeAlias = Callable[[Any, OnIssue], Any]
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
@@ -52,12 +52,12 @@ class Shape:
             if name.lower() not in SECRET_FIELDS
         }
 
-    def fit(self, record: Mapping[str, Any], on_odd: OnOdd) -> dict[str, Any]:
+    def fit(self, record: Mapping[str, Any], on_issue: OnIssue) -> dict[str, Any]:
         """Return the declared fields of a record, in the record's order.
 
         Args:
             record: As the service sent it.
-            on_odd: Called for each field that cannot be passed on unchanged.
+            on_issue: Called for each field that cannot be passed on unchanged.
         """
         fields = self._fields
         fitted: dict[str, Any] = {}
@@ -69,17 +69,17 @@ class Shape:
             elif convert is None:
                 fitted[name] = _without_secrets(value)
             elif convert is not _undeclared:
-                fitted[name] = convert(value, on_odd)
+                fitted[name] = convert(value, on_issue)
             elif name.lower() not in SILENT_FIELDS:
                 if self._open:
                     fitted[name] = _without_secrets(value)
                 else:
-                    on_odd(Oddity.UNKNOWN, f"{self._path}{name}")
+                    on_issue(FieldIssue.UNKNOWN, f"{self._path}{name}")
         return fitted
 
-    def fit_if_object(self, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
+    def fit_if_object(self, value: Any, on_issue: OnIssue) -> Any:  # noqa: ANN401 - JSON
         """Fit a value where an object is declared; leave other types for the target to reject."""
-        return self.fit(value, on_odd) if value.__class__ is dict else _without_secrets(value)
+        return self.fit(value, on_issue) if value.__class__ is dict else _without_secrets(value)
 
 
 def digest(value: Any) -> str:  # noqa: ANN401 - JSON
@@ -102,21 +102,21 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     return None
 
 
-def _array(convert: Conversion, value: Any, on_odd: OnOdd) -> Any:  # noqa: ANN401 - JSON
+def _array(convert: Conversion, value: Any, on_issue: OnIssue) -> Any:  # noqa: ANN401 - JSON
     """Fit the items of a list. A single object becomes a list of one: sources differ on some."""
     if isinstance(value, dict):
         value = [value]
     if isinstance(value, list):
-        return [convert(item, on_odd) for item in value]
+        return [convert(item, on_issue) for item in value]
     return value
 
 
-def _key_text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
+def _key_text(value: Any, _: OnIssue) -> Any:  # noqa: ANN401 - JSON
     """Convert a number to text in a key field; other types are not keys."""
     return str(value) if value.__class__ is int else _without_secrets(value)
 
 
-def _text(value: Any, _: OnOdd) -> Any:  # noqa: ANN401 - JSON
+def _text(value: Any, _: OnIssue) -> Any:  # noqa: ANN401 - JSON
     """Convert a number (the vendor types some enumerations so), a list or an object to text."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
@@ -138,7 +138,7 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _undeclared(_: Any, __: OnOdd) -> None:  # noqa: ANN401 - never called
+def _undeclared(_: Any, __: OnIssue) -> None:  # noqa: ANN401 - never called
     """Stand in for the conversion of a field that no schema declares."""
 
 
@@ -153,7 +153,7 @@ _BOOLEANS: dict[object, bool] = {
 }
 
 
-def _boolean(path: str, value: Any, on_odd: OnOdd) -> bool | None:  # noqa: ANN401 - JSON
+def _boolean(path: str, value: Any, on_issue: OnIssue) -> bool | None:  # noqa: ANN401 - JSON
     """Read a boolean; anything that is neither true nor false becomes null."""
     boolean = None
     if isinstance(value, str):
@@ -161,5 +161,5 @@ def _boolean(path: str, value: Any, on_odd: OnOdd) -> bool | None:  # noqa: ANN4
     elif isinstance(value, int | Decimal):
         boolean = _BOOLEANS.get(value)
     if boolean is None and value is not None:
-        on_odd(Oddity.NO_BOOLEAN, path)
+        on_issue(FieldIssue.NO_BOOLEAN, path)
     return boolean

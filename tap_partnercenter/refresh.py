@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.pages import Page
 
 
-def instant() -> str:
+def utc_now() -> str:
     """Return the current time as in `time_extracted` of RECORD messages, in UTC.
 
     A reading begins with this time. Whatever was extracted earlier was not part of that reading.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 _BROKEN = re.compile("[\ud800-\udfff]")
-_UNWANTED = re.compile("[\0\ud800-\udfff]")
+_INVALID = re.compile("[\0\ud800-\udfff]")
 #: A body without this escape contains no NUL: an unescaped one is not valid JSON.
 NUL = rb"\u0000"
 _RECORDS = "items."
@@ -52,7 +52,7 @@ def repaired(body: bytes) -> tuple[Any, list[str]]:
 
 def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, str):
-        fixed, count = _UNWANTED.subn(REPLACEMENT, value)
+        fixed, count = _INVALID.subn(REPLACEMENT, value)
         if count:
             on_change(path)
         return fixed

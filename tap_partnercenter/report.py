@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 #: Seconds between two progress lines.
 INTERVAL = 30.0
 #: Unknown fields to name; further ones are only counted.
-MOST_NAMED = 10
+MAX_FIELDS_NAMED = 10
 #: Skipped customers to name in the summary.
-MOST_CUSTOMERS_NAMED = 100
+MAX_CUSTOMERS_NAMED = 100
 
 
-class Oddity(Enum):
+class FieldIssue(Enum):
     """What may be wrong with a field that the tap cannot pass on, and how it was handled."""
 
     UNKNOWN = "The service sent fields that are not in the schemas; they were dropped"
@@ -86,10 +86,10 @@ class Report:
         self._lock = threading.Lock()
         self._started = clock.monotonic()
         #: When each kind of line was last logged.
-        self._said: defaultdict[str, float] = defaultdict(lambda: self._started - INTERVAL)
-        self._said["progress"] = self._started
+        self._logged_at: defaultdict[str, float] = defaultdict(lambda: self._started - INTERVAL)
+        self._logged_at["progress"] = self._started
         #: What is being read, as shown in progress lines.
-        self._at = "begun"
+        self._current = "begun"
         # On a terminal a live bar replaces the lines.
         self._bar = _Bar(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()
@@ -103,7 +103,7 @@ class Report:
         self._skipped: Counter[str] = Counter()
         self._skipped_named: defaultdict[str, list[str]] = defaultdict(list)
         self._blank: Counter[str] = Counter()
-        self._odd: dict[Oddity, Counter[str]] = {oddity: Counter() for oddity in Oddity}
+        self._issues: dict[FieldIssue, Counter[str]] = {issue: Counter() for issue in FieldIssue}
 
     def requested(self) -> None:
         """Count a request to the API."""
@@ -161,7 +161,7 @@ class Report:
 
     def reading(self, stream: str, share: str) -> None:
         """Note what is being read, as :meth:`emitted` names it."""
-        self._at = f"{stream} {share}".strip()
+        self._current = f"{stream} {share}".strip()
 
     def emitted(self, stream: str, records: int, share: str = "") -> None:
         """Note how many records a stream has so far, and log progress when it is due.
@@ -184,15 +184,15 @@ class Report:
     def progress(self) -> None:
         """Log progress when it is due, even while nothing arrives. Any thread may call this."""
         if self._bar.disable and self._is_due("progress"):
-            self.live_logger.info("%s: %s", self._at, self._totals())
+            self.live_logger.info("%s: %s", self._current, self._totals())
 
     def _is_due(self, kind: str) -> bool:
         """Return whether a kind of line is due, and if so mark it as logged."""
         now = self._clock.monotonic()
         with self._lock:
-            due = now - self._said[kind] >= INTERVAL
+            due = now - self._logged_at[kind] >= INTERVAL
             if due:
-                self._said[kind] = now
+                self._logged_at[kind] = now
         return due
 
     def skipped(self, stream: str, customer: str, reason: str) -> None:
@@ -200,18 +200,18 @@ class Report:
         with self._lock:
             self._skipped[stream] += 1
             self._logger.debug("%s: skipped %s: %s", stream, customer, reason)
-            if self._skipped[stream] <= MOST_CUSTOMERS_NAMED:
+            if self._skipped[stream] <= MAX_CUSTOMERS_NAMED:
                 self._skipped_named[stream].append(f"{customer} ({reason})")
 
     def blank(self, stream: str, customers: int) -> None:
         """Note that the response for every customer of a stream was empty."""
         self._blank[stream] = customers
 
-    def odd_field(self, stream: str, oddity: Oddity, path: str) -> None:
+    def field_issue(self, stream: str, issue: FieldIssue, path: str) -> None:
         """Count an odd field. Its name comes from the service and may be anything."""
-        found = self._odd[oddity]
+        found = self._issues[issue]
         name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(invalid name)"
-        if name in found or len(found) < MOST_NAMED:
+        if name in found or len(found) < MAX_FIELDS_NAMED:
             found[name] += 1
         else:
             found["others"] += 1
@@ -250,10 +250,10 @@ class Report:
             )
         for reason, count in self._signs.items():
             self._logger.warning("%s refused at first: %s", counted(count, "request"), reason)
-        for oddity, found in self._odd.items():
+        for issue, found in self._issues.items():
             if found:
                 fields = ", ".join(f"{name} ({count})" for name, count in found.items())
-                self._logger.warning("%s: %s", oddity.value, fields)
+                self._logger.warning("%s: %s", issue.value, fields)
 
     def _totals(self) -> str:
         now = self._clock.monotonic()

@@ -30,9 +30,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Longest pause before the next attempt, in seconds.
-LONGEST_PAUSE = 60.0
+MAX_PAUSE = 60.0
 #: New tokens for a request of those of which the service refuses only a share.
-_MOST_TOKENS = 5
+_MAX_TOKENS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class _Retries:
             # of the requests is refused, more attempts get through.
             self._next_pause = 0.0
             self._tokens += 1
-            return self._tokens > (_MOST_TOKENS if error.rule.sign else 1)
+            return self._tokens > (_MAX_TOKENS if error.rule.sign else 1)
         named = error.retry_after or 0.0
         if error.rule.outcome is Outcome.WAIT:
             # The gate holds back all requests, including this one. It pauses for itself only if the
@@ -125,7 +125,7 @@ class _Retries:
 def _jittered(attempts: int) -> float:
     """Return a random pause that grows with the attempts, so that clients get out of step."""
     # Full jitter: clients that failed together must not return together.
-    return random.uniform(0, min(LONGEST_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
+    return random.uniform(0, min(MAX_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
 
 
 def seconds_to_wait(retry_after: str | None, now: float) -> float | None:

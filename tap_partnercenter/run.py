@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 #: Allocated objects between garbage collections: several pages of customers.
-_GARBAGE_AFTER = 50_000
+_GC_THRESHOLD = 50_000
 #: Seconds for which the main thread keeps the interpreter while another has a response to parse.
-_SWITCH_AFTER = 0.0005
+_SWITCH_INTERVAL = 0.0005
 
 
 @contextmanager
@@ -40,8 +40,8 @@ def tuned() -> Iterator[None]:
     """
     threshold, interval = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()
-    gc.set_threshold(_GARBAGE_AFTER, *threshold[1:])
-    sys.setswitchinterval(_SWITCH_AFTER)
+    gc.set_threshold(_GC_THRESHOLD, *threshold[1:])
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     try:
         yield
     finally:

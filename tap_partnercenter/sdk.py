@@ -52,7 +52,7 @@ class _QuietTimer(_Quiet, metrics.Timer):
     pass
 
 
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
+def _should_log(record: logging.LogRecord) -> bool:
     """Reject the SDK's lines about each child stream and about each deselected stream."""
     return record.module != "tap_base" or record.levelno > logging.INFO
 
@@ -71,7 +71,7 @@ class PlainTap(Tap):
         super().__init_subclass__()
         if "config_jsonschema" in vars(cls):
             cls.append_builtin_config(cls.config_jsonschema)
-            cls.logger.addFilter(_is_worth_a_line)
+            cls.logger.addFilter(_should_log)
 
     message_writer: BlockWriter
 

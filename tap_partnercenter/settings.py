@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import typing as th
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
-from tap_partnercenter.credentials import PROPERTIES, lacking, text
-from tap_partnercenter.names import meant
-from tap_partnercenter.shape import mistakes
+from tap_partnercenter.credentials import PROPERTIES, missing_credentials, text
+from tap_partnercenter.names import did_you_mean
+from tap_partnercenter.shape import violations
 from tap_partnercenter.shard import Shard
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 TAP_VERSION = version("tap-partnercenter")
 
 # The service returns at most 500 customers a page ("Customer resources").
-LARGEST_PAGE = 500
+MAX_PAGE_SIZE = 500
 
 #: Maximum time-out in a connection test, in seconds: somebody is waiting.
-LONGEST_TEST = 15
+MAX_TEST_SECONDS = 15
 
 
 CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
@@ -74,8 +74,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
     ),
     th.Property(
         "page_size",
-        th.IntegerType(minimum=1, maximum=LARGEST_PAGE),
-        default=LARGEST_PAGE,
+        th.IntegerType(minimum=1, maximum=MAX_PAGE_SIZE),
+        default=MAX_PAGE_SIZE,
         title="Page size",
         description="Largest number of records to request per page.",
     ),
@@ -239,8 +239,8 @@ class Settings:
         """Return the settings of a connection test."""
         return replace(
             self,
-            request_timeout=min(self.request_timeout, LONGEST_TEST),
-            max_retry_seconds=min(self.max_retry_seconds, LONGEST_TEST),
+            request_timeout=min(self.request_timeout, MAX_TEST_SECONDS),
+            max_retry_seconds=min(self.max_retry_seconds, MAX_TEST_SECONDS),
         )
 
 
@@ -253,13 +253,13 @@ def problems(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[str]:
         config: As given; null and empty text mean that a setting is missing.
         schema: Of the settings of the tap and the SDK.
     """
-    required = {*schema["required"], *lacking(config)}
+    required = {*schema["required"], *missing_credentials(config)}
     found = {name: f"{name} is missing" for name in required if config.get(name) in (None, "")}
     # The SDK's own schema of the maps is malformed: `stream_maps.shape_problems` checks them.
     rest = {k: v for k, v in config.items() if k not in {*found, "stream_maps"}}
-    for mistake in mistakes(rest, schema):
-        if mistake.path:
-            found.setdefault(str(mistake.path[0]), mistake.line("."))
+    for violation in violations(rest, schema):
+        if violation.path:
+            found.setdefault(str(violation.path[0]), violation.line("."))
     properties = schema["properties"]
     lines = [
         f"{found[name]}. {field.get('description', '')}".rstrip()
@@ -292,4 +292,4 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """Report the settings that do not exist, each with the one that was probably meant."""
-    return (name + meant(name, known) for name in config if name not in known)
+    return (name + did_you_mean(name, known) for name in config if name not in known)

@@ -144,7 +144,7 @@ def refuse(lines: Iterable[str]) -> None:
         raise Unusable(errors)
 
 
-class Mistake(NamedTuple):
+class Violation(NamedTuple):
     """What is wrong, and where."""
 
     path: tuple[str | int, ...]
@@ -156,17 +156,17 @@ class Mistake(NamedTuple):
         return f"{''.join(steps).removeprefix(separator) or 'it'} {self.reason}"
 
 
-def mistakes(value: object, schema: Mapping[str, Any]) -> Iterator[Mistake]:
+def violations(value: object, schema: Mapping[str, Any]) -> Iterator[Violation]:
     """Find what does not match a schema."""
     for error in _Validator(schema).iter_errors(value):
-        closest = _closest(error)
-        yield Mistake(tuple(closest.absolute_path), _reason(closest))
+        closest = _innermost(error)
+        yield Violation(tuple(closest.absolute_path), _reason(closest))
 
 
-def _closest(error: ValidationError) -> ValidationError:
+def _innermost(error: ValidationError) -> ValidationError:
     """Return the error for the best match among several alternatives: the most deeply nested."""
     inside = max(error.context or (), key=lambda e: len(e.path), default=error)
-    return _closest(inside) if inside is not error and inside.path else error
+    return _innermost(inside) if inside is not error and inside.path else error
 
 
 def _reason(error: ValidationError) -> str:

@@ -55,7 +55,7 @@ REMEDIES: Mapping[str, str] = {
 #: Errors that are temporary.
 PASSING = frozenset({"temporarily_unavailable", "server_error"})
 #: Refusals that may not happen on another machine, or at another time.
-_OF_THIS_PLACE = frozenset({"53003", "700024"})
+_LOCAL_REASONS = frozenset({"53003", "700024"})
 _NAMES = PASSING | REMEDIES.keys()
 
 
@@ -83,7 +83,7 @@ class Refusal(NamedTuple):
     def is_final(self) -> bool:
         """Whether these credentials will be refused again, since they are the reason."""
         reason = self.number or self.error
-        return reason in REMEDIES and reason not in _OF_THIS_PLACE
+        return reason in REMEDIES and reason not in _LOCAL_REASONS
 
     @property
     def remedy(self) -> str:

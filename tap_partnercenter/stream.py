@@ -17,7 +17,7 @@ from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.pagination import Continuation, LinkPaginator, SeekPaginator
 from tap_partnercenter.records import SCHEMAS, Shape, digest
 from tap_partnercenter.repair import REPLACEMENT
-from tap_partnercenter.report import Oddity
+from tap_partnercenter.report import FieldIssue
 from tap_partnercenter.sdk import PlainStream
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class PartnerCenterStream(PlainStream):
     ) -> dict[str, Any]:
         if self.copies or self.digests:
             row = {**row, **self._derived(row)}
-        record = self.shape.fit(row, self._on_odd_field)
+        record = self.shape.fit(row, self._on_field_issue)
         for field, default in self.defaults.items():
             record[field] = record.get(field) or default
         for key in self.key_fields:
@@ -256,9 +256,9 @@ class PartnerCenterStream(PlainStream):
     def note_page(self, page: Page) -> None:
         """Report what is odd about a page that is about to be emitted."""
         for path in page.broken:
-            self._on_odd_field(Oddity.BROKEN, path)
+            self._on_field_issue(FieldIssue.BROKEN, path)
         if page.promised:
-            self._on_odd_field(Oddity.PROMISED, "totalCount")
+            self._on_field_issue(FieldIssue.PROMISED, "totalCount")
         if page.restarted and not self._restarted:
             self._restarted = True
             self.logger.info(
@@ -267,8 +267,8 @@ class PartnerCenterStream(PlainStream):
                 self.name,
             )
 
-    def _on_odd_field(self, oddity: Oddity, path: str) -> None:
-        self.run.report.odd_field(self.name, oddity, path)
+    def _on_field_issue(self, issue: FieldIssue, path: str) -> None:
+        self.run.report.field_issue(self.name, issue, path)
 
     def write_state(self) -> None:
         """Write the state of the whole tap."""

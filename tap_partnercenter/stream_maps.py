@@ -16,8 +16,8 @@ from singer_sdk.exceptions import MappingError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform
 
 from tap_partnercenter.catalog import with_all_fields
-from tap_partnercenter.names import meant
-from tap_partnercenter.shape import mistakes, refuse
+from tap_partnercenter.names import did_you_mean
+from tap_partnercenter.shape import refuse, violations
 
 if TYPE_CHECKING:
     import logging
@@ -73,8 +73,8 @@ _FUNCTIONS = CustomStreamMap(
 
 def shape_problems(maps: object) -> Iterator[str]:
     """Return what is not a map at all, without its value."""
-    for mistake in mistakes({"stream_maps": maps}, _SHAPE):
-        yield mistake.line(": ")
+    for violation in violations({"stream_maps": maps}, _SHAPE):
+        yield violation.line(": ")
 
 
 def checked_mapper(
@@ -94,8 +94,8 @@ def checked_mapper(
     maps = given.get("stream_maps", {})
     schemas = {name: _all_fields(stream) for name, stream in streams.items()}
     refuse([*shape_problems(maps)] or _problems(maps, schemas))
-    for doubt in _doubts(maps, schemas):
-        logger.warning(doubt)
+    for issue in _possible_errors(maps, schemas):
+        logger.warning(issue)
     try:
         mapper = PluginMapper(given, logger)
         mapper.register_raw_streams_from_catalog(with_all_fields(catalog))
@@ -156,7 +156,7 @@ def _problems(
         source = _source(name, changes)
         matched = _matched(source, schemas)
         if not matched:
-            yield f"stream_maps: there is no stream {source}{meant(source, schemas)}"
+            yield f"stream_maps: there is no stream {source}{did_you_mean(source, schemas)}"
         elif isinstance(changes, dict):
             fields = None if any(map(_is_open, matched)) else _fields(matched)
             for field, change in changes.items():
@@ -164,7 +164,7 @@ def _problems(
                     yield f"stream_maps: {name}: {reason}"
 
 
-def _doubts(
+def _possible_errors(
     maps: Mapping[str, Any],
     schemas: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[str]:
@@ -238,7 +238,7 @@ def _unknown(field: str, fields: AbstractSet[str]) -> str:
     wholes = [name for name in fields if field.startswith((f"{name}__", f"{name}."))]
     if whole := max(wholes, key=len, default=None):
         return f"there is no field {field}: maps come before flattening and see {whole} as a whole"
-    return f"there is no field {field}{meant(field, fields)}"
+    return f"there is no field {field}{did_you_mean(field, fields)}"
 
 
 def _names(expression: str) -> set[str]:

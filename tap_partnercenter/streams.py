@@ -158,7 +158,7 @@ class AuditRecords(AuditStream):
     primary_keys = ("id",)
     replication_key = "operationDate"
     # Sometimes a start 90 days ago is refused: the vendor's own programs use 89.
-    reach = 89
+    max_days_back = 89
     overlap = 2
     day_params = ("startDate", "endDate")
     page_size = 500

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
 
 #: Longest wait, in seconds, for another process to sign in; a hanging one may hold the lock.
-LONGEST_WAIT = 120.0
+MAX_WAIT = 120.0
 #: Seconds after which a wait is logged.
-_LONG_WAIT = 5.0
+_LOG_WAIT_AFTER = 5.0
 #: Seconds between attempts to take the lock.
 _POLL = 0.05
 
@@ -62,9 +62,9 @@ class TokenStore(Protocol):
 class Lock:
     """Waits for the lock of a store; after a time-out, or without locks, continues regardless."""
 
-    def __init__(self, longest_wait: float, *, clock: Clock, logger: logging.Logger) -> None:
+    def __init__(self, max_wait: float, *, clock: Clock, logger: logging.Logger) -> None:
         """Wait no more than this many seconds, over all waits together."""
-        self._longest_wait = min(LONGEST_WAIT, longest_wait)
+        self._max_wait = min(MAX_WAIT, max_wait)
         self._clock = clock
         self._logger = logger
 
@@ -98,17 +98,17 @@ class Lock:
                 )
                 return False
             waited = self._clock.monotonic() - began
-            if waited >= self._longest_wait:
-                if self._longest_wait:
+            if waited >= self._max_wait:
+                if self._max_wait:
                     self._logger.warning(
                         "Another process has held the lock of token_cache_path for %.0f s, so the "
                         "tap continues without it. Check whether that process hangs.",
                         waited,
                     )
                 # The next sign-in of this run need not wait again.
-                self._longest_wait = 0.0
+                self._max_wait = 0.0
                 return False
-            if waited >= _LONG_WAIT and not logged:
+            if waited >= _LOG_WAIT_AFTER and not logged:
                 logged = True
                 self._logger.info("Waiting for another process that signs in (token_cache_path)")
             self._clock.wait(_POLL)

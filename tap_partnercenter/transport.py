@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 #: Seconds to wait for a connection; the setting request_timeout limits a whole response.
 CONNECT_TIMEOUT = 10.0
 #: Largest body to read, in bytes. A page of 500 customers has about 400 KB.
-LARGEST_BODY = 64 * 1024 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _BLOCK = 256 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Maximum bytes of a body without content, including a byte order mark and some whitespace.
-_LONGEST_NOTHING = 32
+_MAX_BLANK_BYTES = 32
 _DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
 
 
@@ -141,7 +141,7 @@ def _explained(route: Route) -> Iterator[None]:
 
 
 def read_body(answer: Answer) -> bytes:
-    """Read a whole body, up to :data:`LARGEST_BODY` after decompression.
+    """Read a whole body, up to :data:`MAX_BODY_BYTES` after decompression.
 
     Raises:
         TryAgain: If the connection or the time runs out before the end of the body.
@@ -165,8 +165,8 @@ def read_body(answer: Answer) -> bytes:
 
 
 def _bound(size: int) -> None:
-    if size > LARGEST_BODY:
-        message = f"a body of more than {LARGEST_BODY >> 20} MiB"
+    if size > MAX_BODY_BYTES:
+        message = f"a body of more than {MAX_BODY_BYTES >> 20} MiB"
         raise UnreadableBody(message)
 
 
@@ -177,7 +177,7 @@ def _unpacked(packed: bytes) -> bytes:
     while packed:
         member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
-            body += member.decompress(packed, LARGEST_BODY + 1 - len(body))
+            body += member.decompress(packed, MAX_BODY_BYTES + 1 - len(body))
         except zlib.error:
             raise UnreadableBody(damaged) from None
         _bound(len(body))
@@ -206,9 +206,9 @@ def decode(body: bytes) -> Mapping[str, Any]:
     return document
 
 
-def says_nothing(body: bytes) -> bool:
+def is_blank(body: bytes) -> bool:
     """Return whether a body is empty, `null` or `{}`."""
-    if len(body) > _LONGEST_NOTHING:
+    if len(body) > _MAX_BLANK_BYTES:
         return False
     return b"".join(body.removeprefix(_BYTE_ORDER_MARK).split()) in {b"", b"null", b"{}"}
 

@@ -19,7 +19,7 @@ from tap_partnercenter.sdk import PlainStream
 from tests.command_line import catalog_of, run_tap
 
 if TYPE_CHECKING:
-    from tap_partnercenter.report import Oddity
+    from tap_partnercenter.report import FieldIssue
     from tests.command_line import Result
     from tests.conftest import Start, Sync
 
@@ -211,7 +211,7 @@ def test_the_output_is_that_of_the_stock_path(
 def test_a_catalog_may_open_a_schema() -> None:
     """A field that only the given catalog allows is kept, except for secrets."""
     shape = Shape({"properties": {"id": {"type": "string"}}, "additionalProperties": True})
-    odd: list[tuple[Oddity, str]] = []
+    odd: list[tuple[FieldIssue, str]] = []
     record = {"id": "1", "more": {"a": 1}, "UserCredentials": {"password": "hush"}}
     assert shape.fit(record, lambda *field: odd.append(field)) == {"id": "1", "more": {"a": 1}}
     assert odd == []
