@@ -134,13 +134,13 @@ class TokenAuthenticator(AuthBase):
     def _sign_in(self) -> _Token:
         asked_at = self._clock.monotonic()
         try:
-            answer = self._fetch()
+            document = self._fetch()
         except TryAgain as error:
             message = f"sign-in: {error.reason}, after all retries. {error.rule.remedy}"
             raise ConnectionFailed(message) from None
-        lifetime = _seconds(answer.get("expires_in"))
+        lifetime = _seconds(document.get("expires_in"))
         # A token that lives shorter than twice the margin is used for half of its life.
-        return _Token(answer["access_token"], asked_at + max(lifetime - MARGIN, lifetime / 2))
+        return _Token(document["access_token"], asked_at + max(lifetime - MARGIN, lifetime / 2))
 
     def _ask(self) -> Mapping[str, Any]:
         """Sign in once, with the newest refresh token that is accepted."""
@@ -168,7 +168,7 @@ class TokenAuthenticator(AuthBase):
         else:
             form["grant_type"] = "refresh_token"
             form["refresh_token"] = refresh_token
-            # Without it the answer holds no new refresh token.
+            # Without it the response has no new refresh token.
             form["scope"] += " offline_access"
         request = requests.Request(
             "POST",
@@ -183,20 +183,20 @@ class TokenAuthenticator(AuthBase):
             reason = f"the token endpoint returned HTTP {response.status_code} with {error}"
             raise TryAgain(_BUSY, reason) from None
         try:
-            answer = decode(body)
+            document = decode(body)
         except UnreadableBody:
-            answer = {}
-        token = answer.get("access_token")
+            document = {}
+        token = document.get("access_token")
         if response.status_code == HTTPStatus.OK and isinstance(token, str) and _is_header(token):
-            return answer
-        if not self._public and refresh_token and refusal_in(answer).number == _PUBLIC:
+            return document
+        if not self._public and refresh_token and refusal_in(document).number == _PUBLIC:
             # Issued for a device code, as to a public client.
             self._public = True
             return self._redeem(refresh_token)
-        raise self._failure(response, answer)
+        raise self._failure(response, document)
 
-    def _failure(self, response: requests.Response, answer: Mapping[str, Any]) -> Exception:
-        refusal = refusal_in(answer)
+    def _failure(self, response: requests.Response, document: Mapping[str, Any]) -> Exception:
+        refusal = refusal_in(document)
         what = f"HTTP {response.status_code} {refusal}".strip()
         status = response.status_code
         if (

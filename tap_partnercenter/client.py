@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import requests
 
-from tap_partnercenter.answers import Answer, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.errors import (
     ConnectionFailed,
     ExpiredCheckpoint,
@@ -29,6 +28,7 @@ from tap_partnercenter.outcomes import (
 )
 from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
+from tap_partnercenter.responses import ApiResponse, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.transport import UnreadableBody, decode_repaired, is_blank, read_body
 
@@ -121,7 +121,7 @@ class Client:
         *,
         resumed: bool = False,
         page_size: int | None = None,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Read the current page of a paginator, and advance it.
 
         Args:
@@ -139,15 +139,15 @@ class Client:
         if resumed:
             place = Place.RESUMED
         try:
-            answer = self._fetch_with_retries(collection, request, place)
-            paginator.advance(answer)
+            response = self._fetch_with_retries(collection, request, place)
+            paginator.advance(response)
         except TryAgain as error:
             self._give_up(error, collection, request, place)
         except UnusableContinuation as error:
             tried = "Not retried."
             message = _line(collection, request, str(error), tried, "Try again later.")
             raise UnusableContinuation(message) from None
-        return answer
+        return response
 
     def _prepare(
         self,
@@ -180,7 +180,7 @@ class Client:
         collection: Collection,
         request: requests.PreparedRequest,
         place: Place,
-    ) -> Answer:
+    ) -> ApiResponse:
         """Request a page once and judge the response.
 
         Raises:
@@ -192,37 +192,37 @@ class Client:
             # A pause at the gate may outlast a token.
             signed = self._authenticator(request)
             self._report.requested()
-            answer = self._transport.send(signed, "api_url")
-            if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                attempt.refuse(self._retry_after(answer))
+            response = self._transport.send(signed, "api_url")
+            if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+                attempt.refuse(self._retry_after(response))
             try:
-                body = read_body(answer)
+                body = read_body(response)
             except UnreadableBody as error:
-                reason = f"HTTP {answer.status_code} with {error}"
-                raise _try_again(answer, NO_COLLECTION, reason) from None
+                reason = f"HTTP {response.status_code} with {error}"
+                raise _try_again(response, NO_COLLECTION, reason) from None
         if (
             place in {Place.CUSTOMER, Place.DIRECTORY}
-            and answer.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
+            and response.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
             and is_blank(body)
         ):
             # The customer has none: according to Microsoft support, the service then returns null.
-            answer.document = {}
-            return answer
+            response.document = {}
+            return response
         try:
-            answer.document, answer.broken = decode_repaired(body)
+            response.document, response.broken = decode_repaired(body)
         except UnreadableBody as error:
-            answer.document = {}
-            if answer.status_code == HTTPStatus.OK:
-                raise _try_again(answer, NO_COLLECTION, f"HTTP 200 with {error}") from None
-        if answer.status_code != HTTPStatus.OK:
-            self._judge(answer, collection, request, place, attempt.pause)
-        if collection.single and is_entity(answer.document):
-            answer.document = {"items": [answer.document]}
-        if not is_collection(answer.document):
+            response.document = {}
+            if response.status_code == HTTPStatus.OK:
+                raise _try_again(response, NO_COLLECTION, f"HTTP 200 with {error}") from None
+        if response.status_code != HTTPStatus.OK:
+            self._raise_for_response(response, collection, request, place, attempt.pause)
+        if collection.single and is_entity(response.document):
+            response.document = {"items": [response.document]}
+        if not is_collection(response.document):
             kind = "record" if collection.single else "collection of records"
             reason = f"HTTP 200 with JSON that is not a {kind}"
-            raise _try_again(answer, NO_COLLECTION, reason)
-        return answer
+            raise _try_again(response, NO_COLLECTION, reason)
+        return response
 
     @contextmanager
     def _attempt(self) -> Iterator[Attempt]:
@@ -234,12 +234,12 @@ class Client:
             reason = f"HTTP 429 on another request: {rule.meaning}"
             raise TryAgain(rule, reason, retry_after=pause.seconds) from None
 
-    def _retry_after(self, answer: requests.Response) -> float | None:
-        return seconds_to_wait(answer.headers.get("Retry-After"), self._clock.now())
+    def _retry_after(self, response: requests.Response) -> float | None:
+        return seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
 
-    def _judge(
+    def _raise_for_response(
         self,
-        answer: Answer,
+        response: ApiResponse,
         collection: Collection,
         request: requests.PreparedRequest,
         place: Place,
@@ -251,24 +251,24 @@ class Client:
             TryAgain: If another attempt may help.
             Refused: If not.
         """
-        code = code_of(answer.document)
-        rule = rule_for(answer.status_code, code, place)
-        reason = f"HTTP {answer.status_code}" + (f", code {code}" if code else "")
+        code = code_of(response.document)
+        rule = rule_for(response.status_code, code, place)
+        reason = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
         if rule.outcome in {Outcome.RETRY, Outcome.WAIT, Outcome.REFRESH}:
             if rule.outcome is Outcome.RETRY:
-                pause = self._retry_after(answer)
+                pause = self._retry_after(response)
             if rule.outcome is Outcome.REFRESH:
                 self._authenticator.reject(request)
             if rule.sign:
                 self._report.sign(f"{reason}: {rule.meaning}", rule.remedy)
-            raise _try_again(answer, rule, f"{reason}: {rule.meaning}", pause)
+            raise _try_again(response, rule, f"{reason}: {rule.meaning}", pause)
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
             Outcome.END: RefusedContinuation,
         }.get(rule.outcome, Refused)
         what, remedy, summary = f"{reason}: {rule.meaning}", rule.remedy, ""
-        if answer.status_code == HTTPStatus.FORBIDDEN and collection.lacks_user:
+        if response.status_code == HTTPStatus.FORBIDDEN and collection.lacks_user:
             remedy, summary = APP_AND_USER, "; set refresh_token"
         elif code == NOT_ENROLLED:
             remedy = collection.enrolment or remedy
@@ -277,7 +277,7 @@ class Client:
             if rule.outcome is Outcome.END
             else "Not retried."
         )
-        line = _line(collection, request, what, support_ids(answer) + tried, remedy)
+        line = _line(collection, request, what, support_ids(response) + tried, remedy)
         raise kind(line, rule, what + summary)
 
     def _give_up(
@@ -325,7 +325,7 @@ def _line(
 
 
 def _try_again(
-    answer: Answer,
+    response: ApiResponse,
     rule: Rule,
     reason: str,
     pause: float | None = None,
@@ -335,6 +335,6 @@ def _try_again(
     A request that got a response has a new id when it is sent again; one that did not keeps its own
     ("Partner Center REST headers").
     """
-    ids = support_ids(answer)
-    answer.request.headers[_REQUEST_ID] = str(uuid.uuid4())
+    ids = support_ids(response)
+    response.request.headers[_REQUEST_ID] = str(uuid.uuid4())
     return TryAgain(rule, reason, retry_after=pause, support_ids=ids)

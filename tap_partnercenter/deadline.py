@@ -69,7 +69,7 @@ def _timed(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
     return type(f"Timed{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
-def answer_in_time(
+def limit_response_time(
     pools: Mapping[str, type[HTTPConnectionPool]],
 ) -> dict[str, type[HTTPConnectionPool]]:
     """Derive pools whose responses have a deadline from those of a urllib3 manager."""

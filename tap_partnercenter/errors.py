@@ -3,7 +3,7 @@
 ::
 
     PartnerCenterError          the run, or one stream, cannot go on: one line for the operator
-    ├── ConnectionFailed        no usable answer after all retries
+    ├── ConnectionFailed        no usable response after all retries
     └── Refused                 the service said no; knows the rule of the table
         ├── SkippedCustomer     no to this customer only; the run goes on
         ├── ExpiredCheckpoint   no to a stored continuation; the stream starts again
@@ -70,7 +70,7 @@ class TryAgain(RetriableAPIError):
 
     Attributes:
         rule: The matching row of the table.
-        reason: What went wrong, in words without data of the answer.
+        reason: What went wrong, in words without data of the response.
         retry_after: Seconds the server asks us to wait, None where it named none.
         support_ids: Ids for Microsoft support, as a sentence; empty without a response.
     """

@@ -55,7 +55,7 @@ class Flows:
         except ImportError:
             message = "A required library is missing: install tap-partnercenter[login]."
             raise PartnerCenterError(message) from None
-        # It would log answers.
+        # It would log responses.
         logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
         self._settings = settings
         self._clock = clock
@@ -102,14 +102,16 @@ class Flows:
         listener.state = flow["state"]
         return flow
 
-    def redeem(self, flow: Mapping[str, Any], answer: Mapping[str, str]) -> Mapping[str, Any]:
+    def redeem(
+        self, flow: Mapping[str, Any], auth_response: Mapping[str, str]
+    ) -> Mapping[str, Any]:
         """Redeem what the browser sent, and return the tokens.
 
         Raises:
             PartnerCenterError: If that fails.
         """
         return _checked(
-            self._asked(lambda: self._client.obtain_token_by_auth_code_flow(flow, answer))
+            self._asked(lambda: self._client.obtain_token_by_auth_code_flow(flow, auth_response))
         )
 
     def begin_device(self) -> dict[str, Any]:
@@ -134,18 +136,18 @@ class Flows:
             once = functools.partial(
                 client.obtain_token_by_device_flow, flow, exit_condition=lambda _: True
             )
-            answer = self._asked(once)
-            if client is self._client and refusal_in(answer).number == _PUBLIC:
+            result = self._asked(once)
+            if client is self._client and refusal_in(result).number == _PUBLIC:
                 client = self._public_client
                 flow.pop("latest_attempt_at", None)
                 continue
-            if answer.get("error") not in _PENDING:
-                return _checked(answer)
+            if result.get("error") not in _PENDING:
+                return _checked(result)
             self._clock.wait(flow["interval"])
 
     def _asked(self, ask: Callable[[], Any]) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = ask()
+            result: dict[str, Any] = ask()
         except requests.HTTPError as error:
             status = error.response.status_code
             message = f"sign-in: the token endpoint returned HTTP {status}. Try again later."
@@ -159,7 +161,7 @@ class Flows:
         except (ValueError, RuntimeError, KeyError, TypeError):
             # Their messages quote the response: states, nonces, tokens.
             raise _unreadable() from None
-        return answer
+        return result
 
 
 def _unreadable() -> PartnerCenterError:
@@ -169,20 +171,20 @@ def _unreadable() -> PartnerCenterError:
     )
 
 
-def _checked(answer: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:
+def _checked(result: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:
     """Return a response that contains a required member.
 
     Raises:
         PartnerCenterError: If it does not.
     """
-    if isinstance(answer.get(required), str) and answer[required]:
-        return answer
-    if "error" not in answer:
+    if isinstance(result.get(required), str) and result[required]:
+        return result
+    if "error" not in result:
         message = f"sign-in: the response contains no {required}. Check the app's API permissions."
         raise PartnerCenterError(message)
     # The authorize endpoint gives the number in the description only.
-    numbers = re.findall(r"AADSTS(\d{1,9})\b", str(answer.get("error_description")))
-    refusal = refusal_in({"error_codes": list(map(int, numbers[:1])), **answer})
+    numbers = re.findall(r"AADSTS(\d{1,9})\b", str(result.get("error_description")))
+    refusal = refusal_in({"error_codes": list(map(int, numbers[:1])), **result})
     named = f"refused: {refusal}".rstrip(": ")
     message = f"sign-in: {named}. {refusal.remedy}"
     raise PartnerCenterError(message)

@@ -129,8 +129,8 @@ class Login:
             else:
                 click.echo("Open this URL in a browser on this machine:")
             click.echo(f"\n  {flow['auth_uri']}\n")
-            answer = listener.wait(timeout)
-            if answer is None:
+            auth_response = listener.wait(timeout)
+            if auth_response is None:
                 other = " A response to another sign-in arrived." if listener.strangers else ""
                 message = (
                     f"sign-in: no response from the browser within {timeout:.0f} s.{other} Start "
@@ -138,7 +138,7 @@ class Login:
                 )
                 raise PartnerCenterError(message)
             try:
-                tokens = self._flows.redeem(flow, answer)
+                tokens = self._flows.redeem(flow, auth_response)
                 self._keep(tokens)
             except PartnerCenterError as error:
                 listener.show(Page("Not signed in", [str(error)], failed=True))

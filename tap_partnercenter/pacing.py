@@ -325,12 +325,12 @@ class Gate:
         with self._queue_lock:
             while True:
                 with self._lock:
-                    answer = self._pace.ask(self._clock.monotonic())
-                if isinstance(answer, Ticket):
-                    return answer
-                if answer > max(self._max_seconds, _MINUTE + CREDIT):
-                    raise PauseTooLong(answer)
-                self._report.wait(answer)
+                    result = self._pace.ask(self._clock.monotonic())
+                if isinstance(result, Ticket):
+                    return result
+                if result > max(self._max_seconds, _MINUTE + CREDIT):
+                    raise PauseTooLong(result)
+                self._report.wait(result)
 
 
 @dataclass(slots=True)

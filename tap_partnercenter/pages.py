@@ -91,16 +91,16 @@ class Pages:
         paginator, collection = self._paginator, self._collection
         first = paginator.count == 0
         resumed = self._start is not None and first
-        answer = self._client.read(collection, paginator, resumed=resumed)
-        records = collection.for_shard(paginator.fresh(answer.items), self._client.settings.shard)
+        response = self._client.read(collection, paginator, resumed=resumed)
+        records = collection.for_shard(paginator.fresh(response.items), self._client.settings.shard)
         following = None if paginator.finished else paginator.current_value
         return Page(
             records,
             following,
             collection.context,
-            answer.broken,
-            blank=not answer.document,
-            promised=first and not resumed and following is None and answer.promises_records,
+            response.broken,
+            blank=not response.document,
+            promised=first and not resumed and following is None and response.promises_records,
         )
 
     def _at_end(self) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from tap_partnercenter.answers import Answer
+    from tap_partnercenter.responses import ApiResponse
 
 TOKEN_HEADER = "MS-ContinuationToken"  # noqa: S105 - the name of a header
 
@@ -108,12 +108,12 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
         Raises:
             UnusableContinuation: If it leads to another origin, loops, or cannot be read.
         """
-        answer = cast("Answer", response)
-        self.rows = len(answer.items)
+        page = cast("ApiResponse", response)
+        self.rows = len(page.items)
         if self.rows:
             self.filled, self.largest_before = self.rows, self._largest
         self._largest = max(self._largest, self.rows)
-        continuation = self.read(answer)
+        continuation = self.read(page)
         if continuation is not None:
             if continuation.digest in self._seen:
                 message = (
@@ -125,13 +125,13 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
             continuation = replace(continuation, largest=self._largest)
         return continuation
 
-    def read(self, answer: Answer) -> Continuation | None:
+    def read(self, page: ApiResponse) -> Continuation | None:
         """Read the continuation of a page, without checking whether it was seen before."""
-        link = _next_link(answer.document)
+        link = _next_link(page.document)
         if link is None:
             return None
         headers = _link_headers(link)
-        token = _body_token(answer.document)
+        token = _body_token(page.document)
         if token and TOKEN_HEADER.lower() not in (name.lower() for name, _ in headers):
             headers += ((TOKEN_HEADER, token),)
         return Continuation(absolute_url(link.get("uri"), self._api_url), headers)
@@ -145,14 +145,14 @@ class SeekPaginator(LinkPaginator):
     """
 
     @override
-    def read(self, answer: Answer) -> Continuation | None:
-        linked = super().read(answer)
+    def read(self, page: ApiResponse) -> Continuation | None:
+        linked = super().read(page)
         if linked is not None:
             return linked
-        token = _body_token(answer.document)
+        token = _body_token(page.document)
         if not token:
             return None
-        url = str(answer.request.url)
+        url = str(page.request.url)
         if "seekoperation" not in (name.lower() for name, _ in parse_qsl(urlsplit(url).query)):
             url += ("&" if "?" in url else "?") + "seekOperation=Next"
         return Continuation(url, ((TOKEN_HEADER, token),))
@@ -179,30 +179,30 @@ class OffsetPaginator(LinkPaginator):
 
     @override
     def get_next(self, response: requests.Response) -> Continuation | None:
-        answer = cast("Answer", response)
-        self._fresh = [row for row in answer.items if str(row.get("id")) not in self._ids]
-        self._ids.update(str(row.get("id")) for row in answer.items)
-        if answer.items and not self._fresh:
+        page = cast("ApiResponse", response)
+        self._fresh = [row for row in page.items if str(row.get("id")) not in self._ids]
+        self._ids.update(str(row.get("id")) for row in page.items)
+        if page.items and not self._fresh:
             if self._requested_all:
                 return None
             self._requested_all = True
-            return Continuation(_with_query(answer, drop={"size", "offset"}))
-        if self._requested_all and (link := self.read(answer)) and link.digest in self._seen:
+            return Continuation(_with_query(page, drop={"size", "offset"}))
+        if self._requested_all and (link := self.read(page)) and link.digest in self._seen:
             return None  # it was asked for, and held nothing new
-        return super().get_next(response) or self._next_offset(answer)
+        return super().get_next(response) or self._next_offset(page)
 
-    def _next_offset(self, answer: Answer) -> Continuation | None:
+    def _next_offset(self, page: ApiResponse) -> Continuation | None:
         """Return the page after a full one that names no next page."""
-        query = dict(parse_qsl(urlsplit(str(answer.request.url)).query))
+        query = dict(parse_qsl(urlsplit(str(page.request.url)).query))
         size, offset = int(query.get("size", 0)), int(query.get("offset", 0))
-        if not size or len(answer.items) < size:
+        if not size or len(page.items) < size:
             return None
-        return Continuation(_with_query(answer, offset=str(offset + len(answer.items))))
+        return Continuation(_with_query(page, offset=str(offset + len(page.items))))
 
 
-def _with_query(answer: Answer, drop: Container[str] = (), **members: str) -> str:
+def _with_query(page: ApiResponse, drop: Container[str] = (), **members: str) -> str:
     """Return the URL of a response with other parameters in its query."""
-    parts = urlsplit(str(answer.request.url))
+    parts = urlsplit(str(page.request.url))
     query = {k: v for k, v in parse_qsl(parts.query) if k not in drop} | members
     return urlunsplit(parts._replace(query=urlencode(query)))
 

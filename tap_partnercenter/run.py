@@ -80,7 +80,7 @@ class Run:
         )
         self.transport = Transport(
             connections=settings.max_concurrent_requests,
-            answer_timeout=settings.request_timeout,
+            response_timeout=settings.request_timeout,
         )
         self.pool = Pool(settings.max_concurrent_requests)
         self.retry_policy = RetryPolicy(

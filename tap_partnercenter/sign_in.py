@@ -101,10 +101,10 @@ class Refusal(NamedTuple):
         return f"{remedy}{more}"
 
 
-def refusal_in(answer: Mapping[str, Any]) -> Refusal:
+def refusal_in(document: Mapping[str, Any]) -> Refusal:
     """Read the error in a response of the token endpoint."""
-    error = answer.get("error")
+    error = document.get("error")
     error = error if isinstance(error, str) and error in _NAMES else None
-    numbers = answer.get("error_codes")
+    numbers = document.get("error_codes")
     number = str(numbers[0]) if isinstance(numbers, list) and numbers else ""
     return Refusal(error, number if number.isascii() and number.isdigit() else "")

@@ -15,12 +15,12 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from typing_extensions import override
 
-from tap_partnercenter.answers import Answer
 from tap_partnercenter.causes import Route, cause_of
-from tap_partnercenter.deadline import answer_in_time
+from tap_partnercenter.deadline import limit_response_time
 from tap_partnercenter.errors import PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.repair import NUL, repaired
+from tap_partnercenter.responses import ApiResponse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,20 +42,20 @@ class UnreadableBody(Exception):
 
 
 class _Adapter(HTTPAdapter):
-    """Creates an :class:`Answer` from each response that finished in time."""
+    """Creates an :class:`ApiResponse` from each response that finished in time."""
 
     @override
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         manager = self.poolmanager
-        manager.pool_classes_by_scheme = answer_in_time(manager.pool_classes_by_scheme)
+        manager.pool_classes_by_scheme = limit_response_time(manager.pool_classes_by_scheme)
 
     @override
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> urllib3.PoolManager:
         known = proxy in self.proxy_manager
         manager: urllib3.PoolManager = super().proxy_manager_for(proxy, **kwargs)
         if not known:
-            manager.pool_classes_by_scheme = answer_in_time(manager.pool_classes_by_scheme)
+            manager.pool_classes_by_scheme = limit_response_time(manager.pool_classes_by_scheme)
         return manager
 
     @override
@@ -63,27 +63,27 @@ class _Adapter(HTTPAdapter):
         self,
         req: requests.PreparedRequest,
         resp: urllib3.BaseHTTPResponse,
-    ) -> Answer:
+    ) -> ApiResponse:
         # `__init__` would only set attributes that are then replaced.
-        answer = Answer.__new__(Answer)
-        answer.__dict__.update(super().build_response(req, resp).__dict__)
-        return answer
+        response = ApiResponse.__new__(ApiResponse)
+        response.__dict__.update(super().build_response(req, resp).__dict__)
+        return response
 
 
 class Transport:
     """Sends prepared requests over a pool sized for the concurrency."""
 
-    def __init__(self, *, connections: int, answer_timeout: float) -> None:
-        """Open no connection yet; `answer_timeout` is in seconds, for a whole response."""
+    def __init__(self, *, connections: int, response_timeout: float) -> None:
+        """Open no connection yet; `response_timeout` is in seconds, for a whole response."""
         # It would log URLs, and header lines that it cannot parse.
         logging.getLogger("urllib3").setLevel(logging.CRITICAL)
         # No session: it would follow redirects, and so send the token to a URL that is not
         # configured, and keep cookies, for which all threads would compete.
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
-        self._timeout = (CONNECT_TIMEOUT, answer_timeout)
+        self._timeout = (CONNECT_TIMEOUT, response_timeout)
         self._environments: dict[tuple[str, str], tuple[Any, Route]] = {}
 
-    def send(self, request: requests.PreparedRequest, setting: str) -> Answer:
+    def send(self, request: requests.PreparedRequest, setting: str) -> ApiResponse:
         """Send a request and return its response with the body still unread.
 
         Args:
@@ -105,10 +105,10 @@ class Transport:
             known = self._environments[origin, setting] = (environment, route)
         environment, route = known
         with _explained(route):
-            answer = self._adapter.send(request, **environment, timeout=self._timeout)
-        assert isinstance(answer, Answer)  # noqa: S101 - what the adapter makes
-        answer.route = route
-        return answer
+            response = self._adapter.send(request, **environment, timeout=self._timeout)
+        assert isinstance(response, ApiResponse)  # noqa: S101 - what the adapter makes
+        response.route = route
+        return response
 
     def close(self) -> None:
         """Close idle connections."""
@@ -140,7 +140,7 @@ def _explained(route: Route) -> Iterator[None]:
         raise PartnerCenterError(message) from None
 
 
-def read_body(answer: Answer) -> bytes:
+def read_body(response: ApiResponse) -> bytes:
     """Read a whole body, up to :data:`MAX_BODY_BYTES` after decompression.
 
     Raises:
@@ -148,14 +148,14 @@ def read_body(answer: Answer) -> bytes:
         UnreadableBody: If it is too large, or cannot be decompressed.
     """
     # urllib3 does not notice a missing end: half a response could pass for an empty one.
-    packed = answer.headers.get("Content-Encoding") == "gzip"
+    packed = response.headers.get("Content-Encoding") == "gzip"
     blocks = []
     size = 0
-    with _explained(answer.route), answer:
+    with _explained(response.route), response:
         for block in (
-            answer.raw.stream(_BLOCK, decode_content=False)
+            response.raw.stream(_BLOCK, decode_content=False)
             if packed
-            else answer.iter_content(_BLOCK)
+            else response.iter_content(_BLOCK)
         ):
             size += len(block)
             _bound(size)

@@ -19,7 +19,7 @@ _CODE = re.compile(r"[0-9]{1,10}")
 _CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
 
 
-class Answer(requests.Response):
+class ApiResponse(requests.Response):
     """A response whose body was read and decoded once, inside the retried call.
 
     Attributes:
@@ -66,11 +66,11 @@ def code_of(document: Mapping[str, Any]) -> str | None:
     return text if isinstance(code, int | str) and _CODE.fullmatch(text) else None
 
 
-def support_ids(answer: requests.Response) -> str:
+def support_ids(response: requests.Response) -> str:
     """The ids that Microsoft support needs to find a request, as a sentence."""
-    request = answer.request.headers
+    request = response.request.headers
     sent = {name: str(request.get(name)) for name in ("MS-CorrelationId", "MS-RequestId")}
-    cv = answer.headers.get("MS-CV", "")
+    cv = response.headers.get("MS-CV", "")
     if _CORRELATION_VECTOR.fullmatch(cv):
         sent["MS-CV"] = cv
     return ", ".join(f"{name} {value}" for name, value in sent.items()) + ". "
