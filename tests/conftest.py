@@ -188,10 +188,10 @@ def sync() -> Sync:
 def broken(start: Start) -> Callable[..., Emulator]:
     """Start an emulator with faults: three pages of customers, all from one reseller."""
 
-    def breaks(*faults: Fault) -> Emulator:
+    def start_with_faults(*faults: Fault) -> Emulator:
         return start(*faults, customers=8, resellers=1)
 
-    return breaks
+    return start_with_faults
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tests.truth import assert_whole, last_state
+from tests.truth import assert_all_records, last_state
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -107,4 +107,4 @@ def assert_resumable(result: Result, emulator: Emulator, sync: Sync) -> None:
     lines = result.stdout.splitlines()
     again = sync(emulator, page_size=3, state=last_state(lines) or {})
     assert again.exit_code == 0
-    assert_whole([*lines, *again.stdout.splitlines()], emulator)
+    assert_all_records([*lines, *again.stdout.splitlines()], emulator)

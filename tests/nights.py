@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import QuickClock, Result, catalog_of, run_tap
-from tests.truth import last_state, whole_lines
+from tests.truth import complete_lines, last_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,7 +101,7 @@ class Tables:
             )
         )
 
-    def assert_today(self, emulator: Emulator, *streams: str) -> None:
+    def assert_current_rows(self, emulator: Emulator, *streams: str) -> None:
         for stream in streams or PLACES:
             assert contents(self.today(stream)) == contents(held(emulator, stream)), stream
 
@@ -137,7 +137,7 @@ class World:
             state=self.state,
             clock=WorldClock,
         )
-        lines = whole_lines(result.stdout[: round(cut * len(result.stdout))])
+        lines = complete_lines(result.stdout[: round(cut * len(result.stdout))])
         self.tables.load(lines)
         self.state = last_state(lines) or self.state
         return result

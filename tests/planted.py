@@ -37,7 +37,7 @@ def forms(secret: str) -> list[str]:
     return [secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode().rstrip("=")]
 
 
-def assert_discreet(result: Result) -> None:
+def assert_no_secrets(result: Result) -> None:
     """Check that nothing planted is logged; only records may contain names."""
     state = json.dumps(last_state(result.stdout.splitlines()))
     for secret in SECRETS:
@@ -65,7 +65,7 @@ def run(emulator: Emulator, level: str, *arguments: str, **more: Any) -> Result:
         return run_tap(*arguments, config=config)
 
 
-def assert_discreet_text(text: str) -> None:
+def assert_no_secrets_in(text: str) -> None:
     for secret in SECRETS:
         for form in forms(secret):
             assert form not in text

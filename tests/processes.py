@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.command_line import Result, run_tap
-from tests.truth import assert_whole, last_state, whole_lines
+from tests.truth import assert_all_records, complete_lines, last_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,10 +47,10 @@ class Tap:
         stdout, stderr = self.process.communicate(timeout=PATIENCE)
         self.read += stdout or b""
         text = self.read.decode()
-        return self.process.returncode, whole_lines(text), stderr.decode()
+        return self.process.returncode, complete_lines(text), stderr.decode()
 
 
-def untraced() -> dict[str, str]:
+def without_coverage() -> dict[str, str]:
     """The environment, without coverage in a process that will get a signal.
 
     Coverage sometimes holds a lock, and deadlocks if a signal handler runs meanwhile.
@@ -77,7 +77,7 @@ def started(
                 arguments += [f"--{name}", str(path)]
         process = subprocess.Popen(
             [sys.executable, "-m", "tap_partnercenter", *arguments],
-            env={**untraced(), "PYTHONUNBUFFERED": "1" if unbuffered else ""},
+            env={**without_coverage(), "PYTHONUNBUFFERED": "1" if unbuffered else ""},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -94,7 +94,7 @@ def assert_resumable(lines: list[str], emulator: Emulator) -> None:
     config = {"page_size": 3, **emulator.tap_config()}
     again = run_tap(config=config, state=last_state(lines) or {})
     assert again.exit_code == 0, again.stderr
-    assert_whole([*lines, *again.stdout.splitlines()], emulator)
+    assert_all_records([*lines, *again.stdout.splitlines()], emulator)
 
 
 def begun(config: dict[str, Any], folder: Path, count: int) -> list[subprocess.Popen[str]]:

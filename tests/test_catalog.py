@@ -255,7 +255,7 @@ def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from places(member, (*at, name))
 
 
-def spoil(document: dict[str, Any], data: st.DataObject) -> None:
+def corrupt(document: dict[str, Any], data: st.DataObject) -> None:
     """Replace or remove one value of a document."""
     *parents, last = data.draw(st.sampled_from([*places(document)]))
     holder: Any = document
@@ -309,7 +309,7 @@ def test_any_catalog_works_or_is_refused_with_a_reason(
     """One line, no traceback, no request to an unknown place."""
     _, documents = world
     given = json.loads(json.dumps(documents))
-    spoil(given[kind], data)
+    corrupt(given[kind], data)
     config = given["config"] if kind == "config" else documents["config"]
     options = {kind: given[kind]} if kind != "config" else {}
     if kind == "catalog":

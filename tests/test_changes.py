@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from partnercenter_emulator import Emulator, Fault, Options
 from tests.command_line import QuickClock, Result, catalog_of, run_tap
 from tests.test_properties import BOUNDED
-from tests.truth import last_state, whole_lines
+from tests.truth import complete_lines, last_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,7 +174,7 @@ def test_no_row_is_lost_and_the_bookmark_never_moves_back(
                 oldest = reached  # the service keeps nothing older
             result = world.run(state, max_concurrent_requests=at_once)
             end = len(result.stdout) if where is None else round(where * len(result.stdout))
-            lines = whole_lines(result.stdout[:end])
+            lines = complete_lines(result.stdout[:end])
             emitted |= ids(lines, result)
             following = last_state(lines) or state
             assert bookmark(following) >= bookmark(state)

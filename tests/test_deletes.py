@@ -61,12 +61,12 @@ def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
     warehouse = Warehouse()
     first = at_hour(emulator, 0)
     interrupt(emulator, place, 4)
-    broken_off = at_hour(emulator, 1, first.state)
+    aborted = at_hour(emulator, 1, first.state)
     leave(emulator, 6)
     emulator.faults = []
-    resumed = at_hour(emulator, 2, broken_off.state, max_vanished_percent=100)
-    assert (first.exit_code, broken_off.exit_code, resumed.exit_code) == (0, 1, 0)
-    for run in (first, broken_off, resumed):
+    resumed = at_hour(emulator, 2, aborted.state, max_vanished_percent=100)
+    assert (first.exit_code, aborted.exit_code, resumed.exit_code) == (0, 1, 0)
+    for run in (first, aborted, resumed):
         warehouse.load(run.stdout.splitlines())
     for stream, keys in held(emulator).items():
         assert set(keys) <= set(warehouse.tables[stream])

@@ -23,7 +23,7 @@ import pytest
 from partnercenter_emulator import Emulator, Fault, Options
 from tap_partnercenter.clock import Clock
 from tests.command_line import run_tap
-from tests.processes import PATIENCE, Tap, assert_resumable, started, untraced
+from tests.processes import PATIENCE, Tap, assert_resumable, started, without_coverage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -220,7 +220,7 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_line_that_nobody_reads(start: 
 def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> None:
     """The signal comes while the tap waits, as the service asked."""
 
-    class StruckClock(Clock):
+    class InterruptingClock(Clock):
         def wait(self, seconds: float) -> None:
             signal.raise_signal(number)
             super().wait(seconds)
@@ -228,7 +228,7 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
     emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
     config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
     with own_handlers():
-        result = run_tap(config=config, clock=StruckClock)
+        result = run_tap(config=config, clock=InterruptingClock)
     assert result.exit_code == EXIT_CODES[number]
     assert result.log[-1].startswith("interrupted: ")
     # None of the ten minutes that the service asked for has passed.
@@ -243,7 +243,7 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
 ) -> None:
     """The target gets the whole block, and then only what ends the run."""
 
-    class StruckTarget(io.BytesIO):
+    class InterruptingTarget(io.BytesIO):
         def write(self, block: Buffer) -> int:
             written = super().write(block)
             if b'"type":"STATE"' in self.getvalue():
@@ -253,7 +253,7 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
     emulator = start(customers=8, resellers=1)
     with own_handlers():
         config = {**emulator.tap_config(), "page_size": 3}
-        result = run_tap(config=config, target=StruckTarget())
+        result = run_tap(config=config, target=InterruptingTarget())
     assert result.exit_code == EXIT_CODES[number]
     assert result.messages[-1]["type"] == "STATE"
     assert result.counts["STATE"] == 1
@@ -262,10 +262,10 @@ def test_a_signal_while_a_block_is_written_comes_after_it(
 
 
 #: Ends the tap by a signal as soon as its waiting takes a lock.
-STRUCK_IN_A_LOCK = """
+INTERRUPTED_IN_A_LOCK = """
 import signal, sys, threading
 
-def strike(frame, event, argument):
+def interrupt(frame, event, argument):
     waits = event == "call" and frame.f_code is threading.Condition.wait.__code__
     if waits or event == "c_call" and argument.__name__ == "get":
         if threading.current_thread() is threading.main_thread():
@@ -276,12 +276,12 @@ sys.argv[0] = "tap-partnercenter"
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.tap import TapPartnerCenter
 
-class StruckClock(Clock):
+class InterruptingClock(Clock):
     def wait(self, seconds):
-        sys.setprofile(strike)
+        sys.setprofile(interrupt)
         super().wait(seconds)
 
-TapPartnerCenter.clock_class = StruckClock
+TapPartnerCenter.clock_class = InterruptingClock
 TapPartnerCenter.cli()
 """
 
@@ -290,9 +290,9 @@ def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) ->
     """Even in the first lines of a wait, the tap ends instead of deadlocking."""
     emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
     ended = subprocess.run(
-        [sys.executable, "-c", STRUCK_IN_A_LOCK, "--config=ENV"],
+        [sys.executable, "-c", INTERRUPTED_IN_A_LOCK, "--config=ENV"],
         env={
-            **untraced(),
+            **without_coverage(),
             **emulator.environment(),
             "TAP_PARTNERCENTER_PAGE_SIZE": "3",
             "TAP_PARTNERCENTER_MAX_CONCURRENT_REQUESTS": "1",

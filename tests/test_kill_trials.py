@@ -44,7 +44,7 @@ CREDENTIALS = {
 }
 
 
-def untraced() -> dict[str, str]:
+def without_coverage() -> dict[str, str]:
     """The environment, without coverage in processes that will be killed."""
     return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
 
@@ -66,7 +66,7 @@ class Partner:
                 *(sys.executable, "-m", "partnercenter_emulator", "serve"),
                 *(f"--port={self.port}", *self.options),
             ],
-            env={**untraced(), **CREDENTIALS},
+            env={**without_coverage(), **CREDENTIALS},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -80,7 +80,7 @@ class Partner:
         for change in self.changes:
             self._send(*change)
 
-    def strike(self, number: signal.Signals) -> None:
+    def signal_process(self, number: signal.Signals) -> None:
         """End it with a signal."""
         self.process.send_signal(number)
         self.process.communicate(timeout=PATIENCE)
@@ -148,9 +148,9 @@ class Trial:
         after a complete run, all that the API has, unless the run continued with pages of data that
         have since changed.
         """
-        blow = int(self.size * self.rng.random() ** 2) if victim else sys.maxsize
+        kill_at = int(self.size * self.rng.random() ** 2) if victim else sys.maxsize
         number = self.rng.choice([signal.SIGKILL, signal.SIGTERM])
-        comes_back_at_once = self.rng.random() < 0.5
+        restarts_at_once = self.rng.random() < 0.5
         with (
             tempfile.TemporaryFile() as log,
             self._tap(self.states[schedule], log) as tap,
@@ -161,15 +161,15 @@ class Trial:
             assert target.stdout is not None
             passed, read_whole = 0, False
             with suppress(BrokenPipeError):
-                while block := os.read(tap.stdout.fileno(), min(8192, max(1, blow - passed))):
+                while block := os.read(tap.stdout.fileno(), min(8192, max(1, kill_at - passed))):
                     target.stdin.write(block)
                     passed += len(block)
-                    if passed < blow:
+                    if passed < kill_at:
                         continue
-                    blow = sys.maxsize
+                    kill_at = sys.maxsize
                     if victim == "emulator":
-                        self.partner.strike(number)
-                        if comes_back_at_once:
+                        self.partner.signal_process(number)
+                        if restarts_at_once:
                             self.partner.start()
                     elif victim == "pipe":
                         break
@@ -177,7 +177,7 @@ class Trial:
                         (tap if victim == "tap" else target).send_signal(number)
                 else:
                     # A target that gets a signal may exit with 0 although it left lines unread.
-                    read_whole = victim != "target" or blow < sys.maxsize
+                    read_whole = victim != "target" or kill_at < sys.maxsize
                 target.stdin.close()
             tap.stdout.close()
             confirmed = target.stdout.read().splitlines()
@@ -189,11 +189,11 @@ class Trial:
             self.partner.start()
         if confirmed:
             self.states[schedule] = json.loads(confirmed[-1])
-        struck = bool(victim) and blow == sys.maxsize
-        assert complete or struck, f"{self.name}: failed without an interruption\n{said[-4000:]}"
+        killed = bool(victim) and kill_at == sys.maxsize
+        assert complete or killed, f"{self.name}: failed without an interruption\n{said[-4000:]}"
         self.size = max(self.size, passed)
         self._check(complete=complete, resumed="resumed where an earlier run" in said)
-        return struck
+        return killed
 
     def _check(self, *, complete: bool, resumed: bool) -> None:
         before, self.rows = self.rows, self._loaded()
@@ -252,7 +252,7 @@ class Trial:
             with _process([self.pipe.target, "--config", file.name], log) as process:
                 yield process
 
-    def change_the_world(self) -> None:
+    def change_customers(self) -> None:
         """Let customers leave and join, and relationships come and go."""
         resellers = [reseller["id"] for reseller in self.partner.resellers()]
         served = {membership["customer_id"] for membership in self.partner.memberships()}
@@ -275,20 +275,20 @@ class Trial:
             How many strikes hit a process.
         """
         self.run("nightly")
-        struck = 0
-        while struck < kills:
+        killed = 0
+        while killed < kills:
             if self.changing:
-                self.change_the_world()
+                self.change_customers()
             schedule = self.rng.choice(["nightly", "nightly", "nightly", "weekly"])
             # The strike may come after the end of a run that had little left to do.
-            struck += self.run(schedule, self.rng.choice(VICTIMS))
+            killed += self.run(schedule, self.rng.choice(VICTIMS))
         # The first may be a resumed pass, which deletes nothing.
         for _ in range(2):
             if self.changing:
-                self.change_the_world()
+                self.change_customers()
             self.run("nightly")
         assert self.equal, f"{self.name}: resumed after a run that was complete"
-        return struck
+        return killed
 
 
 @contextmanager
@@ -298,7 +298,7 @@ def _process(
     """A process between pipes, which ends with the block at the latest."""
     process = subprocess.Popen(
         command,
-        env={**untraced(), **variables},
+        env={**without_coverage(), **variables},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
@@ -326,12 +326,12 @@ def test_nothing_is_lost_or_deleted_by_interruptions(
         try:
             return trial.interrupt(kills)
         finally:
-            trial.partner.strike(signal.SIGKILL)
+            trial.partner.signal_process(signal.SIGKILL)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
         trials = [pool.submit(one, number) for number in range(len(WORLDS))]
         try:
-            struck = [trial.result() for trial in trials]
+            killed = [trial.result() for trial in trials]
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    assert struck == [kills] * len(WORLDS)
+    assert killed == [kills] * len(WORLDS)

@@ -68,7 +68,7 @@ def config_of(emulator: Emulator, tmp_path: Path, **settings: Any) -> dict[str, 
     return {**config, "token_cache_path": str(tmp_path / "tokens"), **settings}
 
 
-def assert_discreet(result: Result, emulator: Emulator, browser: Browser, tmp_path: Path) -> None:
+def assert_no_secrets(result: Result, emulator: Emulator, browser: Browser, tmp_path: Path) -> None:
     """Check that no secret, code, verifier or token was printed or shown."""
     said = result.output + result.stderr + "".join(page.text for page in browser.pages)
     assert emulator.credentials.client_secret not in said
@@ -105,7 +105,7 @@ def test_a_login_ends_with_a_tap_that_runs(
         "meltano invoke tap-partnercenter --test",
     ):
         assert reported in result.output
-    assert_discreet(result, emulator, browser, tmp_path)
+    assert_no_secrets(result, emulator, browser, tmp_path)
     assert (tmp_path / "tokens").stat().st_mode & 0o777 == 0o600
     for _ in range(2):
         run = run_tap(config=config_of(emulator, tmp_path))

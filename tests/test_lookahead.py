@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Fault
 from tap_partnercenter.lookahead import LookAhead, Pool
-from tests.truth import KEYS, assert_whole, held
+from tests.truth import KEYS, assert_all_records, held
 
 if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
@@ -87,7 +87,7 @@ def test_a_failure_does_not_affect_the_stream_in_progress(start: Start, sync: Sy
     third = sync(emulator, state=second.state, **settings)
     assert third.exit_code == 0
     runs = (first, second, third)
-    assert_whole([line for run in runs for line in run.stdout.splitlines()], emulator)
+    assert_all_records([line for run in runs for line in run.stdout.splitlines()], emulator)
 
 
 def test_one_request_at_once_keeps_the_plain_order(start: Start, sync: Sync) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.command_line import run_tap
-from tests.processes import PATIENCE, started, untraced
-from tests.truth import whole_lines
+from tests.processes import PATIENCE, started, without_coverage
+from tests.truth import complete_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,7 +49,7 @@ def test_unwritable_output_fails_in_one_line(
     lines.touch()
     command = 'exec "$0" -m tap_partnercenter --config=ENV "$@"'
     # With a limit this low, coverage could not write its file either.
-    environment = untraced() if "ulimit" in output else os.environ
+    environment = without_coverage() if "ulimit" in output else os.environ
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{output}; {command}", sys.executable, *arguments.split()],
         cwd=tmp_path,
@@ -65,7 +65,7 @@ def test_unwritable_output_fails_in_one_line(
     assert error == ended.stderr.splitlines()[-1]
     text = lines.read_text()
     assert bool(text) == ("lines" in output)
-    assert text == "".join(f"{line}\n" for line in whole_lines(text))
+    assert text == "".join(f"{line}\n" for line in complete_lines(text))
     assert all(json.loads(line) for line in text.splitlines())
 
 

@@ -15,12 +15,12 @@ from tests.command_line import QuickClock, Result, run_tap
 from tests.truth import (
     KEYS,
     Warehouse,
+    assert_all_records,
     assert_no_checkpoint,
-    assert_whole,
+    complete_lines,
     emitted,
     held,
     last_state,
-    whole_lines,
 )
 
 pytestmark = pytest.mark.slow
@@ -114,7 +114,7 @@ def run(
 def cut_off(result: Result, where: float) -> list[str]:
     """The lines that a target has if its tap is killed at some byte of the output."""
     text = result.stdout.encode()
-    return whole_lines(text[: round(where * len(text))].decode(errors="ignore"))
+    return complete_lines(text[: round(where * len(text))].decode(errors="ignore"))
 
 
 @BOUNDED
@@ -150,7 +150,7 @@ def test_an_interrupted_run_and_the_next_one_emit_everything(
         second = run(emulator, form, state=last_state(first))
         assert second.exit_code == 0, second.stderr
         lines = [*first, *second.stdout.splitlines()]
-        assert_whole(lines, emulator)
+        assert_all_records(lines, emulator)
         assert_no_checkpoint(second.state)
 
 

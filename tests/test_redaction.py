@@ -25,7 +25,7 @@ from tests.planted import (
     MAIL,
     PASSWORD,
     ROTATED,
-    assert_discreet,
+    assert_no_secrets,
     planted,
     run,
 )
@@ -96,7 +96,7 @@ def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
     """As a 200 and as an error, in bodies and headers: none of it is in log, error or state."""
     action = ANSWERS[answer] if answer == "redirect" else {**ANSWERS[answer], "status": status}
     with planted(Fault(place=place, headers=HEADERS, **action)) as emulator:
-        assert_discreet(run(emulator, "DEBUG"))
+        assert_no_secrets(run(emulator, "DEBUG"))
 
 
 @settings(
@@ -129,7 +129,7 @@ def test_no_fault_makes_the_tap_reveal_secrets(  # noqa: PLR0913, PLR0917 - what
     fault = Fault(place=place, skip=skip, times=times, headers=HEADERS, **action)
     with planted(fault, bom=bom, mfa="header" if times == 3 else "none") as emulator:
         result = run(emulator, "DEBUG", *arguments)
-        assert_discreet(result)
+        assert_no_secrets(result)
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
@@ -141,7 +141,7 @@ def test_a_successful_run_reveals_no_secret(level: str) -> None:
         names = [
             str(customer["companyProfile"]["companyName"]) for customer in emulator.customers()
         ]
-    assert_discreet(result)
+    assert_no_secrets(result)
     for name in names:
         assert name not in result.stderr
         assert name in result.stdout
@@ -173,8 +173,8 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         result = run(emulator, "DEBUG", api_url=address)
         assert result.exit_code == 1
-        assert_discreet(result)
-        assert_discreet(run(emulator, "DEBUG", auth_url=address))
+        assert_no_secrets(result)
+        assert_no_secrets(run(emulator, "DEBUG", auth_url=address))
         server.shutdown(socket.SHUT_RDWR)
     printed = capfd.readouterr()
     assert COMPANY not in printed.err
@@ -194,7 +194,7 @@ def test_an_unexpected_error_reports_only_its_type(
         ]
         result = run(emulator, level, stream_maps=maps)
     assert result.exit_code == 1
-    assert_discreet(result)
+    assert_no_secrets(result)
     for name in names:
         assert name not in result.stderr
     assert ("Traceback" in result.stderr) == (level == "DEBUG")
@@ -220,4 +220,4 @@ def test_a_separate_process_reveals_no_secret_either(level: str) -> None:
             check=False,
         )
     assert ended.returncode == 1
-    assert_discreet(Result(ended.returncode, ended.stdout, ended.stderr))
+    assert_no_secrets(Result(ended.returncode, ended.stdout, ended.stderr))

@@ -21,8 +21,8 @@ from tests.planted import (
     ACCESS_TOKEN,
     PASSWORD,
     ROTATED,
-    assert_discreet,
-    assert_discreet_text,
+    assert_no_secrets,
+    assert_no_secrets_in,
     planted,
     run,
 )
@@ -137,7 +137,7 @@ def test_a_login_reveals_no_code(
     assert (DEVICE_CODE if device else CODE) in asked.values()
     assert device or len(asked["code_verifier"]) > 40
     for text in (result.output, result.stderr, caplog.text, *(page.text for page in pages)):
-        assert_discreet_text(text)
+        assert_no_secrets_in(text)
         for secret in {KEY, DEVICE_CODE, CODE, *echo.secrets}:
             assert secret not in text
     if (tmp_path / "tokens").exists():
@@ -160,7 +160,7 @@ def test_a_refused_certificate_reveals_neither_assertion_nor_password(
     with planted() as emulator, Echo(**ENDINGS[ending]) as echo:
         result = run(emulator, "DEBUG", auth_url=echo.url, **more)
     assert result.exit_code == (FINAL if ending == "refused" else 1)
-    assert_discreet(result)
+    assert_no_secrets(result)
     assert any("client_assertion" in form for form in echo.received)
     for secret in {KEY, *echo.secrets}:
         assert secret not in result.stderr

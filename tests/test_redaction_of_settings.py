@@ -14,7 +14,7 @@ from tests.planted import (
     PASSWORD,
     REFRESH_TOKEN,
     ROTATED,
-    assert_discreet_text,
+    assert_no_secrets_in,
     planted,
     run,
 )
@@ -128,7 +128,7 @@ def test_about_shows_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
             result = run_tap("--about", f"--format={form}", "--config=ENV")
             assert result.exit_code == 0
             assert "client_secret" in result.stdout
-            assert_discreet_text(result.stdout + result.stderr)
+            assert_no_secrets_in(result.stdout + result.stderr)
 
 
 def test_the_token_cache_is_not_logged(start: Start, sync: Sync, tmp_path: Path) -> None:

@@ -125,8 +125,8 @@ def test_a_shard_does_not_resume_where_another_stopped(
     interrupted = sync(emulator, **shard)
     assert interrupted.exit_code == 1
     emulator.faults = ()
-    mixed_up = sync(emulator, state=interrupted.state, **{**shard, **other})
+    other_shard = sync(emulator, state=interrupted.state, **{**shard, **other})
     alone = sync(emulator, **{**shard, **other})
-    assert mixed_up.keys("customers", "id") == alone.keys("customers", "id")
+    assert other_shard.keys("customers", "id") == alone.keys("customers", "id")
     resumed = sync(emulator, state=interrupted.state, **shard)
     assert len(resumed.records("customers")) < len(sync(emulator, **shard).records("customers"))

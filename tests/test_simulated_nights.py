@@ -62,7 +62,7 @@ class Warehouse(Tables):
         assert {row["customer_id"] for row in answer} == {*before} - customers
 
 
-class Season:
+class Simulation:
     """Nights with changes, failures, kills and missed runs; and the checks after each."""
 
     def __init__(self, days: int, seed: int, tables: Tables) -> None:
@@ -161,14 +161,14 @@ class Season:
         today = {stream: world.tables.today(stream) for stream in CHILDREN}
         for (customer, stream), rows in grouped(today, here).items():
             if customer in world.ids():
-                self.assert_young(customer, stream, rows)
+                self.assert_fresh(customer, stream, rows)
         if not resumed:
-            world.tables.assert_today(world.emulator, *LISTS)
+            world.tables.assert_current_rows(world.emulator, *LISTS)
             self.count(result, asked)
         self.complete = started
         return True
 
-    def assert_young(self, customer: str, stream: str, rows: list[str]) -> None:
+    def assert_fresh(self, customer: str, stream: str, rows: list[str]) -> None:
         """Check that the rows are from one moment of the last days, with all audited changes."""
         now, known = self.world.now, self.history[customer, stream]
         ends = [*(since for since, _ in known[1:]), now + 1]
@@ -213,14 +213,14 @@ def grouped(
 
 def test_incremental_refresh_keeps_its_guarantees() -> None:
     """Children are never too old, audited changes come at once, and in the end all rows match."""
-    season = Season(3, 1, Tables())
-    with season.world.emulator:
-        season.note()
+    simulation = Simulation(3, 1, Tables())
+    with simulation.world.emulator:
+        simulation.note()
         for _ in range(9):
-            season.night()
-        for _ in range(season.days):
-            season.night(quiet=True)
-        season.world.tables.assert_today(season.world.emulator)
+            simulation.night()
+        for _ in range(simulation.days):
+            simulation.night(quiet=True)
+        simulation.world.tables.assert_current_rows(simulation.world.emulator)
 
 
 @pytest.fixture(scope="module")
@@ -240,26 +240,26 @@ SAMPLE = {1: 6, 3: 12, 7: 16, 30: 10}
 def test_models_keep_their_guarantees(days: int, models: Models) -> None:
     """After each night, on PostgreSQL; after some quiet ones, exactly what the API holds."""
     warehouse = Warehouse(models)
-    season = Season(days, days, warehouse)
-    world = season.world
+    simulation = Simulation(days, days, warehouse)
+    world = simulation.world
     is_whole = settings.get_current_profile_name() == "whole"
     builds = is_whole or days == 7
     with world.emulator:
-        season.note()
+        simulation.note()
         for _ in range(60 if is_whole else SAMPLE[days]):
-            season.night()
-        season.night(quiet=True)
+            simulation.night()
+        simulation.night(quiet=True)
         if builds:
             models.build()
         before = world.ids()
         # The next build notices who had customers and has none now.
         world.emulator.remove_customer(before[0])
         world.emulator.move_customer(before[1], None)
-        season.note()
+        simulation.note()
         for _ in range(days):
-            season.night(quiet=True)
-        warehouse.assert_today(world.emulator)
+            simulation.night(quiet=True)
+        warehouse.assert_current_rows(world.emulator)
         if builds:
             models.build()
             warehouse.assert_answers(world.emulator, before)
-    print(f"\n{days} days: requests, and the most: {season.requests}")  # noqa: T201 - for -s
+    print(f"\n{days} days: requests, and the most: {simulation.requests}")  # noqa: T201 - for -s

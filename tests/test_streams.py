@@ -14,7 +14,7 @@ from tap_partnercenter import streams
 from tap_partnercenter.children import ChildStream
 from tests.command_line import catalog_of, run_tap
 from tests.test_golden import lines
-from tests.truth import last_state, whole_lines
+from tests.truth import complete_lines, last_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -176,7 +176,7 @@ def test_an_interrupted_run_and_the_next_one_emit_everything(
     first = everything(emulator)
     assert first.exit_code == 1
     emulator.faults = ()
-    state = last_state(whole_lines(first.stdout)) or {}
+    state = last_state(complete_lines(first.stdout)) or {}
     config = {**emulator.tap_config(), "page_size": 7}
     second = run_tap(config=config, catalog=catalog_of(*STREAMS), state=state)
     assert second.exit_code == 0, second.stderr

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 def test_vanished_rows_can_be_found_without_deletes(world: World, *, deletes: bool) -> None:
     """A customer that left, one that lost all relationships, one that moved, a subscription."""
     world.run(emit_activate_version_messages=deletes)
-    world.tables.assert_today(world.emulator)
+    world.tables.assert_current_rows(world.emulator)
     gone, moved, alone, *_ = world.ids()
     resellers = [one["id"] for one in world.emulator.resellers()]
     world.emulator.remove_customer(gone)
@@ -25,7 +25,7 @@ def test_vanished_rows_can_be_found_without_deletes(world: World, *, deletes: bo
     ended = next(one for one in held(world.emulator, "subscriptions"))
     world.emulator.remove("subscriptions", ended["id"], ended["customer_id"])
     result = world.run(emit_activate_version_messages=deletes)
-    world.tables.assert_today(world.emulator)
+    world.tables.assert_current_rows(world.emulator)
     assert {*read(result).values()} == {"all"}
     assert [*read(result)] == world.ids()
 
@@ -36,7 +36,7 @@ def test_vanished_rows_can_be_found_with_shards(world: World) -> None:
         for index in range(count):
             world.run(shard_count=count, shard_index=index)
             world.state = None
-        world.tables.assert_today(world.emulator)
+        world.tables.assert_current_rows(world.emulator)
         world.emulator.remove_customer(world.ids()[0])
         world.emulator.move_customer(world.ids()[0], None)
 
@@ -67,9 +67,9 @@ def test_an_interrupted_run_records_what_it_read(world: World, place: Any) -> No
     assert world.run().exit_code == 1
     world.emulator.faults = ()
     assert world.run().exit_code == 0
-    world.tables.assert_today(world.emulator, *CHILDREN)
+    world.tables.assert_current_rows(world.emulator, *CHILDREN)
     world.run()
-    world.tables.assert_today(world.emulator)
+    world.tables.assert_current_rows(world.emulator)
 
 
 def test_a_resellers_list_that_is_resumed_in_its_middle_is_not_recorded(world: World) -> None:

@@ -28,7 +28,7 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def assert_nobody_came(listener: socket.socket) -> None:
+def assert_no_connection(listener: socket.socket) -> None:
     """Check that no connection waits to be accepted."""
     with pytest.raises(BlockingIOError):
         listener.accept()
@@ -88,7 +88,7 @@ def test_a_link_to_another_origin_gets_no_request(
     assert_refused(result, "the service named a next page")
     assert "continuation" not in emulator.stats().by_place
     assert "other" not in emulator.stats().by_place
-    assert_nobody_came(listener)
+    assert_no_connection(listener)
 
 
 @pytest.mark.parametrize(

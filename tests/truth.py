@@ -46,7 +46,7 @@ def held(emulator: Truth) -> dict[str, list[tuple[str, ...]]]:
     }
 
 
-def whole_lines(stdout: str) -> list[str]:
+def complete_lines(stdout: str) -> list[str]:
     """The lines that a target can read: a killed run may leave an incomplete one."""
     return stdout[: stdout.rfind("\n") + 1].splitlines()
 
@@ -87,7 +87,7 @@ def assert_no_checkpoint(state: dict[str, Any]) -> None:
     assert all(bookmark.keys() <= {"rows"} for bookmark in state["bookmarks"].values())
 
 
-def assert_whole(lines: Iterable[str], emulator: Emulator) -> None:
+def assert_all_records(lines: Iterable[str], emulator: Emulator) -> None:
     """Check that several runs together emitted what the emulator holds, and nothing else."""
     assert emitted(lines) == {stream: set(keys) for stream, keys in held(emulator).items()}
 

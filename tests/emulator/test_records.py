@@ -384,7 +384,7 @@ VARIETIES: list[tuple[str, str, Callable[[dict[str, Any]], object]]] = [
 
 
 @pytest.fixture(scope="module")
-def plenty() -> dict[str, list[dict[str, Any]]]:
+def samples() -> dict[str, list[dict[str, Any]]]:
     """All records of a medium-sized partner, by place."""
     options = Options(customers=700, invoices=90, audit_per_day=20)
     emulator = Emulator(options, clock=lambda: 1_790_000_000.0)
@@ -398,22 +398,22 @@ def test_records_vary_as_the_vendors_do(
     place: str,
     variety: str,
     shows: Callable[[dict[str, Any]], object],
-    plenty: dict[str, list[dict[str, Any]]],
+    samples: dict[str, list[dict[str, Any]]],
 ) -> None:
     """Some records have what the documentation, the SDKs or recordings show, but not all do."""
-    shown = [bool(shows(record)) for record in plenty[place]]
+    shown = [bool(shows(record)) for record in samples[place]]
     assert set(shown) == ({True} if variety == "prefix" else {True, False})
 
 
-def test_customers_have_collections_of_all_sizes(plenty: dict[str, list[dict[str, Any]]]) -> None:
+def test_customers_have_collections_of_all_sizes(samples: dict[str, list[dict[str, Any]]]) -> None:
     """Some have no subscription; two agreements of one customer may differ only in the date."""
-    having = {record["customer_id"] for record in plenty["subscriptions"]}
+    having = {record["customer_id"] for record in samples["subscriptions"]}
     assert 500 < len(having) < 650
-    orders = {(order["customer_id"], order["id"]) for order in plenty["orders"]}
-    bought = {(one["customer_id"], one["orderId"]) for one in plenty["subscriptions"]}
+    orders = {(order["customer_id"], order["id"]) for order in samples["orders"]}
+    bought = {(one["customer_id"], one["orderId"]) for one in samples["subscriptions"]}
     assert bought == orders
-    undated = [json.dumps(one | {"dateAgreed": ""}) for one in plenty["agreements"]]
-    dated = [json.dumps(one) for one in plenty["agreements"]]
+    undated = [json.dumps(one | {"dateAgreed": ""}) for one in samples["agreements"]]
+    dated = [json.dumps(one) for one in samples["agreements"]]
     assert len(set(undated)) < len(set(dated)) == len(dated)
 
 

@@ -34,8 +34,8 @@ READ = [
     for row in RESOURCES
     if row.method == "GET" and row.place not in {"partition", "usage_records"}
 ]
-SOUGHT = [row for row in READ if row.paging != "object"]
-BY_CUSTOMER = [row for row in SOUGHT if row.of_customer]
+COLLECTIONS = [row for row in READ if row.paging != "object"]
+BY_CUSTOMER = [row for row in COLLECTIONS if row.of_customer]
 
 of_table = pytest.mark.parametrize("row", READ, ids=lambda row: row.place)
 of_customers = pytest.mark.parametrize("row", BY_CUSTOMER, ids=lambda row: row.place)
@@ -45,7 +45,7 @@ def _sampled(always: list[str], turns: tuple[str, ...]) -> list[Any]:
     """Every collection with the given values, and with two of the rest, in turn."""
     return [
         pytest.param(row, one, id=f"{row.place}-{one}")
-        for number, row in enumerate(SOUGHT)
+        for number, row in enumerate(COLLECTIONS)
         for one in dict.fromkeys(
             [*always, *(turns[(2 * number + step) % len(turns)] for step in range(2))]
         )

@@ -24,7 +24,7 @@ PROGRAM = str(ORCHESTRATE / "dags" / "partnercenter_meltano.py")
 FAILED = '{"name": "meltano", "code": %d, "message": "…", "event": "Extraction failed"}'
 #: Prints that it is up with a child, and later that the child survived, to a pipe whose reader
 #: waits until no process is left that could write.
-STUBBORN = """
+IGNORES_SIGTERM = """
 trap "" TERM
 exec 9>"$0"
 (sleep 20; echo survived >&9) &
@@ -74,7 +74,7 @@ def test_no_process_outlives_its_parent(victim: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(
-        [sys.executable, "-c", TASK, "/bin/sh", "-c", STUBBORN, pipe],
+        [sys.executable, "-c", TASK, "/bin/sh", "-c", IGNORES_SIGTERM, pipe],
         stdout=subprocess.PIPE,
         text=True,
     ) as task:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 TARGET = "target-postgres"
-HARD = {"TARGET_POSTGRES_HARD_DELETE": "true"}
+HARD_DELETE = {"TARGET_POSTGRES_HARD_DELETE": "true"}
 SQL_TYPES = {
     "string": "text",
     "boolean": "boolean",
@@ -166,7 +166,7 @@ def test_an_interrupted_table_is_resumed(start: Start, project: Project, pipe: P
         emulator.faults = [BREAK]
         emulator.reset_stats()
         with pytest.raises(DemoError):
-            project.run(emulator, TARGET, name, *options, target=HARD, **PAGES, **DELETES)
+            project.run(emulator, TARGET, name, *options, target=HARD_DELETE, **PAGES, **DELETES)
         assert emulator.stats().by_place["customers"] == {"200": 1}
         assert emulator.stats().by_place["continuation"]["501"] == 1
         for stream, rows in gone(before, emulator).items():
@@ -174,14 +174,14 @@ def test_an_interrupted_table_is_resumed(start: Start, project: Project, pipe: P
             assert all(row in left for row in rows), "deleted before the pass was complete"
 
     emulator.reset_stats()
-    said = project.run(emulator, TARGET, name, target=HARD, **PAGES, **DELETES)
+    said = project.run(emulator, TARGET, name, target=HARD_DELETE, **PAGES, **DELETES)
     assert "customers: resumed where an earlier run was interrupted" in said
     assert "customers" not in emulator.stats().by_place, "the first page was read again"
     for stream, rows in held_rows(emulator).items():
         left = loaded_rows(project.server, name, stream)
         assert all(row in left for row in rows), stream
     # Missing rows are removed by the next pass in one go.
-    project.run(emulator, TARGET, name, target=HARD, **PAGES, **DELETES)
+    project.run(emulator, TARGET, name, target=HARD_DELETE, **PAGES, **DELETES)
     assert_equal(project.server, name, emulator)
     for stream in KEYS:
         assert not loaded_rows(project.server, name, stream, deleted=True)

@@ -21,7 +21,7 @@ from tests.targets.transform import (
     Truth,
     Warehouse,
     assert_held,
-    just_now,
+    is_recent,
     utc,
 )
 from tests.warehouse import DELETES
@@ -53,7 +53,7 @@ def built(
         before = Truth.of(emulator)
         resellers = list(before.resellers)
         double = [one for one, served in before.served.items() if len(served) == 2]
-        moved, direct, gone, misled, *_ = (
+        moved, direct, gone, inconsistent, *_ = (
             one for one, served in before.served.items() if served == {resellers[0]}
         )
         emulator.move_customer(moved, resellers[1])
@@ -66,14 +66,14 @@ def built(
         emulator.create_customer("Direct GmbH")
         other = before.resellers[resellers[3]]
         answer = {"totalCount": 1, "items": [other], "attributes": {"objectType": "Collection"}}
-        emulator.faults = [Fault(place="relationships", customer_id=misled, json=answer)]
+        emulator.faults = [Fault(place="relationships", customer_id=inconsistent, json=answer)]
         for index in range(2):
             warehouse.load(emulator, shard_count=2, shard_index=index)
         warehouse.dbt("build")
         after = Truth.of(emulator)
-        after.relations.remove((misled, resellers[0]))
-        after.relations.add((misled, other["id"]))
-        yield Built(warehouse, emulator, before, after, misled)
+        after.relations.remove((inconsistent, resellers[0]))
+        after.relations.add((inconsistent, other["id"]))
+        yield Built(warehouse, emulator, before, after, inconsistent)
 
 
 def test_customers_without_reseller(built: Built) -> None:
@@ -102,7 +102,7 @@ def test_moved_customers(built: Built) -> None:
             expected.append((one, name, old, names[0], new, names[1]))
     assert len(expected) == 2
     answer = built.ask("moved_customers")
-    assert all(just_now(row.pop("noticed_at")) for row in answer)
+    assert all(is_recent(row.pop("noticed_at")) for row in answer)
     assert sorted(tuple(row.values()) for row in answer) == sorted(expected)
 
 
@@ -162,7 +162,7 @@ def test_vanished_customers(built: Built) -> None:
     vanished = set(before.customers) - set(built.after.customers)
     assert len(vanished) == 2
     answer = built.ask("vanished_customers")
-    assert all(just_now(row.pop("noticed_at")) for row in answer)
+    assert all(is_recent(row.pop("noticed_at")) for row in answer)
     assert in_order(answer) == in_order(
         {
             "customer_id": one,
@@ -182,7 +182,7 @@ def test_disagreeing_relationships(built: Built) -> None:
         *((*pair, "customer_relationships") for pair in now.relations - listed),
         *((*pair, "reseller_customers") for pair in listed - now.relations),
     ]
-    assert {customer for customer, _, _ in pairs} == {built.misled}
+    assert {customer for customer, _, _ in pairs} == {built.inconsistent}
     answer = built.ask("disagreeing_relationships")
     assert sorted(tuple(row.values()) for row in answer) == sorted(pairs)
 
@@ -235,7 +235,7 @@ def test_every_question_is_tested() -> None:
 def test_staging_holds_what_the_api_holds(built: Built) -> None:
     """After shards, a load with deletes, and a night that reads what changed."""
     emulator, warehouse = built.emulator, built.warehouse
-    assert_held(built, alongside=built.misled)
+    assert_held(built, alongside=built.inconsistent)
 
     emulator.faults = []
     first, second, *_, last = dict.fromkeys(

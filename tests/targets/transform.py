@@ -208,7 +208,7 @@ class Built:
     emulator: Emulator
     before: Truth
     after: Truth
-    misled: str
+    inconsistent: str
     """A customer whose relationships named another reseller."""
 
     def ask(self, model: str) -> list[Row]:
@@ -324,7 +324,7 @@ def utc(moment: str | None) -> datetime | None:
     return parsed.astimezone(UTC).replace(tzinfo=None) if parsed.tzinfo else parsed
 
 
-def just_now(moment: str) -> bool:
+def is_recent(moment: str) -> bool:
     """Whether a UTC time is within the last hour."""
     passed = datetime.now(UTC).replace(tzinfo=None) - datetime.fromisoformat(moment)
     return timedelta(0) <= passed < timedelta(hours=1)
