@@ -30,7 +30,7 @@ class Certificate:
     """A certificate and its private key.
 
     Attributes:
-        ends_at: When it expires.
+        expires_at: When it expires.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Certificate:
         import jwt  # noqa: PLC0415 - of the extra `certificate`
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 
-        self.ends_at = certificate.not_valid_after_utc
+        self.expires_at = certificate.not_valid_after_utc
         self._key = key
         self._thumbprint = jwt.utils.base64url_encode(certificate.fingerprint(SHA256())).decode()
         self._client_id = client_id

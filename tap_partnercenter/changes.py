@@ -48,8 +48,8 @@ class ChangeStream(PartnerCenterStream):
         for day in self._days:
             for page in self._ahead.take():
                 self.note_page(page)
-                if day == self._days[-1] and page.following is None and self.follower:
-                    self.follower.prepare()
+                if day == self._days[-1] and page.following is None and self.next_stream:
+                    self.next_stream.prepare()
                 yield from page.records
                 self.run.report.emitted(self.name, self.records_written, f"({day})")
             self._complete(day)

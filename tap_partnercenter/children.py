@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
     from tap_partnercenter.lookahead import LookAhead, Source
-    from tap_partnercenter.nights import Night
+    from tap_partnercenter.refresh_plan import RefreshPlan
     from tap_partnercenter.sdk import PlainTap
 
 #: Number of customers refused from the start that indicates a systematic problem; likewise for
@@ -158,8 +158,8 @@ class ChildStream(PassStream):
 
     @property
     def _is_part(self) -> bool:
-        """Whether the run leaves some customers for another night."""
-        return self._family is not None and self._family.parent.night.partial
+        """Whether some customers are left for another run."""
+        return self._family is not None and self._family.parent.refresh_plan.partial
 
     @property
     def _only_blanks(self) -> bool:
@@ -227,7 +227,7 @@ class Parent(Protocol):
     shrunk: bool
 
     @property
-    def night(self) -> Night:
+    def refresh_plan(self) -> RefreshPlan:
         """Which customers' children are read."""
 
     def upcoming_ids(self) -> Sequence[str] | None:

@@ -18,14 +18,14 @@ class Claims:
         tenant: GUID of the tenant.
         mfa: Whether it was with a second factor, None where there is no user to have one.
         rights: Roles of the app, or what the user delegated to it.
-        ends_at: When the token ends.
+        expires_at: When the token ends.
     """
 
     user: str | None
     tenant: str | None
     mfa: bool | None
     rights: tuple[str, ...]
-    ends_at: datetime | None
+    expires_at: datetime | None
 
 
 def claims_of(token: str) -> Claims | None:
@@ -51,7 +51,7 @@ def claims_of(token: str) -> Claims | None:
                 filter(None, map(_text, roles if isinstance(roles, list) else [])),
             )
             or tuple((delegated or "").split()),
-            ends_at=datetime.fromtimestamp(ends, UTC) if isinstance(ends, int) else None,
+            expires_at=datetime.fromtimestamp(ends, UTC) if isinstance(ends, int) else None,
         )
     except (ValueError, OverflowError, OSError, RecursionError):
         return None

@@ -85,7 +85,7 @@ class Collection:
         key = self.shard_key
         if key is None or shard.count == 1:
             return records
-        return [record for record in records if shard.takes(str(record.get(key)))]
+        return [record for record in records if shard.owns(str(record.get(key)))]
 
 
 class Client:
@@ -259,8 +259,8 @@ class Client:
                 pause = self._retry_after(response)
             if rule.outcome is Outcome.REFRESH:
                 self._authenticator.reject(request)
-            if rule.sign:
-                self._report.sign(f"{reason}: {rule.meaning}", rule.remedy)
+            if rule.intermittent:
+                self._report.intermittent(f"{reason}: {rule.meaning}", rule.remedy)
             raise _try_again(response, rule, f"{reason}: {rule.meaning}", pause)
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,

@@ -80,7 +80,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
     kind = "app-only" if tap.run.app_only else "App+User"
     certificate = authenticator.certificate
     means = (
-        f"a certificate that expires on {certificate.ends_at:%Y-%m-%d}"
+        f"a certificate that expires on {certificate.expires_at:%Y-%m-%d}"
         if certificate is not None
         else "a certificate"
         if settings.client_certificate_path is not None
@@ -122,13 +122,15 @@ def _token(token: str) -> str:
     if claims is None:
         return "granted, but its claims cannot be read."
     mfa = {None: "", True: ", with MFA", False: ", without MFA"}[claims.mfa]
-    ends = f", expires {claims.ends_at:%Y-%m-%d %H:%M} UTC" if claims.ends_at else ""
+    ends = f", expires {claims.expires_at:%Y-%m-%d %H:%M} UTC" if claims.expires_at else ""
     return f"{', '.join(claims.rights) or 'no roles'}{mfa}{ends}"
 
 
 def _refresh_token(tap: TapPartnerCenter) -> str:
     tokens = tap.run.authenticator.refresh_tokens
-    ends = "90 days after it was issued" if tokens.ends_at is None else f"on {tokens.ends_at:%F}"
+    ends = (
+        "90 days after it was issued" if tokens.expires_at is None else f"on {tokens.expires_at:%F}"
+    )
     kept = "stored in token_cache_path" if tokens.kept else "not stored: set token_cache_path"
     return f"expires {ends} unless it is used before then; {kept}"
 

@@ -14,9 +14,9 @@ from tap_partnercenter.checkpoint import Checkpoint, Position, scope_digest
 from tap_partnercenter.children import Children, ChildStream
 from tap_partnercenter.errors import ExpiredCheckpoint
 from tap_partnercenter.names import counted
-from tap_partnercenter.nights import Night, Nights
 from tap_partnercenter.passes import PassStream
 from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, utc_now
+from tap_partnercenter.refresh_plan import RefreshPlan, RefreshPlanner
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class FullTable(PassStream):
         self._checkpoint.clear()
         version = self._version or self._begin(None)
         if self.children.streams:
-            self._nights.complete(self.night, version, resumed=self.resumed)
+            self._refresh_planner.complete(self.refresh_plan, version, resumed=self.resumed)
         for stream in self._pass_streams:
             stream.end_pass(version)
         if self.partitions is None and not (self._resumed_midway or self.shrunk):
@@ -129,7 +129,7 @@ class FullTable(PassStream):
                 or isinstance(self.stream_maps[0], RemoveRecordTransform)
                 or self.passes_map(record)
             )
-            and self.night.reason(record["id"])
+            and self.refresh_plan.reason(record["id"])
         ):
             self._parents.append(record["id"])
         return ()
@@ -144,12 +144,12 @@ class FullTable(PassStream):
         # An id of another kind becomes text, or ends the run, when its record is emitted.
         if not all(isinstance(identity, str) for identity in ids):
             return None
-        return [identity for identity in ids if self.night.reason(identity)]
+        return [identity for identity in ids if self.refresh_plan.reason(identity)]
 
     def all_started(self) -> None:
         """Start reading the next root stream ahead, if nothing of this one is left to start."""
-        if self._on_last_page and self.follower is not None:
-            self.follower.prepare()
+        if self._on_last_page and self.next_stream is not None:
+            self.next_stream.prepare()
 
     # The pass
 
@@ -173,7 +173,7 @@ class FullTable(PassStream):
             parents, self._parents = self._parents, []
             self.children.sync(parents)
             self.sibling(CustomerRefreshStream).write_refresh(
-                self.children.streams, self.night.reason, self._since
+                self.children.streams, self.refresh_plan.reason, self._since
             )
             if context and page.following is None:
                 if not self._resumed_midway:
@@ -210,18 +210,18 @@ class FullTable(PassStream):
         return [*self.partitions] if self.partitions else [None]
 
     @cached_property
-    def night(self) -> Night:
+    def refresh_plan(self) -> RefreshPlan:
         """Which customers' children this run reads."""
         run = self.run
         if not self.children.streams:
-            return Night(1, dt.date.min)
-        return self._nights.plan(run.clock.now(), self.sibling(AuditStream), self.logger)
+            return RefreshPlan(1, dt.date.min)
+        return self._refresh_planner.plan(run.clock.now(), self.sibling(AuditStream), self.logger)
 
     @cached_property
-    def _nights(self) -> Nights:
+    def _refresh_planner(self) -> RefreshPlanner:
         bookmarks = self.tap_state.setdefault("bookmarks", {})
         days = self.run.settings.full_refresh_days
-        return Nights(bookmarks, self.name, days, scope_digest([days, *self._scope]))
+        return RefreshPlanner(bookmarks, self.name, days, scope_digest([days, *self._scope]))
 
     @cached_property
     def _scope(self) -> list[Any]:
@@ -243,7 +243,7 @@ class FullTable(PassStream):
     @cached_property
     def _checkpoint(self) -> Checkpoint:
         partitions = [_partition(context) for context in self._contexts]
-        scope = [*self._scope, partitions, self.night.scope]
+        scope = [*self._scope, partitions, self.refresh_plan.scope]
         # Not `stream_state`: a stream that is started early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
         url = self.url_base + self.path

@@ -50,8 +50,8 @@ class Rule:
         places: Where the row applies; empty for everywhere.
         meaning: What the response means.
         remedy: What the operator can do, as a sentence.
-        sign: Whether only some requests may be refused, as a sign that all will be: each is asked
-            again more often, and one that then passes is worth a warning.
+        intermittent: Whether only some requests are refused at first, before all will be: each is
+            retried more often, and one that then passes is worth a warning.
     """
 
     outcome: Outcome
@@ -60,7 +60,7 @@ class Rule:
     places: AbstractSet[Place] = frozenset()
     meaning: str = "the service refused the request"
     remedy: str = "Contact Microsoft support with these ids."
-    sign: bool = False
+    intermittent: bool = False
 
     def matches(self, status: int, code: str | None, place: Place) -> bool:
         """Return whether a response matches this row."""
@@ -137,7 +137,7 @@ RULES: tuple[Rule, ...] = (
         meaning="the token carries no proof of MFA",
         remedy=_CONSENT,
         # The service enforces MFA for a growing share of the requests first.
-        sign=True,
+        intermittent=True,
     ),
     Rule(
         Outcome.REFRESH,

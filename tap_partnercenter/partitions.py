@@ -46,7 +46,7 @@ class ResellerTable(FullTable):
     @override
     def end_pass(self, version: int) -> None:
         settings = self.run.settings
-        wanted = filter(settings.shard.takes, settings.reseller_ids)
+        wanted = filter(settings.shard.owns, settings.reseller_ids)
         missing = [reseller_id for reseller_id in wanted if reseller_id not in self._named]
         # The first pages of a resumed pass were read by an earlier run.
         for reseller_id in [] if self.resumed else missing[:_WARNED_OF]:
@@ -79,7 +79,7 @@ class PerReseller(FullTable):
     def _reseller_ids(self) -> tuple[str, ...]:
         """The configured ids, or those of all resellers of the API, limited to this shard."""
         settings = self.run.settings
-        ids = tuple(filter(settings.shard.takes, settings.reseller_ids))
+        ids = tuple(filter(settings.shard.owns, settings.reseller_ids))
         if not settings.reseller_ids:
             resellers = self.sibling(self.resellers).request_records(None)
             ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))

@@ -59,8 +59,8 @@ class RefreshStream(PartnerCenterStream):
     @override
     def prepare(self) -> None:
         """Let the next stream prepare instead, as there is nothing to read."""
-        if self.follower is not None:
-            self.follower.prepare()
+        if self.next_stream is not None:
+            self.next_stream.prepare()
 
     def _write(self, rows: Sequence[dict[str, Any]]) -> None:
         if self.selected:

@@ -99,7 +99,7 @@ class Report:
         self._waited = 0.0
         self._waiting = 0
         self._waiting_since = 0.0
-        self._signs: Counter[str] = Counter()
+        self._intermittent: Counter[str] = Counter()
         self._skipped: Counter[str] = Counter()
         self._skipped_named: defaultdict[str, list[str]] = defaultdict(list)
         self._blank: Counter[str] = Counter()
@@ -122,11 +122,11 @@ class Report:
         if reason is not None and self._is_due("retry"):
             self.live_logger.info("Retrying for up to %.0f s: %s", max_seconds, reason)
 
-    def sign(self, reason: str, remedy: str) -> None:
+    def intermittent(self, reason: str, remedy: str) -> None:
         """Count a temporary refusal, and warn of the first of its kind."""
         with self._lock:
-            self._signs[reason] += 1
-            first = self._signs[reason] == 1
+            self._intermittent[reason] += 1
+            first = self._intermittent[reason] == 1
         if first:
             message = "%s. A new token may work for now. %s"
             self.live_logger.warning(message, reason, remedy)
@@ -248,7 +248,7 @@ class Report:
                 stream,
                 customers,
             )
-        for reason, count in self._signs.items():
+        for reason, count in self._intermittent.items():
             self._logger.warning("%s refused at first: %s", counted(count, "request"), reason)
         for issue, found in self._issues.items():
             if found:

@@ -63,7 +63,7 @@ class RetryPolicy:
                 TryAgain,
                 interval=0,
                 jitter=None,
-                giveup=retries.are_over,
+                giveup=retries.is_exhausted,
                 on_backoff=retries.pause,
                 logger=None,
             )(call)
@@ -85,7 +85,7 @@ class _Retries:
         self._tokens = 0
         self._next_pause = 0.0
 
-    def are_over(self, error: Exception) -> bool:
+    def is_exhausted(self, error: Exception) -> bool:
         """Decide after a failed attempt whether to try again, and how soon."""
         error = cast("TryAgain", error)
         if error.rule.outcome is Outcome.REFRESH:
@@ -93,7 +93,7 @@ class _Retries:
             # of the requests is refused, more attempts get through.
             self._next_pause = 0.0
             self._tokens += 1
-            return self._tokens > (_MAX_TOKENS if error.rule.sign else 1)
+            return self._tokens > (_MAX_TOKENS if error.rule.intermittent else 1)
         named = error.retry_after or 0.0
         if error.rule.outcome is Outcome.WAIT:
             # The gate holds back all requests, including this one. It pauses for itself only if the

@@ -18,7 +18,7 @@ class Shard:
     count: int
     index: int
 
-    def takes(self, identity: str) -> bool:
+    def owns(self, identity: str) -> bool:
         """Return whether an id belongs to this part: on any machine, each id is in exactly one.
 
         The part is the remainder of the first four bytes of the MD5 of the id in lower case, which

@@ -165,7 +165,7 @@ class PartnerCenterStream(PlainStream):
         """
 
     @cached_property
-    def follower(self) -> PartnerCenterStream | None:
+    def next_stream(self) -> PartnerCenterStream | None:
         """The root stream after this one."""
         streams = iter(self._partner_tap.streams.values())
         # This advances the iterator to this stream; what is left comes after it.

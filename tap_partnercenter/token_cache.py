@@ -189,7 +189,7 @@ class RefreshTokens:
             return True
 
     @property
-    def ends_at(self) -> datetime | None:
+    def expires_at(self) -> datetime | None:
         """When the newest token expires unless it is used, None if that is unknown."""
         issued = self._issued.get(str(self._newest))
         return None if issued is None else datetime.fromtimestamp(issued + LIFE, UTC)

@@ -23,16 +23,16 @@ IDS = st.uuids().map(str) | st.text(min_size=1, max_size=40)
 @given(identity=IDS, count=st.integers(1, 64))
 def test_each_id_belongs_to_one_shard(identity: str, count: int) -> None:
     """However many shards there are, and whatever the case of the id."""
-    takers = [index for index in range(count) if Shard(count, index).takes(identity)]
+    takers = [index for index in range(count) if Shard(count, index).owns(identity)]
     assert len(takers) == 1
     if identity.isascii():
-        assert Shard(count, takers[0]).takes(identity.upper())
+        assert Shard(count, takers[0]).owns(identity.upper())
 
 
 def test_an_id_always_belongs_to_the_same_shard() -> None:
     """On any machine, in any release: its MD5 begins with 459c7999, which is 1,167,882,649."""
     customer = "00000000-0000-4000-8000-000000000001"
-    assert [index for index in FOUR if Shard(4, index).takes(customer)] == [1]
+    assert [index for index in FOUR if Shard(4, index).owns(customer)] == [1]
 
 
 @pytest.mark.slow
@@ -103,8 +103,8 @@ def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
     """It does not fall back to those in the service's list, which were not requested."""
     emulator = start(customers=40, resellers=4)
     first, *others = (str(reseller["id"]) for reseller in emulator.resellers())
-    (idle,) = (index for index in range(2) if not Shard(2, index).takes(first))
-    assert any(Shard(2, idle).takes(other) for other in others)
+    (idle,) = (index for index in range(2) if not Shard(2, index).owns(first))
+    assert any(Shard(2, idle).owns(other) for other in others)
     catalog = catalog_of("reseller_customers")
     shard: dict[str, Any] = {"shard_count": 2, "shard_index": idle}
     result = sync(emulator, catalog=catalog, reseller_ids=[first], **shard)

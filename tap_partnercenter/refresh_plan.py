@@ -41,7 +41,7 @@ def turn(customer_id: str, days: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class RefreshPlan:
     """Which customers' children are read.
 
     Attributes:
@@ -60,7 +60,7 @@ class Night:
 
     @property
     def partial(self) -> bool:
-        """Whether some customers are left for another night."""
+        """Whether some customers are left for another run."""
         return self.since is not None
 
     @property
@@ -82,8 +82,8 @@ class Night:
         return "audit" if customer_id.lower() in self.changed else None
 
 
-class Nights:
-    """Plans a night from the bookmark of the last complete one, and the audit records since."""
+class RefreshPlanner:
+    """Plans a run from the bookmark of the last complete one, and the audit records since."""
 
     def __init__(
         self, bookmarks: MutableMapping[str, Any], stream: str, days: int, scope: str
@@ -101,7 +101,7 @@ class Nights:
         self._days = days
         self._scope = scope
 
-    def plan(self, now: float, audit: ChangeStream, logger: Logger) -> Night:
+    def plan(self, now: float, audit: ChangeStream, logger: Logger) -> RefreshPlan:
         """Decide which customers' children are read, and log it.
 
         Args:
@@ -110,7 +110,7 @@ class Nights:
             logger: For one line.
         """
         today = _day(now)
-        everything = Night(self._days, today)
+        everything = RefreshPlan(self._days, today)
         if self._days == 1:
             return everything
         since = self._since()
@@ -127,9 +127,11 @@ class Nights:
         elif first < today - audit.max_days_back * _DAY:
             why = f"the last complete run was on {since}, and audit records do not go back that far"
         else:
-            night = Night(self._days, today, since)
+            planned = RefreshPlan(self._days, today, since)
             try:
-                night = self._with_changes(audit, first, night, settled=_day(now - _SETTLED_AFTER))
+                planned = self._with_changes(
+                    audit, first, planned, settled=_day(now - _SETTLED_AFTER)
+                )
             except (ConnectionFailed, Refused, UnusableContinuation) as error:
                 logger.warning(
                     "%s: children of all customers are read, because audit records cannot be read: "
@@ -145,18 +147,18 @@ class Nights:
                 since,
                 (today - since).days,
                 self._days,
-                len(night.changed),
+                len(planned.changed),
                 first,
             )
-            return night
+            return planned
         logger.info("%s: children of all customers are read: %s", self._stream, why)
         return everything
 
-    def complete(self, night: Night, begun: float, *, resumed: bool) -> None:
+    def complete(self, planned: RefreshPlan, begun: float, *, resumed: bool) -> None:
         """Note that a pass is complete. The caller writes the STATE message.
 
         Args:
-            night: What was read.
+            planned: What was read.
             begun: When the pass began, perhaps in an earlier run: seconds since the epoch.
             resumed: Whether the pass was resumed. Then the first customers were read before the
                 audit log was read as stored in the night.
@@ -164,8 +166,8 @@ class Nights:
         bookmark = self._bookmarks.setdefault(self._stream, {})
         bookmark.pop(_KEY, None)
         if self._days > 1:
-            day = min(night.today, _day(begun))
-            seen = {} if resumed else dict(night.seen)
+            day = min(planned.today, _day(begun))
+            seen = {} if resumed else dict(planned.seen)
             bookmark[_KEY] = {"scope": self._scope, "complete": day.isoformat(), "seen": seen}
 
     def _since(self) -> dt.date | None:
@@ -183,8 +185,8 @@ class Nights:
         return stored if fits else {}
 
     def _with_changes(
-        self, audit: ChangeStream, first: dt.date, night: Night, *, settled: dt.date
-    ) -> Night:
+        self, audit: ChangeStream, first: dt.date, planned: RefreshPlan, *, settled: dt.date
+    ) -> RefreshPlan:
         """Ask the audit log who changed.
 
         Any record that names a customer counts. A late or replaced record changes the digest of its
@@ -198,7 +200,7 @@ class Nights:
         known = before if isinstance(before, dict) else {}
         changed: set[str] = set()
         seen = {}
-        for number in range((night.today - first).days + 1):
+        for number in range((planned.today - first).days + 1):
             day = first + number * _DAY
             audit.run.report.reading(self._stream, f"(who changed, {day})")
             audit.run.report.progress()
@@ -211,9 +213,9 @@ class Nights:
             mark = f"{total % 2**64:016x}"
             if known.get(day.isoformat()) != mark:
                 changed |= named
-            if night.today - audit.overlap * _DAY <= day < settled:
+            if planned.today - audit.overlap * _DAY <= day < settled:
                 seen[day.isoformat()] = mark
-        return replace(night, changed=frozenset(changed), seen=seen)
+        return replace(planned, changed=frozenset(changed), seen=seen)
 
 
 def _day(moment: float) -> dt.date:
