@@ -62,7 +62,7 @@ _MIN_RATE = 0.1
 #: Maximum seconds of unused rate to remember.
 _MAX_IDLE = 10.0
 #: Requests in flight at the start, and accepted requests that allow one more.
-_INITIAL_IN_FLIGHT, _ACCEPTED_PER_INCREASE = 4, 2
+_INITIAL_IN_FLIGHT, _ACCEPTED_PER_INCREASE = 10, 4
 #: Seconds between checks while a request waits for another one's response.
 _POLL_INTERVAL = 0.01
 
@@ -162,7 +162,8 @@ class Pace:
         self._opens_at = max(self._opens_at, now + retry_after)
         # Requests in flight at a refusal are refused as well, and only extend the pause.
         if current:
-            if self._accepted:
+            # The very first responses show what the quota had left, not its rate.
+            if self._accepted >= (1 if self._epoch else _INITIAL_IN_FLIGHT):
                 self._set_target(now)
             elif self._rate is not None:
                 self._rate = max(self._rate * _DECREASE_FACTOR, _MIN_RATE)
@@ -185,9 +186,8 @@ class Pace:
             self._target = self._rate = max(sustained * _SAFETY_FACTOR, _MIN_RATE)
             return
         # The measured rate may be low by chance, after a short time or with a shared quota.
-        least = max(
-            self._rate * _DECREASE_FACTOR * (1 - (self._opens_at - now) / duration), _MIN_RATE
-        )
+        active = 1 - (self._opens_at - now) / duration
+        least = max(self._rate * _DECREASE_FACTOR * active, _MIN_RATE)
         # A second refusal during the recovery does not lower the target.
         most = max(self._rate, self._target)
         self._target = max(min(sustained * _SAFETY_FACTOR, most), least)
