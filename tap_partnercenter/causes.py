@@ -129,7 +129,7 @@ def _first(errors: list[BaseException], kind: type[E]) -> E | None:
 
 def _tls_cause(errors: list[BaseException]) -> Cause | None:
     if untrusted := _first(errors, ssl.SSLCertVerificationError):
-        # OpenSSL's words, which name no more than the host.
+        # OpenSSL's message, which names only the host.
         why = untrusted.verify_message or "it cannot be verified"
         return Cause(f"certificate not trusted: {why}", _CERTIFICATES, permanent=True)
     broken = _first(errors, ssl.SSLError)

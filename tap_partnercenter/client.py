@@ -62,7 +62,7 @@ class Collection:
         context: Partition or customer: the fields that each record gets.
         place: What the first page is to the table of failures …
         next_place: … and what a later one is.
-        single: Whether the answer is one record, in place of a page of records.
+        single: Whether the response is one record instead of a page of records.
         lacks_user: Whether the service requires a user and the run has none.
         enrolment: Which partners have it, and what the others do, as a sentence; empty: all have.
         shard_key: The field by which shards divide the records, None where they do not.

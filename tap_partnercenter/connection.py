@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Where the ids for Microsoft support begin; a table has no room for them.
 _IDS = " MS-"
-#: Seconds after which a stream without an answer ends the test: somebody waits for it.
+#: Seconds after which a stream without an answer ends the test, because someone waits for it.
 _SLOW_ANSWER = 5.0
 
 

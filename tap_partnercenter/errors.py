@@ -2,10 +2,10 @@
 
 ::
 
-    PartnerCenterError          the run, or one stream, cannot go on: one line for the operator
+    PartnerCenterError          the run, or one stream, cannot continue: one line for the operator
     ├── ConnectionFailed        no usable response after all retries
     └── Refused                 the service said no; knows the rule of the table
-        ├── SkippedCustomer     no to this customer only; the run goes on
+        ├── SkippedCustomer     no to this customer only; the run continues
         ├── ExpiredCheckpoint   no to a stored continuation; the stream starts again
         └── RefusedContinuation no to one of this run: the end of the data, or a new start
     TryAgain                    inside the retried call only; never leaves it
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PartnerCenterError(FatalAPIError):
-    """The run, or one stream, cannot go on. The message is one line for an operator.
+    """The run, or one stream, cannot continue. The message is one line for an operator.
 
     Attributes:
         final: Whether each later run certainly fails as well, until somebody changes a setting.

@@ -112,7 +112,7 @@ class Listener:
         """Answer one request of a browser.
 
         Returns:
-            The status, where to go on, and what to show.
+            The status, the location to redirect to, and the page to show.
         """
         # Another host name means a request from a foreign page (DNS rebinding).
         if host not in {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}:

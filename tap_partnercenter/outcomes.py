@@ -221,7 +221,7 @@ RULES: tuple[Rule, ...] = (
         meaning="the service forbids the request",
         remedy=_ADMIN_AGENT,
     ),
-    # A collection that is not found is no empty collection: a page once answered so for weeks.
+    # A collection that is not found is not empty: second pages once returned this for weeks.
     Rule(
         Outcome.FAIL,
         {404},

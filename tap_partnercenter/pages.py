@@ -24,7 +24,7 @@ class Page(NamedTuple):
         context: Partition or customer of the records: fields to add to each of them.
         broken: The path of each field whose characters had to be repaired.
         restarted: Whether this is the first page for a second time, so that earlier records repeat.
-            The pass keeps its version, which thus contains the rows of both readings.
+            The pass keeps its version, so it contains the rows of both readings.
         refusal: Why the service does not return this customer's records, None if it does.
         blank: Whether the response contained nothing at all, not even an empty collection.
         promised: Whether it is a whole collection without records whose count is not zero.

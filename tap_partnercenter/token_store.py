@@ -63,7 +63,7 @@ class Lock:
     """Waits for the lock of a store; after a time-out, or without locks, continues regardless."""
 
     def __init__(self, max_wait: float, *, clock: Clock, logger: logging.Logger) -> None:
-        """Wait no more than this many seconds, over all waits together."""
+        """Wait for at most this many seconds, over all waits together."""
         self._max_wait = min(MAX_WAIT, max_wait)
         self._clock = clock
         self._logger = logger

@@ -20,7 +20,7 @@ from tap_partnercenter.tap import TapPartnerCenter
 
 #: The exit code of errors that no retry can fix, as in docs/operating.md.
 FINAL = 78
-#: Settings that pass every check, of nobody.
+#: Settings that pass every check, for a tenant that does not exist.
 GOOD: dict[str, Any] = {
     "tenant_id": "contoso.onmicrosoft.com",
     "client_id": "2f3a9c10-1111-4222-8333-444455556666",

@@ -63,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     trials = parser.getgroup("kill trials")
     trials.addoption(
-        "--kill-seed", type=int, default=1, help="what is struck, and when (%(default)s)"
+        "--kill-seed", type=int, default=1, help="what is killed, and when (%(default)s)"
     )
     trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
 

@@ -1,4 +1,4 @@
-"""Taps in their own processes, to be struck, read and ended by a test."""
+"""Taps in their own processes, to be interrupted, read and ended by a test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Certificates in place of secrets, and stores for a refresh token."""
+"""Certificates instead of secrets, and stores for a refresh token."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_file_of_an_earlier_version_is_read(start: Start, sync: Sync, tmp_path
 def test_a_stored_token_is_encrypted(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
-    """The row, or a dump of it, is useless to others; another key is reported, a new one added."""
+    """The row, or a dump of it, is useless without the key; keys can be rotated."""
     emulator = start(revoke_old_refresh_tokens=True)
     assert sync(emulator, token_cache_path=table, token_cache_key=KEY).exit_code == 0
     with database.connect() as connection:
@@ -318,7 +318,7 @@ def test_a_service_that_does_not_rotate_leaves_the_store_unchanged(
 def test_a_process_that_hangs_with_the_database_does_not_block_others_forever(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
-    """As with a file: after two minutes the run goes on."""
+    """As with a file: after two minutes the run continues."""
     emulator = start()
     config = emulator.tap_config()
     account = hashlib.sha256(f"{config['tenant_id']} {config['client_id']}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Empty answers: nothing for one customer is an answer, nothing in place of a list is none."""
+"""Empty answers: nothing for one customer is an answer, nothing instead of a list is not."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 #: Forms of "no relationships" in the first answer for a customer.
 NOTHING: dict[str, dict[str, Any]] = {
     "null": {"body": b"null"},
-    "null behind a mark": {"body": b"\xef\xbb\xbfnull"},
+    "null after a byte order mark": {"body": b"\xef\xbb\xbfnull"},
     "null in blanks": {"body": b" null\r\n"},
     "an object": {"body": b"{}"},
-    "an object behind a mark": {"body": b"\xef\xbb\xbf{ }"},
+    "an object after a byte order mark": {"body": b"\xef\xbb\xbf{ }"},
     "no body": {"empty_body": True},
     "a mark alone": {"body": b"\xef\xbb\xbf"},
     "204": {"status": 204},

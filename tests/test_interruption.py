@@ -115,7 +115,7 @@ def test_a_terminal_that_closes_ends_the_run_unless_it_is_ignored(
     ignored: bool,  # noqa: FBT001
     start: Start,
 ) -> None:
-    """It has its own log line and exit code; under `nohup` the run goes on."""
+    """It has its own log line and exit code; under `nohup` the run continues."""
     emulator = start(Fault(place="continuation", times=1, hang=1), customers=8, resellers=1)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
     try:

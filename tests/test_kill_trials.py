@@ -142,7 +142,7 @@ class Trial:
         self.rows: dict[str, set[tuple[str, ...]]] = {stream: set() for stream in KEYS}
 
     def run(self, schedule: str, victim: str | None = None) -> bool:
-        """Load, and perhaps strike a process; return whether that happened.
+        """Load, and perhaps kill a process; return whether that happened.
 
         After each run, however it ended, the tables hold each earlier row that the API still has;
         after a complete run, all that the API has, unless the run continued with pages of data that
@@ -272,7 +272,7 @@ class Trial:
         """Load once, interrupt a number of runs, and load until both must be equal.
 
         Returns:
-            How many strikes hit a process.
+            How many runs were interrupted.
         """
         self.run("nightly")
         killed = 0
@@ -317,7 +317,7 @@ def _process(
 def test_nothing_is_lost_or_deleted_by_interruptions(
     pipe: Pipe, request: pytest.FixtureRequest
 ) -> None:
-    """SIGKILL, SIGTERM and closed pipes at any byte, in every form of a link."""
+    """SIGKILL, SIGTERM and closed pipes at any byte, with every form of link."""
     seed, wanted = (request.config.getoption(name) for name in ("--kill-seed", "--kill-count"))
     kills = -(-wanted // len(WORLDS))
 

@@ -90,9 +90,9 @@ def test_an_unknown_quota_is_used_and_respected(
 @pytest.mark.parametrize("limit", [500, 3000])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_run_of_one_minute_is_seldom_refused(model: str, limit: int, workers: int) -> None:
-    """5 % of the requests, or 1 % plus what was under way when a small quota was used up.
+    """5 % of the requests, or 1 % plus what was in flight when a small quota was used up.
 
-    Everything under way at that moment is refused, whatever the pacing.
+    Everything in flight at that moment is refused, whatever the pacing.
     """
     run = simulate(MODELS[model](limit), Process(workers), minutes=1)
     total = len(run.refused) + len(run.accepted)
@@ -115,7 +115,7 @@ def test_a_short_run_ends_soon_after_the_ideal(model: str, limit: int, workers: 
     """
     quota = MODELS[model](limit)
     if isinstance(quota, TokenBucket):
-        # With a penalty, what is under way at the first refusal, and at the end of the recovery,
+        # With a penalty, what is in flight at the first refusal, and at the end of the recovery,
         # costs as much.
         asked = 640 + 2 * workers * quota.penalty
         ideal = (asked - quota.burst) / limit * 60

@@ -48,7 +48,7 @@ def test_a_link_is_followed_with_all_of_its_headers(start: Start, sync: Sync) ->
 
 
 def test_a_link_is_followed_as_it_is(start: Start, sync: Sync) -> None:
-    """The service's address is used unchanged."""
+    """The service's URL is used unchanged."""
     emulator = start(customers=5, link_form="versioned")
     sync(emulator, catalog=CUSTOMERS, page_size=3)
     assert targets(emulator) == ["/v1/customers?size=3", "/v1/customers?size=3&seekOperation=Next"]

@@ -183,7 +183,7 @@ def test_a_warehouse_with_deletes_matches_the_api(
     interruptions: list[tuple[float, Fault]],
     data: st.DataObject,
 ) -> None:
-    """A full pass, changes at the source, a pass interrupted often: equal, and no row flickers."""
+    """A full pass, changes at the source, a pass interrupted often: equal, and no row is lost."""
     deletes: dict[str, Any] = {"emit_activate_version_messages": True, "max_vanished_percent": 100}
     warehouse = Warehouse()
     with Emulator(options) as emulator:

@@ -153,7 +153,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
     answer: bytes,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Malformed header lines, and text in place of a status line."""
+    """Malformed header lines, and text instead of a status line."""
     raw = (
         answer + b"\r\n" + LEAK.encode() + b"\r\n : " + LEAK.encode() + b"\r\n\r\n" + LEAK.encode()
     )

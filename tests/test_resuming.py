@@ -1,4 +1,4 @@
-"""A run that goes on where an earlier one was interrupted, or starts again."""
+"""A run that resumes where an earlier one was interrupted, or starts again."""
 
 from __future__ import annotations
 

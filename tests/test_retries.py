@@ -126,7 +126,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """Retries go on for max_retry_seconds, with growing, jittered pauses; then one line follows."""
+    """Retries continue for max_retry_seconds, with growing, jittered pauses; one line follows."""
     emulator = broken(Fault(place=place, status=503, shape="D"))
     # On the test's clock the waits of all threads add up.
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -157,7 +157,7 @@ def test_without_retry_time_nothing_is_requested_twice(
     emulator = broken(Fault(place=place, status=500))
     result = sync(emulator, page_size=3, max_retry_seconds=0)
     assert result.exit_code == 1
-    # Read the log now: some requests may still be under way.
+    # Read the log now: some requests may still be in flight.
     asked = [request.request_id for request in at(emulator, place) if request.status == 500]
     assert len(set(asked)) == len(asked)
     assert result.waits == []
@@ -272,7 +272,7 @@ def test_a_wait_beyond_the_limit_ends_the_run_at_once(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """The tap does not sleep for a year: it says what the service wants, and ends."""
+    """The tap does not sleep for a year: it says what the service asks for, and ends."""
     emulator = broken(Fault(place=place, status=429, headers={"Retry-After": "31536000"}))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert len(attempts(emulator, place, 429)) == 1

@@ -124,7 +124,7 @@ def test_a_token_is_not_used_in_its_last_minutes(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """It may expire while a request is under way, and clocks differ."""
+    """It may expire while a request is in flight, and clocks differ."""
     headers = {"Retry-After": "3400"}
     # The token lives for 3599 seconds: longer than the pause, but by less than five minutes.
     emulator = broken(Fault(place="continuation", times=1, status=429, headers=headers))
@@ -151,7 +151,7 @@ def test_missing_mfa_is_named_in_both_of_its_forms(form: str, start: Start, sync
 
 
 def test_tokens_that_expire_early_are_replaced() -> None:
-    """A token may expire long before its stated time: each request gets a second chance."""
+    """A token may expire long before its stated time: each request is retried once."""
     ticks = itertools.count()
     options = Options(customers=8, resellers=1, token_lifetime=3599, early_expiry=3000)
     with Emulator(options, clock=lambda: time.time() + 50 * next(ticks)) as emulator:
@@ -220,7 +220,7 @@ def test_a_sign_in_refused_without_json_has_one_line(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """A proxy answers in place of the token endpoint: the line says where to look."""
+    """A proxy answers instead of the token endpoint: the line says where to look."""
     emulator = broken(Fault(place="token", status=403, shape="html"))
     result = sync(emulator)
     assert result.error == (

@@ -58,7 +58,7 @@ def test_what_skips_a_customer_is_fatal_for_a_collection(
     broken: Callable[..., Emulator],
     sync: Sync,
 ) -> None:
-    """For a list, the codes about a single customer mean no more than their status."""
+    """For a list, the codes about a single customer mean nothing beyond their status."""
     answer, _ = INDIVIDUAL[refusal]
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3)

@@ -153,7 +153,7 @@ def test_a_refused_customer_is_left_out_and_named(name: str, start: Start, sync:
 
 
 def test_rights_that_customers_grant_are_missing_one_by_one(start: Start, sync: Sync) -> None:
-    """The run goes on without a role in the directories of the first twelve customers."""
+    """The run continues without a role in the directories of the first twelve customers."""
     emulator = start(customers=14)
     ids = [customer["id"] for customer in emulator.customers()]
     emulator.faults = [

@@ -147,7 +147,7 @@ def test_an_empty_cache_has_no_token(
 def test_a_directory_as_cache_is_reported_without_suggesting_chmod(
     start: Start, sync: Sync, cache: Path
 ) -> None:
-    """With mode 0600 nobody could enter the folder."""
+    """With mode 0600 no user could enter the directory."""
     cache.mkdir(mode=0o755)
     result = sync(start(), token_cache_path=str(cache))
     assert result.exit_code == 1
@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_written_does_not_fail_the_run(
 
 @pytest.fixture
 def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From the call on, no file can be written to its end."""
+    """After the call, no file can be written completely."""
 
     def fails(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -318,7 +318,7 @@ def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
     sync: Sync,
     cache: Path,
 ) -> None:
-    """The tap waits two minutes, says so meanwhile, goes on, and does not wait again."""
+    """The tap waits for two minutes, says so, continues, and does not wait again."""
     emulator = start(Fault(place="resellers", times=1, expire_token=True))
     with cache.with_name("tokens.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -188,7 +188,7 @@ def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
 
 
 def test_numbers_of_any_size_are_accepted(start: Start, sync: Sync) -> None:
-    """A number too large for any type is no reason to lose the page."""
+    """A number too large for any type does not lose the page."""
     body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
     for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):
         emulator = start(Fault(place="customers", body=body % (number, number)))

@@ -1,4 +1,4 @@
-"""Links that no server should send: none leads a request or a token astray."""
+"""Links that no server should send: none redirects a request or a token."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ RESOURCES = (
     Resource(
         pattern="/v1/customers/usagerecords",
         place="usage_records",
-        about="usage of all customers; nobody has any",
+        about="usage of all customers; always empty",
         user=True,
         rows=sources.nothing,
         envelope="unlinked",

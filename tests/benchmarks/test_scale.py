@@ -192,7 +192,7 @@ def test_shards_are_started_as_airflow_does_it() -> None:
 
 
 def test_a_shard_that_may_not_wait_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It sends nothing more, and the others go on."""
+    """It sends nothing more, and the others continue."""
     monkeypatch.setattr(model, "PATIENCE", 10.0)
     scene = like(SMALL, shards=4)
     outcome, asked = watched(scene)

@@ -53,7 +53,7 @@ class DemoRunner:
         return [sys.executable, "-m", "partnercenter_demo", *data, *arguments]
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run the demo to its end in this process, which is faster."""
+        """Run the demo in this process, which is faster."""
         command = self.command(*arguments)
         out, err = io.StringIO(), io.StringIO()
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

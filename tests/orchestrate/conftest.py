@@ -156,7 +156,7 @@ class Airflow:
     """The URL of its own database."""
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a program in the environment to its end; `stdout` has its output."""
+        """Run a program in the environment; `stdout` has its output."""
         program, *arguments = command
         return subprocess.run(
             [self.environment / "bin" / program, *arguments],

@@ -49,7 +49,7 @@ def without(*path: str) -> dict[str, Any]:
 
 @pytest.mark.e2e
 def test_the_documented_map_hashes_and_drops(start: Start, pipe: Pipe) -> None:
-    """Hashes in place of names and domains, in both tables; everything else is unchanged."""
+    """Hashes instead of names and domains, in both tables; everything else is unchanged."""
     emulator = start(customers=40, resellers=3)
     pipe.load(emulator, "hashed", stream_map_config={"salt": SALT}, **yaml_block("stream_maps"))
     for table in CUSTOMERS:
