@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from tests.warehouse import Project
 
 
-# Property-based tests try a few examples; `--hypothesis-profile whole` (nightly) tries many more.
+# Property-based tests try a few examples; `--hypothesis-profile whole` (nightly) tries many more,
+# and `--sample` fewer.
+settings.register_profile("sample", max_examples=5)
 settings.register_profile("quick", max_examples=15)
 settings.register_profile("whole", max_examples=300)
 settings.load_profile("quick")
@@ -66,6 +68,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kill-seed", type=int, default=1, help="what is killed, and when (%(default)s)"
     )
     trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--sample") and not config.getoption("--hypothesis-profile"):
+        settings.load_profile("sample")
 
 
 @pytest.hookimpl(trylast=True)  # after deselection
