@@ -139,19 +139,28 @@ class Models:
         variables = {"partnercenter_streams": [*self.keys], "partnercenter_schema": self.schema}
         dbt(
             "build",
-            f"--target-path={self.folder / 'target'}",
-            f"--log-path={self.folder / 'logs'}",
-            f"--vars={json.dumps(variables)}",
+            *flags("postgres", self.folder, **variables),
             **self.server.dbt_variables,
             DBT_POSTGRES_SCHEMA=self.models,
         )
 
 
+def flags(kind: str, folder: Path, **variables: Any) -> list[str]:
+    """Options of dbt for the package: a kind of warehouse, a folder for its files, variables."""
+    return [
+        f"--project-dir={TRANSFORM}",
+        f"--profiles-dir={TRANSFORM / 'profiles' / kind}",
+        f"--target-path={folder / 'target'}",
+        f"--log-path={folder / 'logs'}",
+        f"--vars={json.dumps(variables)}",
+    ]
+
+
 def dbt(*arguments: str, **variables: str) -> str:
-    """Run dbt for PostgreSQL, in the versions of meltano.yml, on the package; return its output.
+    """Run dbt for PostgreSQL, in the versions of meltano.yml; return its output.
 
     Args:
-        arguments: Arguments for dbt.
+        arguments: A command with its options, such as those of :func:`flags`.
         variables: Variables for its environment.
     """
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
@@ -160,12 +169,10 @@ def dbt(*arguments: str, **variables: str) -> str:
         for one in project["plugins"]["utilities"]
         if one["name"] == "dbt-postgres"
     )
-    folders = {"project-dir": TRANSFORM, "profiles-dir": TRANSFORM / "profiles" / "postgres"}
     ended = subprocess.run(
         [
             *(find_uv(), "tool", "run", "--quiet", "--python", sys.executable),
             *("--from", core, "--with", adapter, "dbt", *arguments),
-            *(f"--{name}={folder}" for name, folder in folders.items()),
         ],
         env={**os.environ, "DBT_USE_COLORS": "false", **variables},
         capture_output=True,

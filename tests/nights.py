@@ -10,6 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Emulator, Options
+from tests import truth
 from tests.command_line import QuickClock, Result, catalog_of, run_tap
 from tests.truth import complete_lines, last_state
 
@@ -19,15 +20,7 @@ if TYPE_CHECKING:
 
 CHILDREN = ("customer_relationships", "subscriptions")
 #: Streams with their keys, and the emulator's names for their records.
-KEYS = {
-    "customers": ("id",),
-    "indirect_resellers": ("id",),
-    "reseller_customers": ("reseller_id", "id"),
-    "customer_relationships": ("customer_id", "id", "relationshipType"),
-    "subscriptions": ("customer_id", "id"),
-    "customer_refreshes": ("customer_id", "stream"),
-    "list_refreshes": ("id",),
-}
+KEYS = {**truth.KEYS, **truth.REFRESHES, "subscriptions": ("customer_id", "id")}
 PLACES = {
     "customers": "customers",
     "indirect_resellers": "resellers",

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from partnercenter_emulator import Emulator, Fault, Options
+from tests.models import TRANSFORM
 from tests.targets.rows import in_order
 from tests.targets.transform import (
-    FOLDER,
     MODELS,
     Built,
     DuckDB,
@@ -225,10 +225,10 @@ def test_subscriptions_ending_soon(built: Built) -> None:
 
 def test_every_question_is_tested() -> None:
     """Each mart has a test of the same name."""
-    assert {path.stem for path in FOLDER.glob("models/marts/*.sql")} == {
+    assert {path.stem for path in TRANSFORM.glob("models/marts/*.sql")} == {
         name.removeprefix("test_")
         for name in globals()
-        if name.startswith("test_") and (FOLDER / f"models/marts/{name[5:]}.sql").exists()
+        if name.startswith("test_") and (TRANSFORM / f"models/marts/{name[5:]}.sql").exists()
     }
 
 
@@ -262,7 +262,7 @@ def test_every_column_is_described(built: Built) -> None:
     described = {
         model["name"]: [column["name"] for column in model["columns"]]
         for folder in ("models", "snapshots")
-        for path in (FOLDER / folder).rglob("*.yml")
+        for path in (TRANSFORM / folder).rglob("*.yml")
         for kind, models in yaml.safe_load(path.read_text(encoding="utf-8")).items()
         if kind in {"models", "snapshots"} and isinstance(models, list)
         for model in models

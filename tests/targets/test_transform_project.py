@@ -10,8 +10,9 @@ import yaml
 
 from partnercenter_demo.failure import DemoError
 from tap_partnercenter.streams import STREAMS
+from tests.models import TRANSFORM
 from tests.targets.rows import SCHEMAS
-from tests.targets.transform import FOLDER, STREAM_NAMES, DuckDB, PostgreSQL
+from tests.targets.transform import STREAM_NAMES, DuckDB, PostgreSQL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 def test_every_stream_is_a_source() -> None:
     """Described like its schema; by default, the streams are the tap's."""
-    text = (FOLDER / "models" / "sources.yml").read_text(encoding="utf-8")
+    text = (TRANSFORM / "models" / "sources.yml").read_text(encoding="utf-8")
     (source,) = yaml.safe_load(text)["sources"]
     assert {table["name"]: table["description"] for table in source["tables"]} == {
         name: json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))["description"]
         for name in STREAM_NAMES
     }
-    project = yaml.safe_load((FOLDER / "dbt_project.yml").read_text(encoding="utf-8"))
+    project = yaml.safe_load((TRANSFORM / "dbt_project.yml").read_text(encoding="utf-8"))
     assert sorted(project["vars"]["partnercenter_streams"]) == sorted(
         vars(stream)["name"] for stream in STREAMS if stream.selected_by_default
     )

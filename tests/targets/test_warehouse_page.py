@@ -5,7 +5,6 @@ Run `pytest tests/targets/test_warehouse_page.py --update-golden` to rewrite the
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +14,10 @@ import yaml
 
 from partnercenter_emulator import Emulator, Options
 from tests.command_line import catalog_of
-from tests.models import dbt
+from tests.models import dbt, flags
 from tests.targets.page import PAGE, sql_block, with_part
 from tests.targets.rows import column_types, loaded_rows
-from tests.truth import KEYS, held
+from tests.truth import KEYS, REFRESHES, held
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +75,7 @@ def test_the_tables_are_shown_as_they_are(
 ) -> None:
     """`\\d` of each table; flattened, only of the two from which the others follow."""
     assert customers
-    blocks = [described(SCHEMA, table) for table in (*KEYS, "customer_refreshes", "list_refreshes")]
+    blocks = [described(SCHEMA, table) for table in (*KEYS, *REFRESHES)]
     assert_shown("tables", "\n\n".join(blocks))
 
     pipe.load(start(customers=10, resellers=2), "flattened", **FLAT)
@@ -134,14 +133,14 @@ def test_the_query_of_today_is_that_of_the_models(
 ) -> None:
     """As compiled by dbt, without the names of database and schema."""
     assert customers
-    streams = {"partnercenter_streams": ["customer_relationships", "customer_refreshes"]}
+    streams = ["customer_relationships", "customer_refreshes"]
     model = "stg_partnercenter__customer_relationships"
     dbt(
-        *("compile", f"--select={model}", f"--vars={json.dumps(streams)}"),
-        *(f"--target-path={tmp_path}", f"--log-path={tmp_path}"),
+        *("compile", f"--select={model}"),
+        *flags("postgres", tmp_path, partnercenter_streams=streams),
         **pipe.server.dbt_variables,
     )
-    (file,) = tmp_path.glob(f"compiled/**/{model}.sql")
+    (file,) = tmp_path.glob(f"target/compiled/**/{model}.sql")
     compiled = re.sub(r'"postgres"."\w+"."(\w+)"', r"\1", file.read_text(encoding="utf-8"))
     (query,) = re.findall(r"^(from .*?)\n\)\n\nselect$", compiled, re.DOTALL | re.MULTILINE)
     assert_shown("today", f"```sql\nselect loaded.*\n{query};\n```")
@@ -152,7 +151,7 @@ def test_the_query_of_today_is_that_of_the_models(
 def test_the_query_of_today_shows_what_the_api_holds(shards: int, start: Start, pipe: Pipe) -> None:
     """Without deletes: a customer left, another moved, and one lost all of its relationships."""
     emulator, schema = start(customers=30, resellers=3), f"today_{shards}"
-    streams = catalog_of(*KEYS, "customer_refreshes", "list_refreshes")
+    streams = catalog_of(*KEYS, *REFRESHES)
     pipe.load(emulator, schema, catalog=streams)
     left, moved, alone, *_ = (str(one["id"]) for one in emulator.customers())
     *_, last = (str(one["id"]) for one in emulator.resellers())

@@ -9,21 +9,22 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 from tap_partnercenter.streams import STREAMS
 from tests.command_line import catalog_of, run_tap
+from tests.models import flags
 from tests.targets.rows import Row, in_order
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from partnercenter_emulator import Emulator
     from tests.command_line import Result
     from tests.warehouse import Pipe, Project
 
-FOLDER = Path(__file__).parents[2] / "transform"
 MODELS = "models"
 STREAM_NAMES: list[str] = [vars(stream)["name"] for stream in STREAMS]
 
@@ -53,17 +54,10 @@ class Warehouse(ABC):
 
     def dbt_ended(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run dbt, whether it succeeds or fails."""
+        program = self.project.program(f"dbt-{self.kind()}", "dbt", "utilities")
         variables = {"partnercenter_streams": STREAM_NAMES, "partnercenter_schema": self.schema}
         return subprocess.run(
-            [
-                self.project.program(f"dbt-{self.kind()}", "dbt", "utilities"),
-                *arguments,
-                f"--project-dir={FOLDER}",
-                f"--profiles-dir={FOLDER / 'profiles' / self.kind()}",
-                f"--target-path={self.folder / 'target'}",
-                f"--log-path={self.folder / 'logs'}",
-                f"--vars={json.dumps(variables)}",
-            ],
+            [program, *arguments, *flags(self.kind(), self.folder, **variables)],
             env={**os.environ, **self.variables()},
             capture_output=True,
             text=True,
