@@ -6,6 +6,7 @@ import itertools
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from partnercenter_emulator import Fault
 from tests.truth import assert_all_records, last_state
 
 if TYPE_CHECKING:
@@ -32,10 +33,7 @@ COLLECTIONS: list[Place] = [place for place in API if place != "relationships"]
 
 
 def sampled(
-    answers: Iterable[T],
-    places: Iterable[Any],
-    always: Sequence[Any] = (),
-    each: int = 1,
+    answers: Iterable[T], places: Iterable[Any], always: Sequence[Any] = (), each: int = 1
 ) -> list[tuple[T, Any]]:
     """Pair each answer with `each` of the places in turn, and with those of a separate code path.
 
@@ -66,6 +64,14 @@ def attempts(emulator: Emulator, place: Place, status: int) -> list[LoggedReques
         if request.status != status:
             break
     return found
+
+
+def revocations(emulator: Emulator) -> list[Fault]:
+    """Faults that revoke the token once at each customer: as many sign-ins."""
+    return [
+        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
+        for each in emulator.customers()
+    ]
 
 
 def assert_ids(emulator: Emulator, unanswered: Collection[int] = (0,)) -> None:

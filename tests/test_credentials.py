@@ -15,6 +15,7 @@ from tests import certificates
 from tests.certificates import PASSWORD
 from tests.command_line import FINAL, QuickClock, catalog_of, run_tap
 from tests.conftest import KEY
+from tests.failures import revocations
 from tests.processes import begun, ended
 from tests.truth import assert_complete
 
@@ -350,11 +351,8 @@ def test_processes_that_share_a_store_do_not_lock_each_other_out(
     customers: int, start: Start, store: dict[str, Any], tmp_path: Path
 ) -> None:
     """With a strict service, over hundreds of rotations, each redeems what another stored."""
-    emulator = start(customers=customers, revoke_old_refresh_tokens=True)
-    emulator.faults = [
-        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
-        for each in emulator.customers()
-    ]
+    emulator = start(customers=customers, revoke_old_refresh_tokens=True, token_latency=0.02)
+    emulator.faults = revocations(emulator)
     config = {**emulator.tap_config(), **store, "max_concurrent_requests": 1}
     for result in ended(begun(config, tmp_path, 2)):
         assert result.exit_code == 0, result.stderr

@@ -21,6 +21,7 @@ from tap_partnercenter import login
 from tests import certificates
 from tests.browser import Browser, Form, device
 from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.failures import revocations
 from tests.processes import begun, ended
 from tests.truth import assert_complete
 
@@ -258,10 +259,7 @@ def test_a_device_code_ends_with_a_tap_that_runs(  # noqa: PLR0913, PLR0917
 
 
 def test_a_declined_device_code_is_reported(
-    start: Start,
-    browser: Browser,
-    sign_in: Callable[..., Result],
-    monkeypatch: pytest.MonkeyPatch,
+    start: Start, browser: Browser, sign_in: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser.choice["answer"] = "refuse"
     device(browser, monkeypatch)
@@ -413,10 +411,7 @@ def test_a_login_and_two_taps_at_once_do_not_lock_each_other_out(
     """They share a file or a database, and the service revokes each used token."""
     emulator = start(customers=customers, revoke_old_refresh_tokens=True)
     assert sign_in(emulator, **store).exit_code == 0
-    emulator.faults = [
-        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
-        for each in emulator.customers()
-    ]
+    emulator.faults = revocations(emulator)
     config = config_of(emulator, tmp_path, max_concurrent_requests=1, **store)
     taps = begun(config, tmp_path, 2)
     for _ in range(3):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import functools
 import json
 import os
-import subprocess
-import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.credentials import TENANT_DOMAIN
-from tests.command_line import FINAL, Result, catalog_of
+from tests.command_line import FINAL, catalog_of
 from tests.conftest import KEY
 from tests.truth import assert_complete
 
@@ -31,6 +30,25 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "tokens.json"
 
 
+@pytest.fixture
+def cached(sync: Sync, cache: Path) -> Sync:
+    """Run a whole sync with the cache."""
+    return functools.partial(sync, token_cache_path=str(cache))
+
+
+@pytest.fixture
+def filled(start: Start, cached: Sync) -> Start:
+    """Start an emulator whose first token is in the cache; its statistics are empty."""
+
+    def fill(*faults: Fault, **options: Any) -> Emulator:
+        emulator = start(*faults, **options)
+        assert cached(emulator).exit_code == 0
+        emulator.reset_stats()
+        return emulator
+
+    return fill
+
+
 def test_a_rotated_refresh_token_is_used_afterwards(start: Start, sync: Sync) -> None:
     """Within a run each redemption uses the newest token: the previous one may be revoked."""
     emulator = start(
@@ -42,15 +60,14 @@ def test_a_rotated_refresh_token_is_used_afterwards(start: Start, sync: Sync) ->
 
 
 def test_a_cached_refresh_token_is_used_by_the_next_run(
-    start: Start, sync: Sync, cache: Path
+    filled: Start, cached: Sync, sync: Sync, cache: Path
 ) -> None:
     """With token_cache_path the next run starts with the newest token, in a file of mode 0600."""
-    emulator = start(revoke_old_refresh_tokens=True)
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled(revoke_old_refresh_tokens=True)
     first = cache.read_text()
     assert cache.stat().st_mode & 0o777 == 0o600
     assert emulator.credentials.refresh_token not in first
-    assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+    assert_complete(cached(emulator), emulator)
     assert cache.read_text() != first
     # An empty lock file, and nothing else.
     lock = cache.with_name("tokens.json.lock")
@@ -60,30 +77,22 @@ def test_a_cached_refresh_token_is_used_by_the_next_run(
     assert "AADSTS50173" in sync(emulator).error
 
 
-def test_a_newly_configured_token_makes_the_cached_one_obsolete(
-    start: Start,
-    sync: Sync,
-    cache: Path,
-) -> None:
+def test_a_newly_configured_token_makes_the_cached_one_obsolete(start: Start, cached: Sync) -> None:
     """After a new consent the operator configures the new token, and the tap uses it."""
     before = start()
-    assert sync(before, token_cache_path=str(cache)).exit_code == 0
+    assert cached(before).exit_code == 0
     after = start()
-    assert_complete(sync(after, token_cache_path=str(cache)), after)
+    assert_complete(cached(after), after)
     assert after.stats().by_place["token"] == {"200": 1}
 
 
 def test_a_cached_token_is_not_sent_to_another_tenant(
-    start: Start,
-    sync: Sync,
-    cache: Path,
+    filled: Start, cached: Sync, cache: Path
 ) -> None:
     """It belongs to the settings that it was issued for, and only they redeem it."""
-    emulator = start()
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled()
     put(cache, "of the other tenant")
-    emulator.reset_stats()
-    result = sync(emulator, token_cache_path=str(cache), tenant_id=TENANT_DOMAIN)
+    result = cached(emulator, tenant_id=TENANT_DOMAIN)
     assert_complete(result, emulator)
     assert emulator.stats().by_place["token"] == {"200": 1}
 
@@ -111,10 +120,7 @@ def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Pat
     ],
 )
 def test_an_unusable_cache_is_reported_in_one_line(
-    content: str | None,
-    start: Start,
-    sync: Sync,
-    cache: Path,
+    content: str | None, start: Start, cached: Sync, cache: Path
 ) -> None:
     """A file with other content is not overwritten, and the line quotes nothing from it."""
     if content is None:
@@ -123,7 +129,7 @@ def test_an_unusable_cache_is_reported_in_one_line(
         cache.touch(mode=0o600)
         cache.write_text(content, errors="surrogateescape")
     emulator = start()
-    result = sync(emulator, token_cache_path=str(cache))
+    result = cached(emulator)
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: {cache} cannot be used (")
     assert "Delete it, or set another path." in result.error
@@ -133,47 +139,44 @@ def test_an_unusable_cache_is_reported_in_one_line(
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["plain", "encrypted"])
 def test_an_empty_cache_has_no_token(
-    key: str | None, start: Start, sync: Sync, cache: Path
+    key: str | None, start: Start, cached: Sync, cache: Path
 ) -> None:
     """Someone created it, or a disk was full: the configured token still works."""
     cache.touch(mode=0o600)
     emulator = start()
-    result = sync(emulator, token_cache_path=str(cache), token_cache_key=key)
+    result = cached(emulator, token_cache_key=key)
     assert result.exit_code == 0
     assert ("refresh_token" in cache.read_text(encoding="utf-8")) is (key is None)
     assert cache.stat().st_size
 
 
 def test_a_directory_as_cache_is_reported_without_suggesting_chmod(
-    start: Start, sync: Sync, cache: Path
+    start: Start, cached: Sync, cache: Path
 ) -> None:
     """With mode 0600 no user could enter the directory."""
     cache.mkdir(mode=0o755)
-    result = sync(start(), token_cache_path=str(cache))
+    result = cached(start())
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Is a directory).")
     assert "chmod" not in result.error
 
 
-def test_a_cache_that_links_to_itself_is_reported(start: Start, sync: Sync, cache: Path) -> None:
+def test_a_cache_that_links_to_itself_is_reported(start: Start, cached: Sync, cache: Path) -> None:
     """A bare OSError would not say where to look."""
     cache.symlink_to(cache)
-    result = sync(start(), token_cache_path=str(cache))
+    result = cached(start())
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Too many levels")
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_cache_that_others_may_read_is_refused(
-    mode: int,
-    start: Start,
-    sync: Sync,
-    cache: Path,
+    mode: int, start: Start, cached: Sync, cache: Path
 ) -> None:
     """A secret that others can read is not used silently."""
     cache.touch()
     cache.chmod(mode)
-    result = sync(start(), token_cache_path=str(cache))
+    result = cached(start())
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: others may read {cache}. Run chmod 600")
     assert "Traceback" not in result.stderr
@@ -201,44 +204,38 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_token_that_could_not_be_stored_is_used_before_the_stored_one(
-    start: Start, sync: Sync, cache: Path, fill_disk: Callable[[], None]
+    filled: Start, cached: Sync, fill_disk: Callable[[], None]
 ) -> None:
     """The stored token was redeemed for it, and is not used again."""
-    emulator = start(revoke_old_refresh_tokens=True)
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled(revoke_old_refresh_tokens=True)
     emulator.faults = [Fault(place="customers", times=1, expire_token=True)]
-    emulator.reset_stats()
     fill_disk()
-    assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+    assert_complete(cached(emulator), emulator)
     assert emulator.stats().by_place["token"] == {"200": 2}
 
 
 def test_a_cache_is_replaced_atomically(
-    start: Start,
-    sync: Sync,
-    cache: Path,
-    fill_disk: Callable[[], None],
+    filled: Start, cached: Sync, cache: Path, fill_disk: Callable[[], None]
 ) -> None:
     """If the disk fails halfway, the file still holds the old token, complete."""
-    emulator = start()
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled()
     before = cache.read_text()
     fill_disk()
-    result = sync(emulator, token_cache_path=str(cache))
+    result = cached(emulator)
     assert_complete(result, emulator)
     assert "No space left on device" in result.levels("WARNING")[0]
     assert cache.read_text() == before
     assert sorted(cache.parent.iterdir()) == [cache, cache.with_name("tokens.json.lock")]
 
 
-def test_a_symbolic_link_to_the_cache_is_kept(start: Start, sync: Sync, cache: Path) -> None:
+def test_a_symbolic_link_to_the_cache_is_kept(start: Start, cached: Sync, cache: Path) -> None:
     """The file may be on a volume: the link's target is replaced, whether or not it exists yet."""
     volume = cache.with_name("volume")
     volume.mkdir()
     cache.symlink_to("volume/tokens")
     emulator = start(revoke_old_refresh_tokens=True)
     for _ in range(2):
-        assert_complete(sync(emulator, token_cache_path=str(cache)), emulator)
+        assert_complete(cached(emulator), emulator)
         assert cache.is_symlink()
         assert sorted(path.name for path in volume.iterdir()) == ["tokens", "tokens.lock"]
 
@@ -252,16 +249,12 @@ def put(cache: Path, refresh_token: str) -> None:
 
 
 def test_a_refused_cached_token_falls_back_to_the_configured_one(
-    start: Start,
-    sync: Sync,
-    cache: Path,
+    filled: Start, cached: Sync, cache: Path
 ) -> None:
     """The run succeeds with a warning, and the next one starts with a valid token."""
-    emulator = start()
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled()
     put(cache, "revoked")
-    emulator.reset_stats()
-    result = sync(emulator, token_cache_path=str(cache))
+    result = cached(emulator)
     assert_complete(result, emulator)
     (line,) = result.levels("WARNING")
     assert line == (
@@ -270,25 +263,23 @@ def test_a_refused_cached_token_falls_back_to_the_configured_one(
     )
     assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
     emulator.reset_stats()
-    again = sync(emulator, token_cache_path=str(cache))
+    again = cached(emulator)
     assert again.levels("WARNING") == []
     assert emulator.stats().by_place["token"] == {"200": 1}
 
 
-def test_both_tokens_refused_is_reported_once(start: Start, sync: Sync, cache: Path) -> None:
+def test_both_tokens_refused_is_reported_once(filled: Start, cached: Sync, cache: Path) -> None:
     """The reason is that of the newest token."""
-    emulator = start(revoke_old_refresh_tokens=True)
-    assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+    emulator = filled(revoke_old_refresh_tokens=True)
     put(cache, "malformed")
-    emulator.reset_stats()
-    result = sync(emulator, token_cache_path=str(cache))
+    result = cached(emulator)
     assert result.exit_code == FINAL
     assert "AADSTS70000" in result.error
     assert result.levels("WARNING") == []
     assert emulator.stats().by_place == {"token": {"400": 2}}
 
 
-def test_a_token_stored_by_another_process_is_used(sync: Sync, cache: Path) -> None:
+def test_a_token_stored_by_another_process_is_used(cached: Sync, cache: Path) -> None:
     """A process without the lock redeemed the token that was read, and stored its successor."""
     late: list[str] = []
 
@@ -299,30 +290,28 @@ def test_a_token_stored_by_another_process_is_used(sync: Sync, cache: Path) -> N
 
     options = Options(customers=7, resellers=2, revoke_old_refresh_tokens=True)
     with Emulator(options, clock=clock) as emulator:
-        assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+        assert cached(emulator).exit_code == 0
         old = cache.read_text()
-        assert sync(emulator, token_cache_path=str(cache)).exit_code == 0
+        assert cached(emulator).exit_code == 0
         new = cache.read_text()
         cache.write_text(old)
         emulator.reset_stats()
         # The emulator reads its clock when the request with the old token arrives.
         late.append(new)
-        result = sync(emulator, token_cache_path=str(cache))
+        result = cached(emulator)
         assert_complete(result, emulator)
         assert emulator.stats().by_place["token"] == {"200": 1, "400": 1}
         assert result.levels("WARNING") == []
 
 
 def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
-    start: Start,
-    sync: Sync,
-    cache: Path,
+    start: Start, cached: Sync, cache: Path
 ) -> None:
     """The tap waits for two minutes, says so, continues, and does not wait again."""
     emulator = start(Fault(place="resellers", times=1, expire_token=True))
     with cache.with_name("tokens.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        result = sync(emulator, token_cache_path=str(cache))
+        result = cached(emulator)
     assert_complete(result, emulator)
     assert emulator.stats().tokens_issued == 2
     assert 100 < sum(result.waits) < 121
@@ -332,10 +321,7 @@ def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
 
 
 def test_a_file_system_without_locks_does_not_fail_the_run(
-    start: Start,
-    sync: Sync,
-    cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    start: Start, cached: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On such network file systems the token is still stored, with a warning."""
 
@@ -345,32 +331,7 @@ def test_a_file_system_without_locks_does_not_fail_the_run(
     monkeypatch.setattr(fcntl, "flock", refuses)
     emulator = start(revoke_old_refresh_tokens=True)
     for _ in range(2):
-        result = sync(emulator, token_cache_path=str(cache))
+        result = cached(emulator)
         assert_complete(result, emulator)
         (line,) = result.levels("WARNING")
         assert line.startswith("token_cache_path cannot be locked (No locks available): if two")
-
-
-@pytest.mark.slow
-def test_processes_that_share_a_cache_do_not_lock_each_other_out(start: Start, cache: Path) -> None:
-    """Each redeems what the other stored, although the service revokes used tokens."""
-    emulator = start(customers=24, revoke_old_refresh_tokens=True, token_latency=0.02)
-    emulator.faults = [
-        Fault(place="relationships", customer_id=str(each["id"]), times=1, expire_token=True)
-        for each in emulator.customers()
-    ]
-    config = cache.with_name("config.json")
-    settings = {"token_cache_path": str(cache), "max_concurrent_requests": 1}
-    config.write_text(json.dumps({**emulator.tap_config(), **settings}))
-    command = [sys.executable, "-m", "tap_partnercenter", "--config", str(config)]
-    taps = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    for tap in taps:
-        stdout, stderr = tap.communicate(timeout=60)
-        assert tap.returncode == 0, stderr
-        assert " WARNING " not in stderr
-        assert_complete(Result(0, stdout, stderr), emulator)
-    # One for each process at its start, and one for each token revoked meanwhile.
-    assert emulator.stats().by_place["token"] == {"200": 26}
