@@ -23,7 +23,7 @@ from tests.nights import World
 from tests.warehouse import Pipe, installed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from partnercenter_demo.postgres import Server
     from partnercenter_emulator import Fault, Fixture
@@ -143,6 +143,12 @@ class Start(Protocol):
     ) -> Emulator: ...
 
 
+class Broken(Protocol):
+    """Start an emulator with faults, as the fixture `broken` does."""
+
+    def __call__(self, *faults: Fault) -> Emulator: ...
+
+
 class Sync(Protocol):
     """Run a whole sync against an emulator: `sync(emulator, page_size=3)`."""
 
@@ -192,13 +198,9 @@ def sync() -> Sync:
 
 
 @pytest.fixture
-def broken(start: Start) -> Callable[..., Emulator]:
+def broken(start: Start) -> Broken:
     """Start an emulator with faults: three pages of customers, all from one reseller."""
-
-    def start_with_faults(*faults: Fault) -> Emulator:
-        return start(*faults, customers=8, resellers=1)
-
-    return start_with_faults
+    return lambda *faults: start(*faults, customers=8, resellers=1)
 
 
 @pytest.fixture(scope="session")

@@ -192,10 +192,7 @@ class Process:
 
 
 def simulate(
-    quota: Quota,
-    *processes: Process,
-    minutes: float = 180,
-    retry_after_form: str = "rounded up",
+    quota: Quota, *processes: Process, minutes: float = 180, retry_after_form: str = "rounded up"
 ) -> Process:
     """Let workers send requests through gates, each as soon as its last answer arrives."""
     order = itertools.count()

@@ -38,10 +38,7 @@ BROKEN = {
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("case", BROKEN)
 def test_an_invalid_character_costs_only_itself(
-    case: str,
-    mark: bytes,
-    start: Start,
-    sync: Sync,
+    case: str, mark: bytes, start: Start, sync: Sync
 ) -> None:
     """The page is not requested again, all else is intact, and the summary names the field."""
     sent, emitted = BROKEN[case]
@@ -87,10 +84,7 @@ def test_an_unusual_but_valid_character_is_unchanged(text: str, start: Start, sy
 @pytest.mark.parametrize("sent", [rb"\ud83d", rb"\u0000", b"\xff"])
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
 def test_a_key_with_an_invalid_character_ends_the_run(
-    place: Place,
-    sent: bytes,
-    start: Start,
-    sync: Sync,
+    place: Place, sent: bytes, start: Start, sync: Sync
 ) -> None:
     """Two keys that differ only in the lost characters would become one row."""
     emulator = start(Fault(place=place, body=b'{"items": [{"id": "a%s"}]}' % sent))

@@ -31,10 +31,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_a_misspelt_variable_causes_a_warning(
-    variable: str,
-    reported: str | None,
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
+    variable: str, reported: str | None, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sets nothing, and its value may be a secret. Other programs' variables are ignored."""
     for name, value in start(customers=1).environment().items():
@@ -58,10 +55,7 @@ def test_a_misspelt_variable_causes_a_warning(
     ],
 )
 def test_a_wrong_variable_is_reported_by_name(
-    variable: str,
-    value: str,
-    reason: str,
-    monkeypatch: pytest.MonkeyPatch,
+    variable: str, value: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With `--config ENV` the line names the variable."""
     monkeypatch.setenv(f"TAP_PARTNERCENTER_{variable}", value)
@@ -70,10 +64,7 @@ def test_a_wrong_variable_is_reported_by_name(
     assert result.error.startswith(f"TAP_PARTNERCENTER_{variable} {reason}")
 
 
-def test_settings_come_from_the_environment(
-    start: Start,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_settings_come_from_the_environment(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every kind of setting can be given as a variable."""
     emulator = start(customers=4)
     for name, value in emulator.environment().items():
@@ -102,10 +93,7 @@ def test_a_configuration_file_that_cannot_be_read(content: str | None, tmp_path:
 
 @pytest.mark.parametrize("content", ["", "\n", " \n\n"])
 def test_an_empty_state_file_is_no_state(
-    content: str,
-    start: Start,
-    sync: Sync,
-    tmp_path: Path,
+    content: str, start: Start, sync: Sync, tmp_path: Path
 ) -> None:
     """`… | tail -1 > state.json` leaves one when the target dies: the next run must still work."""
     path = tmp_path / "state.json"

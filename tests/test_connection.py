@@ -194,10 +194,7 @@ def test_a_connection_test_tries_what_is_selected(
     ],
 )
 def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
-    place: Any,
-    silent: set[str],
-    start: Start,
-    sync: Sync,
+    place: Any, silent: set[str], start: Start, sync: Sync
 ) -> None:
     """The others are still tried; the exit code is 1."""
     emulator = start(Fault(place=place, status=403))
@@ -235,11 +232,7 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
     ],
 )
 def test_a_connection_test_says_what_it_could_not_see(
-    options: dict[str, Any],
-    faults: list[Fault],
-    reported: dict[str, str],
-    start: Start,
-    sync: Sync,
+    options: dict[str, Any], faults: list[Fault], reported: dict[str, str], start: Start, sync: Sync
 ) -> None:
     """An empty response or a refusal is still an answer, but a less informative one."""
     result = sync(start(*faults, **options), "--test")

@@ -31,9 +31,7 @@ NOTHING: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("answer", NOTHING)
 def test_a_customer_with_an_empty_response_has_no_relationships(
-    answer: str,
-    start: Start,
-    sync: Sync,
+    answer: str, start: Start, sync: Sync
 ) -> None:
     """One request, no retry and no skip, and the table is complete without the customer."""
     emulator = start(resellers=1)
@@ -50,9 +48,7 @@ def test_a_customer_with_an_empty_response_has_no_relationships(
 
 @pytest.mark.parametrize("answer", NOTHING)
 def test_a_proxy_that_empties_every_answer_is_reported_and_deletes_nothing(
-    answer: str,
-    start: Start,
-    sync: Sync,
+    answer: str, start: Start, sync: Sync
 ) -> None:
     """An empty response for one customer is valid; for every customer it may be an outage."""
     emulator = start(customers=10, resellers=1)
@@ -86,10 +82,7 @@ def test_a_proxy_that_empties_every_answer_is_reported_and_deletes_nothing(
     ids=["few", "empty collections", "without items", "a single collection"],
 )
 def test_customers_without_relationships_are_not_an_outage(
-    customers: int,
-    faults: list[Fault],
-    start: Start,
-    sync: Sync,
+    customers: int, faults: list[Fault], start: Start, sync: Sync
 ) -> None:
     """A partner may have few customers, and a customer no reseller."""
     result = sync(
@@ -104,10 +97,7 @@ def test_customers_without_relationships_are_not_an_outage(
 @pytest.mark.parametrize("answer", NOTHING)
 @pytest.mark.parametrize("form", ["link", "token"])
 def test_an_empty_continuation_of_a_customer_is_an_error(
-    form: str,
-    answer: str,
-    start: Start,
-    sync: Sync,
+    form: str, answer: str, start: Start, sync: Sync
 ) -> None:
     """The service announced more: what it then leaves out would be lost silently."""
     partner = {"id": RESELLER, "relationshipType": "is_indirect_reseller_of"}
@@ -131,10 +121,7 @@ def test_an_empty_continuation_of_a_customer_is_an_error(
     sampled(NOTHING, ["customers", "continuation", "partition", "resellers"], each=2),
 )
 def test_an_empty_response_instead_of_a_list_is_an_error(
-    answer: str,
-    place: Place,
-    start: Start,
-    sync: Sync,
+    answer: str, place: Place, start: Start, sync: Sync
 ) -> None:
     """An empty list is a collection without items."""
     result = sync(start(Fault(place=place, **NOTHING[answer])), page_size=3, max_retry_seconds=60)

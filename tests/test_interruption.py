@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 
+#: Ten minutes: a pause that the signal cuts short.
+LATER = {"Retry-After": "600"}
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
 #: The emulator's fourth customer, first on the second page.
 FOURTH = str([*Emulator(Options(customers=4)).customers()][3]["id"])
@@ -62,27 +64,31 @@ def wait_until_full(tap: Tap, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "number"),
+    ("fault", "until", "number"),
     [
-        (Fault(place="continuation", skip=1, hang=PATIENCE), signal.SIGINT),
-        (Fault(place="relationships", customer_id=FOURTH, hang=PATIENCE), signal.SIGTERM),
-        (Fault(place="resellers", hang=PATIENCE), signal.SIGINT),
-        (Fault(place="partition", expire_token=True, times=1), signal.SIGTERM),
-        (Fault(place="partition", status=429, headers={"Retry-After": "600"}), signal.SIGINT),
-        (Fault(place="partition", status=429, headers={"Retry-After": "600"}), signal.SIGTERM),
+        # While the tap signs in there is nothing to lose, but the exit code still counts.
+        (Fault(place="token", hang=PATIENCE), "SCHEMA", signal.SIGINT),
+        (Fault(place="token", hang=PATIENCE), "SCHEMA", signal.SIGTERM),
+        (Fault(place="continuation", skip=1, hang=PATIENCE), "STATE", signal.SIGINT),
+        (Fault(place="relationships", customer_id=FOURTH, hang=PATIENCE), "STATE", signal.SIGTERM),
+        (Fault(place="resellers", hang=PATIENCE), "STATE", signal.SIGINT),
+        (Fault(place="partition", expire_token=True, times=1), "STATE", signal.SIGTERM),
+        (Fault(place="partition", status=429, headers=LATER), "STATE", signal.SIGINT),
+        (Fault(place="partition", status=429, headers=LATER), "STATE", signal.SIGTERM),
     ],
-    ids=["page", "child", "second stream", "token", "pause", "pause to be terminated"],
+    ids=[
+        *("sign-in", "sign-in to be terminated", "page", "child", "second stream", "token"),
+        *("pause", "pause to be terminated"),
+    ],
 )
 def test_a_signal_ends_the_run_at_once_and_says_so(
-    fault: Fault,
-    number: signal.Signals,
-    start: Start,
+    fault: Fault, until: str, number: signal.Signals, start: Start
 ) -> None:
     """Whole lines, the last consistent STATE, and the exit code that a shell expects."""
     slow_token = Fault(place="token", skip=1, hang=PATIENCE)
     emulator = start(fault, slow_token, customers=8, resellers=1)
     with started(emulator) as tap:
-        tap.read_until(b'"type":"STATE"')
+        tap.read_until(f'"type":"{until}"'.encode())
         tap.process.send_signal(number)
         exit_code, lines, stderr = tap.end()
     assert exit_code == EXIT_CODES[number]
@@ -91,22 +97,6 @@ def test_a_signal_ends_the_run_at_once_and_says_so(
     assert "Traceback" not in stderr
     assert "Exception ignored" not in stderr
     assert "interrupted: " in stderr.splitlines()[-1]
-    assert_resumable(lines, emulator)
-
-
-@pytest.mark.parametrize("number", EXIT_CODES)
-def test_a_signal_before_the_first_answer_has_the_same_end(
-    number: signal.Signals,
-    start: Start,
-) -> None:
-    """While the tap signs in there is nothing to lose, but the exit code still counts."""
-    emulator = start(Fault(place="token", hang=PATIENCE), customers=8, resellers=1)
-    with started(emulator) as tap:
-        tap.read_until(b'"type":"SCHEMA"')
-        tap.process.send_signal(number)
-        exit_code, lines, stderr = tap.end()
-    assert exit_code == EXIT_CODES[number]
-    assert "Traceback" not in stderr
     assert_resumable(lines, emulator)
 
 
@@ -186,8 +176,7 @@ def test_a_signal_while_the_target_is_slow_leaves_complete_lines(
 
 @pytest.mark.parametrize("number", EXIT_CODES)
 def test_a_signal_ends_the_run_while_the_target_does_not_read(
-    number: signal.Signals,
-    start: Start,
+    number: signal.Signals, start: Start
 ) -> None:
     """One signal is enough, the pipe holds whole lines, and the next run continues from them."""
     emulator = start(customers=600, resellers=1)
@@ -225,7 +214,7 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
             signal.raise_signal(number)
             super().wait(seconds)
 
-    emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
+    emulator = start(Fault(place="continuation", status=429, headers=LATER))
     config = {**emulator.tap_config(), "page_size": 3, "max_concurrent_requests": 1}
     with own_handlers():
         result = run_tap(config=config, clock=InterruptingClock)
@@ -238,8 +227,7 @@ def test_a_signal_cuts_a_wait_short(number: signal.Signals, start: Start) -> Non
 
 @pytest.mark.parametrize("number", EXIT_CODES)
 def test_a_signal_while_a_block_is_written_comes_after_it(
-    number: signal.Signals,
-    start: Start,
+    number: signal.Signals, start: Start
 ) -> None:
     """The target gets the whole block, and then only what ends the run."""
 
@@ -288,7 +276,7 @@ TapPartnerCenter.cli()
 
 def test_a_signal_needs_no_lock_that_the_interrupted_code_holds(start: Start) -> None:
     """Even in the first lines of a wait, the tap ends instead of deadlocking."""
-    emulator = start(Fault(place="continuation", status=429, headers={"Retry-After": "600"}))
+    emulator = start(Fault(place="continuation", status=429, headers=LATER))
     ended = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_IN_A_LOCK, "--config=ENV"],
         env={

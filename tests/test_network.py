@@ -115,10 +115,7 @@ UNUSABLE_PROXIES = {
 
 @pytest.mark.parametrize("value", UNUSABLE_PROXIES)
 def test_an_unusable_proxy_is_reported_at_once(
-    value: str,
-    start: Start,
-    sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
+    value: str, start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A retry cannot help: one line, without the proxy's password, and a single attempt."""
     words, remedy = UNUSABLE_PROXIES[value]
@@ -146,19 +143,30 @@ def test_an_address_without_tls_is_reported_at_once(start: Start, sync: Sync) ->
     assert "the server does not speak TLS. Check auth_url" in result.error
 
 
-def test_a_file_without_certificates_is_reported_at_once(
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "authority.pem. Check REQUESTS_CA_BUNDLE."),
+        ("no certificate", "the CA file contains no certificates. If a proxy"),
+    ],
+)
+def test_an_unusable_certificate_bundle_is_reported_at_once(  # noqa: PLR0913, PLR0917
+    content: str | None,
+    told: str,
     secure: tuple[Emulator, str],
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A bundle with other content: the line names the variable."""
+    """A missing file, or one with other content: the line names the variable; no retry."""
     emulator, address = secure
     bundle = tmp_path / "authority.pem"
-    bundle.write_text("no certificate")
+    if content is not None:
+        bundle.write_text(content)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     result = sync(emulator, api_url=address, auth_url=address)
-    assert "the CA file contains no certificates. If a proxy" in result.error
+    assert result.exit_code == 1
+    assert told in result.error
     assert result.waits == []
 
 
@@ -171,10 +179,7 @@ def test_a_file_without_certificates_is_reported_at_once(
     ],
 )
 def test_an_unreachable_service_is_reported_at_the_first_attempt(
-    address: str,
-    cause: str,
-    setting: str,
-    start: Start,
+    address: str, cause: str, setting: str, start: Start
 ) -> None:
     """The run retries, as the network may come back, but gives the reason at once."""
     result = run_tap(config={**start().tap_config(), setting: address})
@@ -230,20 +235,6 @@ def test_a_proxy_that_refuses_is_reported(
     assert (len(seen) > 1) is again
 
 
-def test_a_missing_certificate_bundle_is_reported(
-    secure: tuple[Emulator, str],
-    sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The line names the variable and the path, and nothing is retried."""
-    emulator, address = secure
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/authority.pem")
-    result = sync(emulator, api_url=address, auth_url=address)
-    assert result.exit_code == 1
-    assert "/nowhere/authority.pem. Check REQUESTS_CA_BUNDLE." in result.error
-    assert result.waits == []
-
-
 def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
     """With HTTP_PROXY set, every request goes through the proxy."""
     emulator = start(customers=3)
@@ -263,9 +254,7 @@ def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPat
 
 
 def test_each_url_has_its_own_proxy_settings(
-    start: Start,
-    sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
+    start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NO_PROXY may name the host of one address, which does not affect the other."""
     emulator = start(customers=3)

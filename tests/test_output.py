@@ -37,11 +37,7 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("output", "reported", "arguments"), REFUSALS)
 def test_unwritable_output_fails_in_one_line(
-    output: str,
-    reported: str,
-    arguments: str,
-    start: Start,
-    tmp_path: Path,
+    output: str, reported: str, arguments: str, start: Start, tmp_path: Path
 ) -> None:
     """Exit code 1, a line with cause and remedy, and no partial line in a file."""
     emulator = start(customers=100, resellers=1)

@@ -150,8 +150,7 @@ def test_a_successful_run_reveals_no_secret(level: str) -> None:
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/9.9 x " + LEAK.encode()])
 def test_a_server_that_speaks_no_http_is_not_quoted(
-    answer: bytes,
-    capfd: pytest.CaptureFixture[str],
+    answer: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Malformed header lines, and text instead of a status line."""
     raw = (
@@ -182,8 +181,7 @@ def test_a_server_that_speaks_no_http_is_not_quoted(
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_an_unexpected_error_reports_only_its_type(
-    level: str,
-    monkeypatch: pytest.MonkeyPatch,
+    level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream map that fails on a record: one line, with no record in the traceback either."""
     monkeypatch.setenv("SOME_OTHER", LEAK)

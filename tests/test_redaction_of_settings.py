@@ -101,11 +101,7 @@ BROKEN = [
 @pytest.mark.parametrize("option", ["--config", "--state", "--catalog"])
 @pytest.mark.parametrize(("content", "level"), sampled(BROKEN, ["DEBUG", "INFO"]))
 def test_a_broken_file_is_not_quoted(
-    level: str,
-    option: str,
-    content: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    level: str, option: str, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Configuration, state and catalog files that are truncated or hold something else."""
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", level)

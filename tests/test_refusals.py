@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from partnercenter_emulator import Emulator, Fault
+from partnercenter_emulator import Fault
 from tests.command_line import catalog_of
 from tests.failures import API, COLLECTIONS, assert_reported, assert_resumable, at, sampled
 from tests.truth import held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Start, Sync
+    from tests.conftest import Broken, Start, Sync
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -34,21 +32,14 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "not implemented": ({"status": 501}, "HTTP 501, code 0: ", "Deselect the stream"),
     "method": ({"status": 405, "shape": "C"}, "HTTP 405: the service refused", "support"),
     "conflict": ({"status": 409, "shape": "B"}, "HTTP 409: the service refused", "support"),
+    "bad input": ({"status": 400, "code": 2000}, "rejected the request as malformed", ""),
     "bad request": ({"status": 400, "shape": "C"}, "HTTP 400: the service refused", "support"),
 }
-
-BAD_INPUT: tuple[dict[str, Any], str, str] = (
-    {"status": 400, "code": 2000},
-    "code 2000: the service rejected the request as malformed",
-    "",
-)
 
 
 @pytest.mark.parametrize("status", [404, 403, 410])
 def test_a_continuation_that_is_not_found_is_not_the_end(
-    status: int,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    status: int, broken: Broken, sync: Sync
 ) -> None:
     """A second page that answers 404 is a fault of the service, not the end of the data."""
     emulator = broken(Fault(place="continuation", status=status, shape="B"))
@@ -67,13 +58,10 @@ def test_a_continuation_that_is_not_found_is_not_the_end(
     + sampled(["bad input"], ["customers", "resellers", "relationships"], each=3),
 )
 def test_a_refusal_ends_the_run_with_one_line(
-    refusal: str,
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    refusal: str, place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Stream, status, code, meaning, remedy and ids; no retry, and no emitted record is lost."""
-    answer, meaning, remedy = REFUSALS.get(refusal, BAD_INPUT)
+    answer, meaning, remedy = REFUSALS[refusal]
     emulator = broken(Fault(place=place, **answer))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
     assert_reported(result, emulator, API[place], status=answer["status"])
@@ -88,9 +76,7 @@ def test_a_refusal_ends_the_run_with_one_line(
 
 @pytest.mark.parametrize("place", [place for place in API if "continuation" not in place])
 def test_bad_input_suggests_only_settings_that_the_request_uses(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Requests for relationships have neither a size nor a filter."""
     result = sync(broken(Fault(place=place, status=400, code=2000)), page_size=3)
@@ -109,11 +95,7 @@ def test_bad_input_suggests_only_settings_that_the_request_uses(
     ],
 )
 def test_another_kind_of_partner_learns_which_streams_to_deselect(
-    place: Place,
-    who: str,
-    deselected: set[str],
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, who: str, deselected: set[str], broken: Broken, sync: Sync
 ) -> None:
     """Code 1002; following the advice works."""
     emulator = broken(Fault(place=place, status=403, code=1002))
@@ -128,9 +110,7 @@ def test_another_kind_of_partner_learns_which_streams_to_deselect(
 
 @pytest.mark.parametrize("place", ["orders", "subscriptions", "invoices", "customers"])
 def test_streams_that_every_partner_has_do_not_depend_on_enrolment(
-    place: Any,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Any, broken: Broken, sync: Sync
 ) -> None:
     """For these streams, code 1002 is about rights, not relationships."""
     emulator = broken(Fault(place=place, status=403, code=1002))
@@ -153,10 +133,7 @@ NEEDS_USER = ("customer_relationships", "indirect_resellers", "reseller_customer
     ],
 )
 def test_streams_that_need_a_user_are_named_before_the_first_request(
-    selected: tuple[str, ...],
-    reported: tuple[str, ...],
-    start: Start,
-    sync: Sync,
+    selected: tuple[str, ...], reported: tuple[str, ...], start: Start, sync: Sync
 ) -> None:
     """One warning, and none with App+User credentials."""
     catalog = catalog_of(*selected)
@@ -180,10 +157,7 @@ def test_streams_that_need_a_user_are_named_before_the_first_request(
     ),
 )
 def test_without_a_user_every_403_asks_for_one(
-    place: Place,
-    code: str,
-    start: Start,
-    sync: Sync,
+    place: Place, code: str, start: Start, sync: Sync
 ) -> None:
     """The code for this has changed over time."""
     emulator = start(app_only_code=int(code), customers=3, resellers=1)
@@ -216,11 +190,7 @@ def test_a_byte_order_mark_is_not_an_error(bom: str, start: Start, sync: Sync) -
 
 @pytest.mark.parametrize(("status", "place"), sampled(["301", "302", "307", "308"], API, each=3))
 def test_a_redirect_is_not_followed(
-    status: str,
-    place: Place,
-    broken: Callable[..., Emulator],
-    start: Start,
-    sync: Sync,
+    status: str, place: Place, broken: Broken, start: Start, sync: Sync
 ) -> None:
     """Neither to another origin nor within our own; the line says so."""
     other = start()
@@ -234,9 +204,7 @@ def test_a_redirect_is_not_followed(
 
 
 def test_a_redirect_of_the_token_endpoint_is_not_followed(
-    broken: Callable[..., Emulator],
-    start: Start,
-    sync: Sync,
+    broken: Broken, start: Start, sync: Sync
 ) -> None:
     """Credentials go only to auth_url."""
     other = start()
@@ -250,10 +218,7 @@ def test_a_redirect_of_the_token_endpoint_is_not_followed(
 # The summary
 
 
-def test_a_failed_run_says_so_and_how_far_it_got(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_failed_run_says_so_and_how_far_it_got(broken: Broken, sync: Sync) -> None:
     """The last two lines are the totals and the reason."""
     emulator = broken(Fault(place="continuation", status=403, code=900150))
     result = sync(emulator, page_size=3)
@@ -262,10 +227,7 @@ def test_a_failed_run_says_so_and_how_far_it_got(
     assert result.log[-1] == result.error
 
 
-def test_deselecting_the_refused_stream_is_a_remedy(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_deselecting_the_refused_stream_is_a_remedy(broken: Broken, sync: Sync) -> None:
     """Following the line's advice works."""
     emulator = broken(Fault(place="relationships", status=403, code=900150))
     result = sync(emulator, catalog=catalog_of("customers"))

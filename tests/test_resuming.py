@@ -12,16 +12,24 @@ from tests.command_line import QuickClock, catalog_of, run_tap
 from tests.truth import assert_complete, held
 
 if TYPE_CHECKING:
+    from partnercenter_emulator import Emulator
     from tests.conftest import Start, Sync
 
 CUSTOMERS = catalog_of("customers")
 
 
+def interrupted(start: Start, sync: Sync, **options: Any) -> tuple[Emulator, dict[str, Any]]:
+    """An emulator, and the state of a run that ended behind its second page of three customers."""
+    fault = Fault(place="continuation", skip=1, times=1, status=501)
+    emulator = start(fault, **options)
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3)
+    assert result.exit_code == 1
+    return emulator, result.state
+
+
 @pytest.mark.parametrize("link_form", ["relative", "token_only"])
 def test_a_checkpoint_that_has_expired_means_from_the_start(
-    link_form: str,
-    start: Start,
-    sync: Sync,
+    link_form: str, start: Start, sync: Sync
 ) -> None:
     """400 for a stored continuation: the stream is read from the start, and the log says so."""
     emulator = start(
@@ -41,8 +49,7 @@ def test_a_checkpoint_that_has_expired_means_from_the_start(
 
 
 def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
-    start: Start,
-    sync: Sync,
+    start: Start, sync: Sync
 ) -> None:
     """Earlier partitions belong to the same pass, so they are read again too."""
     emulator = start(customers=40, resellers=3)
@@ -77,63 +84,48 @@ def test_a_pass_is_resumed_at_the_start_of_a_partition(start: Start, sync: Sync)
 
 
 def test_partitions_after_the_checkpoint_are_read_from_their_first_page(
-    start: Start,
-    sync: Sync,
+    start: Start, sync: Sync
 ) -> None:
     """The stored continuation belongs to one reseller and is not used for another."""
     emulator = start(customers=40, resellers=3)
     first = next(emulator.resellers())["id"]
     emulator.faults = [Fault(place="partition_continuation", reseller_id=first, status=501)]
     catalog = catalog_of("reseller_customers")
-    interrupted = sync(emulator, page_size=2, catalog=catalog)
-    assert interrupted.exit_code == 1
+    broken_off = sync(emulator, page_size=2, catalog=catalog)
+    assert broken_off.exit_code == 1
     emulator.faults = ()
-    result = sync(emulator, page_size=2, catalog=catalog, state=interrupted.state)
+    result = sync(emulator, page_size=2, catalog=catalog, state=broken_off.state)
     assert result.exit_code == 0, result.stderr
-    runs = [interrupted, result]
+    runs = [broken_off, result]
     keys = [key for run in runs for key in run.keys("reseller_customers", "reseller_id", "id")]
     assert keys == held(emulator)["reseller_customers"]
 
 
-@pytest.mark.parametrize("form", get_args(LinkForm))
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"link_form": form, "extra_link_headers": True} for form in get_args(LinkForm)),
+        # The last page is short compared with those that the interrupted run read.
+        {"link_form": "token_only", "ending": "code_2000"},
+    ],
+    ids=[*get_args(LinkForm), "code_2000"],
+)
 def test_an_interrupted_run_is_resumed_after_every_form_of_link(
-    form: str,
-    start: Start,
-    sync: Sync,
+    options: dict[str, Any], start: Start, sync: Sync
 ) -> None:
-    """The state contains all that the next request needs: address, headers and token."""
-    fault = Fault(place="continuation", skip=1, times=1, status=501)
-    emulator = start(fault, customers=10, link_form=form, extra_link_headers=True)
-    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
-    assert interrupted.exit_code == 1
-    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
-    assert resumed.exit_code == 0, resumed.stderr
-    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
-
-
-def test_a_resumed_run_knows_the_pages_before_it(start: Start, sync: Sync) -> None:
-    """The last page is short compared with those that the interrupted run read."""
-    emulator = start(
-        Fault(place="continuation", skip=1, times=1, status=501),
-        customers=8,
-        link_form="token_only",
-        ending="code_2000",
-    )
-    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
-    assert interrupted.exit_code == 1
-    resumed = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
-    assert resumed.exit_code == 0, resumed.stderr
-    assert resumed.keys("customers", "id") == held(emulator)["customers"][6:]
+    """The state contains all that the next request needs: address, headers, token, page size."""
+    emulator, state = interrupted(start, sync, customers=8, **options)
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=state)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == held(emulator)["customers"][6:]
 
 
 def test_a_loop_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
     """The page of the stored continuation is known as well."""
-    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=30)
-    interrupted = sync(emulator, catalog=CUSTOMERS, page_size=3)
-    assert interrupted.exit_code == 1
+    emulator, state = interrupted(start, sync, customers=30)
     emulator.faults = [Fault(place="continuation", cycle=1)]
     emulator.reset_stats()
-    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=interrupted.state)
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=state)
     assert result.exit_code == 1
     assert "its pages form a loop" in result.error
     assert emulator.stats().by_place["continuation"] == {"200": 1}
@@ -155,10 +147,10 @@ def test_an_interrupted_pass_can_be_resumed_for_a_day(
             return moment
 
     settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
-    interrupted = run_tap(**settings, clock=StoppedClock)
-    assert interrupted.exit_code == 1
+    broken_off = run_tap(**settings, clock=StoppedClock)
+    assert broken_off.exit_code == 1
     moment += age
-    again = run_tap(**settings, clock=StoppedClock, state=interrupted.state)
+    again = run_tap(**settings, clock=StoppedClock, state=broken_off.state)
     assert again.exit_code == 0, again.stderr
     customers = held(emulator)["customers"]
     assert again.keys("customers", "id") == customers[6 if resumes else 0 :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,10 +24,8 @@ from tests.failures import (
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Sync
+    from tests.conftest import Broken, Sync
 
 PASSING: dict[str, dict[str, Any]] = {
     "reset": {"reset": True},
@@ -64,10 +62,7 @@ PASSING: dict[str, dict[str, Any]] = {
     ],
 )
 def test_a_temporary_fault_does_not_change_the_messages(
-    fault: str,
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    fault: str, place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Anything that fails once is retried until it succeeds: after an answer, as a new request."""
     emulator = broken(Fault(place=place, times=1, **PASSING[fault]))
@@ -82,37 +77,24 @@ def test_a_temporary_fault_does_not_change_the_messages(
         assert kept == ([place] if cut_short or fault == "reset" else [])
 
 
-@pytest.mark.parametrize("place", ["token", "continuation", "relationships"])
-def test_a_request_without_an_answer_times_out_and_is_retried(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
-    """A response that takes longer than request_timeout counts as missing."""
-    emulator = broken(Fault(place=place, times=1, hang=30))
-    result = sync(emulator, page_size=3, request_timeout=1)
-    assert_complete(result, emulator)
-    assert "1 retry, " in result.log[-1]
-
-
 @pytest.mark.parametrize(
-    ("place", "part"),
+    ("place", "fault"),
     [
-        ("token", "body"),
-        ("customers", "headers"),
-        ("continuation", "body"),
-        ("relationships", "trailers"),
-        ("resellers", "continue"),
+        ("token", {"hang": 30}),
+        ("continuation", {"hang": 30}),
+        ("relationships", {"hang": 30}),
+        ("token", {"drip": "body"}),
+        ("customers", {"drip": "headers"}),
+        ("continuation", {"drip": "body"}),
+        ("relationships", {"drip": "trailers"}),
+        ("resellers", {"drip": "continue"}),
     ],
 )
-def test_an_answer_that_drips_times_out_and_is_retried(
-    place: Place,
-    part: Literal["continue", "headers", "body", "trailers"],
-    broken: Callable[..., Emulator],
-    sync: Sync,
+def test_a_slow_or_missing_answer_times_out_and_is_retried(
+    place: Place, fault: dict[str, Any], broken: Broken, sync: Sync
 ) -> None:
-    """request_timeout limits the whole response, not the time to its next byte."""
-    emulator = broken(Fault(place=place, times=1, drip=part))
+    """request_timeout limits the whole response, not the time to its first or next byte."""
+    emulator = broken(Fault(place=place, times=1, **fault))
     result = sync(emulator, page_size=3, request_timeout=1)
     assert_complete(result, emulator)
     assert "1 retry, " in result.log[-1]
@@ -122,9 +104,7 @@ def test_an_answer_that_drips_times_out_and_is_retried(
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_outage_ends_the_run_after_bounded_retries(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Retries continue for max_retry_seconds, with growing, jittered pauses; one line follows."""
     emulator = broken(Fault(place=place, status=503, shape="D"))
@@ -149,9 +129,7 @@ def test_an_outage_ends_the_run_after_bounded_retries(
 
 @pytest.mark.parametrize("place", PLACES)
 def test_without_retry_time_nothing_is_requested_twice(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Not even an immediate retry."""
     emulator = broken(Fault(place=place, status=500))
@@ -166,9 +144,7 @@ def test_without_retry_time_nothing_is_requested_twice(
 
 @pytest.mark.parametrize("place", API)
 def test_an_unreachable_service_is_reported_without_response_ids(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """Without an answer the line still names the request and says what to check."""
     emulator = broken(Fault(place=place, reset=True))
@@ -186,9 +162,7 @@ def test_an_unreachable_service_is_reported_without_response_ids(
 
 @pytest.mark.parametrize("fault", ["not_json", "truncate", "empty_body"])
 def test_an_answer_that_stays_unreadable_is_an_error(
-    fault: str,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    fault: str, broken: Broken, sync: Sync
 ) -> None:
     """A 200 alone does not mean success."""
     action: dict[str, Any] = {fault: True}
@@ -204,11 +178,7 @@ def test_an_answer_that_stays_unreadable_is_an_error(
 
 
 @pytest.mark.parametrize("place", API)
-def test_retry_after_may_be_seconds(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_retry_after_may_be_seconds(place: Place, broken: Broken, sync: Sync) -> None:
     """For each of two 429s in a row the tap waits as long as the service says."""
     emulator = broken(Fault(place=place, times=2, status=429, headers={"Retry-After": "57"}))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -218,10 +188,7 @@ def test_retry_after_may_be_seconds(
     assert sum(result.waits) >= 2 * 56
 
 
-def test_retry_after_may_be_a_date(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_retry_after_may_be_a_date(broken: Broken, sync: Sync) -> None:
     """All three date formats of RFC 9110 are understood."""
     then = time.time() + 600
     moment = time.gmtime(then)
@@ -268,9 +235,7 @@ def test_no_request_is_sent_before_retry_after(form: str, model: str) -> None:
 
 @pytest.mark.parametrize("place", API)
 def test_a_wait_beyond_the_limit_ends_the_run_at_once(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """The tap does not sleep for a year: it says what the service asks for, and ends."""
     emulator = broken(Fault(place=place, status=429, headers={"Retry-After": "31536000"}))
@@ -285,9 +250,7 @@ def test_a_wait_beyond_the_limit_ends_the_run_at_once(
 
 @pytest.mark.parametrize("retry_after", ["0", None, "57", "Thu, 01 Jan 1970 00:00:00 GMT"])
 def test_throttling_without_end_is_bounded(
-    retry_after: str | None,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    retry_after: str | None, broken: Broken, sync: Sync
 ) -> None:
     """Even a service that says "now" is not called in a hot loop."""
     headers = {"Retry-After": retry_after} if retry_after else None
@@ -298,11 +261,7 @@ def test_throttling_without_end_is_bounded(
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_throttling_of_one_endpoint_is_tolerated(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_throttling_of_one_endpoint_is_tolerated(place: Place, broken: Broken, sync: Sync) -> None:
     """Every third request is refused, and nothing is lost."""
     emulator = broken(Fault(place=place, every=3, status=429, headers={"Retry-After": "3"}))
     assert_complete(sync(emulator, page_size=3), emulator)

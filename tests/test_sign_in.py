@@ -14,10 +14,8 @@ from tests.failures import API, assert_reported, assert_resumable, attempts
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Start, Sync
+    from tests.conftest import Broken, Start, Sync
 
 
 SIGN_IN: dict[int, tuple[int, str, str]] = {
@@ -46,9 +44,7 @@ SIGN_IN: dict[int, tuple[int, str, str]] = {
 
 @pytest.mark.parametrize("place", API)
 def test_an_expired_token_is_replaced_in_the_middle(
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    place: Place, broken: Broken, sync: Sync
 ) -> None:
     """On a 401 the same request is repeated with a new token and the same continuation."""
     emulator = broken(Fault(place=place, times=1, expire_token=True))
@@ -75,10 +71,7 @@ REJECTED: dict[str, tuple[dict[str, Any], str, str]] = {
 @pytest.mark.parametrize("place", API)
 @pytest.mark.parametrize("reason", REJECTED)
 def test_a_401_that_persists_with_new_tokens_is_fatal(
-    reason: str,
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    reason: str, place: Place, broken: Broken, sync: Sync
 ) -> None:
     """If a new token is refused too, retrying is useless; the line says what is wrong."""
     answer, meaning, remedy = REJECTED[reason]
@@ -95,9 +88,7 @@ def test_a_401_that_persists_with_new_tokens_is_fatal(
     assert_resumable(result, emulator, sync)
 
 
-def test_missing_mfa_is_retried_while_few_requests_are_refused(
-    broken: Callable[..., Emulator], sync: Sync
-) -> None:
+def test_missing_mfa_is_retried_while_few_requests_are_refused(broken: Broken, sync: Sync) -> None:
     """Some of many requests are refused twice or more, but each succeeds in the end."""
     emulator = broken(Fault(place="relationships", times=5, status=401, code="900421"))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -105,7 +96,7 @@ def test_missing_mfa_is_retried_while_few_requests_are_refused(
     assert emulator.stats().tokens_issued == 6
 
 
-def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], sync: Sync) -> None:
+def test_missing_mfa_that_passes_is_warned_of(broken: Broken, sync: Sync) -> None:
     """As the service enforces MFA on ever more requests, retries that succeed are an early sign."""
     emulator = broken(Fault(place="relationships", every=3, status=401, code="900421"))
     result = sync(emulator, page_size=3, max_concurrent_requests=1)
@@ -120,10 +111,7 @@ def test_missing_mfa_that_passes_is_warned_of(broken: Callable[..., Emulator], s
     assert result.log[-1] == summary
 
 
-def test_a_token_is_not_used_in_its_last_minutes(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_token_is_not_used_in_its_last_minutes(broken: Broken, sync: Sync) -> None:
     """It may expire while a request is in flight, and clocks differ."""
     headers = {"Retry-After": "3400"}
     # The token lives for 3599 seconds: longer than the pause, but by less than five minutes.
@@ -167,17 +155,13 @@ def test_tokens_that_expire_early_are_replaced() -> None:
 
 
 @pytest.mark.parametrize("number", SIGN_IN)
-def test_a_refused_sign_in_says_what_to_do(
-    number: int,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_refused_sign_in_says_what_to_do(number: int, broken: Broken, sync: Sync) -> None:
     """Each documented error of the token endpoint has a remedy, and no retry."""
     status, error, remedy = SIGN_IN[number]
     emulator = broken(Fault(place="token", status=status, code=number))
     result = sync(emulator)
     # A later run, or one on another machine, may not get these errors.
-    assert result.exit_code == (1 if number in {53003, 700024} else FINAL)
+    assert result.exit_code == (1 if number == 53003 else FINAL)
     assert result.error.startswith(
         f"sign-in: the token endpoint returned HTTP {status} {error} AADSTS{number}. ",
     )
@@ -201,10 +185,7 @@ def test_a_refused_sign_in_says_what_to_do(
     ],
 )
 def test_an_error_without_a_known_number_has_a_remedy_too(
-    error: str,
-    remedy: str,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    error: str, remedy: str, broken: Broken, sync: Sync
 ) -> None:
     """If the number is unknown or missing, the error's name decides."""
     for numbers in ([999999], [], "7000215", ["abc"], None):
@@ -216,10 +197,7 @@ def test_an_error_without_a_known_number_has_a_remedy_too(
         assert remedy in result.error
 
 
-def test_a_sign_in_refused_without_json_has_one_line(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_sign_in_refused_without_json_has_one_line(broken: Broken, sync: Sync) -> None:
     """A proxy answers instead of the token endpoint: the line says where to look."""
     emulator = broken(Fault(place="token", status=403, shape="html"))
     result = sync(emulator)
@@ -230,20 +208,14 @@ def test_a_sign_in_refused_without_json_has_one_line(
 
 
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
-def test_a_busy_token_endpoint_is_retried(
-    error: str,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_busy_token_endpoint_is_retried(error: str, broken: Broken, sync: Sync) -> None:
     """The reference's last row: the only sign-in errors that are transient."""
     emulator = broken(Fault(place="token", times=2, status=400, json={"error": error}))
     assert_complete(sync(emulator), emulator)
     assert emulator.stats().by_place["token"] == {"200": 1, "400": 2}
 
 
-def test_the_token_endpoint_may_send_retry_after(
-    broken: Callable[..., Emulator], sync: Sync
-) -> None:
+def test_the_token_endpoint_may_send_retry_after(broken: Broken, sync: Sync) -> None:
     """Retry-After is obeyed for sign-in too."""
     headers = {"Retry-After": "33"}
     emulator = broken(Fault(place="token", times=2, status=429, headers=headers))
@@ -254,9 +226,7 @@ def test_the_token_endpoint_may_send_retry_after(
 
 @pytest.mark.parametrize("lifetime", ["3599", 3599, None, "soon", -5, 0, 1e400, [1]])
 def test_the_lifetime_of_a_token_may_be_a_number_or_a_string(
-    lifetime: object,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    lifetime: object, broken: Broken, sync: Sync
 ) -> None:
     """The v1 endpoint sends strings; an unreadable lifetime counts as a short one."""
     emulator = broken()
@@ -272,9 +242,7 @@ def test_the_lifetime_of_a_token_may_be_a_number_or_a_string(
 
 @pytest.mark.parametrize("token", [None, "", 5, "new\nline", "naïve"])
 def test_an_answer_without_a_usable_token_is_retried(
-    token: object,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    token: object, broken: Broken, sync: Sync
 ) -> None:
     """A token response with status 200 but no token is a transient error."""
     emulator = broken(Fault(place="token", times=1, json={"access_token": token}))

@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from partnercenter_emulator import Emulator, Fault
+from partnercenter_emulator import Fault
 from tests.command_line import catalog_of
 from tests.failures import API, COLLECTIONS, assert_reported, assert_resumable, at, sampled
 from tests.truth import held
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Start, Sync
+    from tests.conftest import Broken, Start, Sync
 
 
 INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
@@ -53,10 +51,7 @@ def test_a_skip_without_a_user_recommends_one_too(start: Start, sync: Sync) -> N
 
 @pytest.mark.parametrize(("refusal", "place"), sampled(INDIVIDUAL, COLLECTIONS, each=2))
 def test_what_skips_a_customer_is_fatal_for_a_collection(
-    refusal: str,
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    refusal: str, place: Place, broken: Broken, sync: Sync
 ) -> None:
     """For a list, the codes about a single customer mean nothing beyond their status."""
     answer, _ = INDIVIDUAL[refusal]
@@ -67,11 +62,7 @@ def test_what_skips_a_customer_is_fatal_for_a_collection(
 
 
 @pytest.mark.parametrize("refusal", INDIVIDUAL)
-def test_a_lost_customer_is_skipped_and_named(
-    refusal: str,
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_lost_customer_is_skipped_and_named(refusal: str, broken: Broken, sync: Sync) -> None:
     """A refused customer is requested once, left out, counted, and named in the summary."""
     emulator = broken()
     lost = held(emulator)["customers"][4][0]
@@ -92,8 +83,7 @@ def test_a_lost_customer_is_skipped_and_named(
 
 
 def test_a_pass_with_a_skipped_customer_deletes_nothing_in_its_stream(
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    broken: Broken, sync: Sync
 ) -> None:
     """The relationships get no ACTIVATE_VERSION, each of the other streams gets one."""
     emulator = broken(Fault(place="relationships", skip=3, times=1, status=403, code=20002))
@@ -103,10 +93,7 @@ def test_a_pass_with_a_skipped_customer_deletes_nothing_in_its_stream(
     assert activated == ["customers", "indirect_resellers", "reseller_customers"]
 
 
-def test_a_skip_is_remembered_when_the_pass_is_resumed(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_skip_is_remembered_when_the_pass_is_resumed(broken: Broken, sync: Sync) -> None:
     """The gap belongs to the pass, not to the run: the run that completes it activates nothing."""
     emulator = broken(
         Fault(place="relationships", skip=1, times=1, status=403, code=20002),
@@ -191,10 +178,7 @@ def test_a_resumed_pass_without_further_customers_is_not_systematic(
 
 @pytest.mark.parametrize(("most", "exit_code"), [(1, 1), (2, 0)])
 def test_the_line_counts_the_skips_of_the_whole_pass(
-    most: int,
-    exit_code: int,
-    start: Start,
-    sync: Sync,
+    most: int, exit_code: int, start: Start, sync: Sync
 ) -> None:
     """An interruption does not double the number of customers that a table may lack."""
     emulator = start(
@@ -212,11 +196,7 @@ def test_the_line_counts_the_skips_of_the_whole_pass(
 
 @pytest.mark.parametrize(("most", "refused", "exit_code"), [(0, 1, 1), (2, 2, 0), (2, 3, 1)])
 def test_the_operator_sets_the_limit_of_skipped_customers(
-    most: int,
-    refused: int,
-    exit_code: int,
-    start: Start,
-    sync: Sync,
+    most: int, refused: int, exit_code: int, start: Start, sync: Sync
 ) -> None:
     """max_skipped_customers is the highest number that is still accepted."""
     emulator = start(

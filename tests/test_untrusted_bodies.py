@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from partnercenter_emulator import Emulator, Fault
+from partnercenter_emulator import Fault
 from tests.answers import customer, page
 from tests.command_line import catalog_of
 from tests.failures import API, assert_refused, sampled
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Start, Sync
+    from tests.conftest import Broken, Start, Sync
 
 
 BOUNDED = """
@@ -31,14 +29,20 @@ TapPartnerCenter.cli()
 
 
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
+@pytest.mark.parametrize("packed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_huge_body_is_truncated(
+    packed: bool,  # noqa: FBT001
     place: Place,
     start: Start,
     sync: Sync,
 ) -> None:
-    """A body is read up to a limit and no further."""
-    emulator = start(Fault(place=place, huge_body=100_000_000))
-    result = sync(emulator, max_retry_seconds=0)
+    """A body is read up to a limit and no further, which a decompression bomb has as well."""
+    size = 100_000_000
+    fault = Fault(place=place, huge_body=size)
+    if packed:
+        bomb = gzip.compress(b" " * size, compresslevel=1)
+        fault = Fault(place=place, body=bomb, headers=PACKED)
+    result = sync(start(fault), max_retry_seconds=0)
     assert result.exit_code == 1
     assert "a body of more than 64 MiB" in result.error
     assert "Traceback" not in result.stderr
@@ -47,27 +51,11 @@ def test_a_huge_body_is_truncated(
 PACKED = {"Content-Encoding": "gzip"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("place", ["token", "customers", "relationships"])
-def test_a_decompression_bomb_is_truncated(place: Place, start: Start, sync: Sync) -> None:
-    """The decompressed size has the same limit as an uncompressed body."""
-    bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
-    emulator = start(Fault(place=place, body=bomb, headers=PACKED))
-    result = sync(emulator, max_retry_seconds=0)
-    assert result.exit_code == 1
-    assert "a body of more than 64 MiB" in result.error
-    assert "Traceback" not in result.stderr
-
-
 @pytest.mark.parametrize("place", ["token", "customers", "relationships"])
 @pytest.mark.parametrize("length", [12, -1], ids=["begun", "almost whole"])
 @pytest.mark.parametrize("content", [b"", b'{"totalCount": 0, "items": []}'])
 def test_a_truncated_compressed_body_is_requested_again(
-    content: bytes,
-    length: int,
-    place: Place,
-    broken: Callable[..., Emulator],
-    sync: Sync,
+    content: bytes, length: int, place: Place, broken: Broken, sync: Sync
 ) -> None:
     """It could be taken for the empty response for a customer without relationships."""
     cut = gzip.compress(b"\xef\xbb\xbf" + content)[:length]
@@ -77,10 +65,7 @@ def test_a_truncated_compressed_body_is_requested_again(
     assert emulator.stats().by_place[place]["200"] > 1
 
 
-def test_a_body_compressed_in_two_pieces_is_complete(
-    broken: Callable[..., Emulator],
-    sync: Sync,
-) -> None:
+def test_a_body_compressed_in_two_pieces_is_complete(broken: Broken, sync: Sync) -> None:
     """A server that compresses while it writes may send that (RFC 1952)."""
     pieces = b"".join(gzip.compress(piece) for piece in (b'{"totalCount": 0, ', b'"items": []}'))
     emulator = broken(Fault(place="customers", body=pieces, headers=PACKED))
@@ -164,10 +149,7 @@ def test_deeply_nested_json_does_not_crash(place: Place, start: Start, sync: Syn
     ),
 )
 def test_a_body_that_is_not_a_collection_is_requested_again_and_refused(
-    body: bytes,
-    place: Place,
-    start: Start,
-    sync: Sync,
+    body: bytes, place: Place, start: Start, sync: Sync
 ) -> None:
     """Nothing from it is emitted, and the data does not end silently."""
     emulator = start(Fault(place=place, body=body))
@@ -187,24 +169,35 @@ def test_only_a_200_holds_a_page(status: int, start: Start, sync: Sync) -> None:
     assert result.records("customers") == []
 
 
-def test_numbers_of_any_size_are_accepted(start: Start, sync: Sync) -> None:
-    """A number too large for any type does not lose the page."""
+#: A number on the wire, and the text that is emitted for it; none where the page is unreadable.
+NUMBERS = {
+    "beyond a float": (b"1e400", "1E+400"),
+    "negative zero": (b"-0.0", "-0.0"),
+    "30 digits": (b"9" * 30, "9" * 30),
+    "5000 digits": (b"9" * 5000, None),
+    "5000 decimals": (b"0." + b"1" * 5000, "0." + "1" * 5000),
+}
+
+
+@pytest.mark.parametrize("case", NUMBERS)
+def test_a_number_of_any_size_is_kept_or_refused(case: str, start: Start, sync: Sync) -> None:
+    """Only a whole number longer than Python reads (4300 digits) costs the page."""
+    number, emitted = NUMBERS[case]
     body = b'{"items": [{"id": "a", "relationshipToPartner": %s}], "totalCount": %s}'
-    for number in (b"1e400", b"-0.0", b"9" * 30, b"9" * 5000, b"0." + b"1" * 5000):
-        emulator = start(Fault(place="customers", body=body % (number, number)))
-        result = sync(emulator, catalog=catalog_of("customers"), max_retry_seconds=0)
-        assert result.exit_code in {0, 1}
-        assert "Traceback" not in result.stderr
-        assert "Unexpected" not in result.stderr
+    emulator = start(Fault(place="customers", body=body % (number, number)))
+    result = sync(emulator, catalog=catalog_of("customers"), max_retry_seconds=0)
+    found = [record["relationshipToPartner"] for record in result.records("customers")]
+    assert found == ([] if emitted is None else [emitted])
+    if emitted is None:
+        assert_refused(result, "HTTP 200 with a body that is not JSON")
+    else:
+        assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize("fault", ["items_not_list", "item_not_object"])
 @pytest.mark.parametrize("place", ["customers", "continuation", "partition", "resellers"])
 def test_items_of_another_kind_are_refused(
-    fault: str,
-    place: Place,
-    start: Start,
-    sync: Sync,
+    fault: str, place: Place, start: Start, sync: Sync
 ) -> None:
     """If `items` is not a list of objects, the page is retried, and then the run gives up."""
     action: dict[str, Any] = {fault: True}

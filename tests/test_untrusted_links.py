@@ -11,7 +11,6 @@ from partnercenter_emulator import Fault
 from tests.answers import linked, page
 from tests.command_line import catalog_of
 from tests.failures import assert_refused
-from tests.truth import assert_complete
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,6 +48,7 @@ def first_page(document: object) -> Fault:
         "//127.0.0.1:{port}/v1/customers",
         "http://user@127.0.0.1:{own}/v1/customers",
         "http://user:word@127.0.0.1:{own}/v1/customers",
+        "http://127.0.0.1:{own}.evil.example/v1/customers",
         "http://127.0.0.1:{own}@127.0.0.1:{port}/v1/customers",
         "http://127.0.0.1:{port}\\@127.0.0.1:{own}/v1/customers",
         "http://127.0.0.1:{own}\\@127.0.0.1:{port}/v1/customers",
@@ -69,11 +69,7 @@ def first_page(document: object) -> Fault:
 )
 @pytest.mark.parametrize("action", ["json", "link_to"])
 def test_a_link_to_another_origin_gets_no_request(
-    uri: str,
-    action: str,
-    start: Start,
-    sync: Sync,
-    listener: socket.socket,
+    uri: str, action: str, start: Start, sync: Sync, listener: socket.socket
 ) -> None:
     """Another scheme, host, port or user: refused before anything is sent, above all the token."""
     emulator = start()
@@ -86,6 +82,7 @@ def test_a_link_to_another_origin_gets_no_request(
     emulator.faults = [fault]
     result = sync(emulator, page_size=3)
     assert_refused(result, "the service named a next page")
+    assert address not in result.stderr
     assert "continuation" not in emulator.stats().by_place
     assert "other" not in emulator.stats().by_place
     assert_no_connection(listener)
@@ -199,9 +196,7 @@ def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None
     ],
 )
 def test_a_continuation_in_an_unknown_form_is_not_the_end(
-    document: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    document: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """A continuation that the tap does not understand must not end the data silently."""
     assert_refused(sync(start(first_page(document))), "the service ")
@@ -221,9 +216,7 @@ def test_a_continuation_in_an_unknown_form_is_not_the_end(
     ],
 )
 def test_the_end_of_the_data_has_many_forms(
-    document: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    document: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Absent, null and empty all mean that nothing follows."""
     result = sync(start(first_page(document)), catalog=catalog_of("customers"))
@@ -234,10 +227,7 @@ def test_the_end_of_the_data_has_many_forms(
 @pytest.mark.parametrize("length", [1, 2])
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
 def test_a_loop_of_pages_is_an_error(
-    length: Literal[1, 2],
-    place: Place,
-    start: Start,
-    sync: Sync,
+    length: Literal[1, 2], place: Place, start: Start, sync: Sync
 ) -> None:
     """The log names a repeated continuation by its digest; nothing runs forever."""
     emulator = start(Fault(place=place, skip=1, cycle=length), customers=30, resellers=1)
@@ -245,12 +235,6 @@ def test_a_loop_of_pages_is_an_error(
     stream = "customers" if place == "continuation" else "reseller_customers"
     assert_refused(result, "a second time: its pages form a loop", stream)
     assert len(emulator.requests) < 100
-
-
-def test_empty_pages_are_not_the_end(start: Start, sync: Sync) -> None:
-    """An empty page with a continuation is followed by the next page."""
-    emulator = start(customers=30, empty_page_every=2)
-    assert_complete(sync(emulator, page_size=4), emulator)
 
 
 @pytest.mark.parametrize("sent", [rb"\ud83d", b"\xff"])
@@ -265,10 +249,7 @@ def test_empty_pages_are_not_the_end(start: Start, sync: Sync) -> None:
     ],
 )
 def test_a_broken_continuation_is_not_followed(
-    envelope: bytes,
-    sent: bytes,
-    start: Start,
-    sync: Sync,
+    envelope: bytes, sent: bytes, start: Start, sync: Sync
 ) -> None:
     """It is neither sent in an altered form nor taken for the end of the data."""
     body = b'{"items": [{"id": "a"}], %s}' % (envelope % sent)

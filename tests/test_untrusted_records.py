@@ -58,10 +58,7 @@ def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync
 @pytest.mark.parametrize("identifier", ["", None, True, 1.5, ["a"], {"a": 1}])
 @pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
 def test_a_record_without_a_usable_id_ends_the_run(
-    identifier: object,
-    place: Place,
-    start: Start,
-    sync: Sync,
+    identifier: object, place: Place, start: Start, sync: Sync
 ) -> None:
     """A record without a key cannot be loaded; leaving it out would lose it silently."""
     emulator = start(Fault(place=place, json=page(customer(identifier))))
@@ -97,11 +94,7 @@ def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) ->
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
 def test_a_flattened_record_has_no_column_that_the_schema_lacks(
-    maps: dict[str, Any],
-    depth: int,
-    separator: str,
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any], depth: int, separator: str, start: Start, sync: Sync
 ) -> None:
     """A null object is null in each of its columns, like one whose fields are null."""
     fields = {"companyProfile": None, "billingProfile": {"id": "b", "defaultAddress": None}}
@@ -127,9 +120,7 @@ def test_a_flattened_record_has_no_column_that_the_schema_lacks(
 
 @pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
 def test_a_null_object_does_not_clear_a_column_with_a_similar_name(
-    maps: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Only its own fields become null, and not every column that starts with its name."""
     catalog = catalog_of("customers")
@@ -157,10 +148,7 @@ def test_a_null_object_does_not_clear_a_column_with_a_similar_name(
     ],
 )
 def test_texts_for_false_never_become_true(
-    sent: tuple[object, ...],
-    emitted: object,
-    start: Start,
-    sync: Sync,
+    sent: tuple[object, ...], emitted: object, start: Start, sync: Sync
 ) -> None:
     """A boolean may be written as text or number; any other value becomes null and is reported."""
     records = [customer(f"c{n}", allowDelegatedAccess=value) for n, value in enumerate(sent)]
@@ -225,9 +213,7 @@ CREDENTIALS = {"userName": "admin", "password": SECRET}
     ],
 )
 def test_user_credentials_are_never_emitted(
-    fields: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    fields: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Creating a user returns a password in clear text; if a list ever does, it is removed."""
     emulator = start(Fault(place="customers", add_fields=fields), customers=3)
@@ -305,9 +291,7 @@ def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, 
     "identifier", ["", "9b1de2aa", "not-a-guid", "a%", f"{uuid.UUID(int=1)}0", None]
 )
 def test_a_reseller_id_of_the_api_must_be_a_guid(
-    identifier: object,
-    start: Start,
-    sync: Sync,
+    identifier: object, start: Start, sync: Sync
 ) -> None:
     """The filter matches prefixes: a short id would read other resellers' customers."""
     emulator = start(Fault(place="resellers", json=page({"id": identifier, "name": "Contoso"})))
@@ -344,10 +328,7 @@ def test_a_customer_that_moves_to_the_next_page_is_repeated(start: Start, sync: 
     assert "customers: 3 records, 1 of them repeated" in result.log
 
 
-def test_a_relationship_without_a_type_gets_the_vendors_default(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_relationship_without_a_type_gets_the_vendors_default(start: Start, sync: Sync) -> None:
     """The type is part of the key: null and missing become `none`."""
     emulator = start(Fault(place="relationships", add_fields={"relationshipType": None}))
     result = sync(emulator)

@@ -55,9 +55,7 @@ def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
     ],
 )
 def test_a_state_edited_by_hand_means_at_most_a_restart(
-    change: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    change: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """An unusable checkpoint is ignored: all rows are read, and no existing row is deleted."""
     emulator = start(customers=20, resellers=2)
@@ -71,10 +69,7 @@ def test_a_state_edited_by_hand_means_at_most_a_restart(
     )
 
 
-def test_a_state_that_leads_to_another_collection_is_not_followed(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_state_that_leads_to_another_collection_is_not_followed(start: Start, sync: Sync) -> None:
     """Its rows would be taken for the rest of the table."""
     emulator = start(customers=20, resellers=2)
     state = broken_off(emulator, sync)
@@ -89,11 +84,7 @@ def test_a_state_that_leads_to_another_collection_is_not_followed(
 
 
 @pytest.mark.parametrize("bookmark", [{"resume": 5}, {"resume": []}, {"resume": {}}, {"other": 1}])
-def test_a_bookmark_of_another_kind_is_ignored(
-    bookmark: object,
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_bookmark_of_another_kind_is_ignored(bookmark: object, start: Start, sync: Sync) -> None:
     """State of other taps or versions does not make the run fail."""
     emulator = start(customers=5)
     state = {"bookmarks": {"customers": bookmark}}
