@@ -18,7 +18,6 @@ from typing_extensions import override
 from tap_partnercenter.certificate import ASSERTION_TYPE, Certificate, certificate_of
 from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule
-from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.sign_in import PASSING, refusal_in
 from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
@@ -88,7 +87,8 @@ class TokenAuthenticator(AuthBase):
         )
         #: Whether the refresh token is that of a public client, which presents no secret.
         self._public = False
-        self._fetch: Callable[[], Mapping[str, Any]] = retry_policy.with_retries(self._ask, logger)
+        self._requested_pause = retry_policy.requested_pause
+        self._fetch: Callable[[], Mapping[str, Any]] = retry_policy.with_retries(self._ask)
         self._lock = threading.Lock()
         self._token: _Token | None = None
 
@@ -204,8 +204,8 @@ class TokenAuthenticator(AuthBase):
             or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
             or refusal.error in PASSING
         ):
-            pause = seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
-            return TryAgain(_BUSY, f"the token endpoint returned {what}", retry_after=pause)
+            reason = f"the token endpoint returned {what}"
+            return TryAgain(_BUSY, reason, retry_after=self._requested_pause(response))
         message = f"sign-in: the token endpoint returned {what}. {refusal.remedy} Not retried."
         if refusal.error == "invalid_grant":
             return RefusedToken(message, what, final=refusal.is_final)

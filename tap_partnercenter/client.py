@@ -29,15 +29,12 @@ from tap_partnercenter.outcomes import (
 from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.responses import ApiResponse, code_of, is_collection, is_entity, support_ids
-from tap_partnercenter.retry import seconds_to_wait
 from tap_partnercenter.transport import UnreadableBody, decode_repaired, is_blank, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from logging import Logger
 
     from tap_partnercenter.auth import TokenAuthenticator
-    from tap_partnercenter.clock import Clock
     from tap_partnercenter.outcomes import Rule
     from tap_partnercenter.pacing import Attempt, Gate
     from tap_partnercenter.pagination import Continuation, LinkPaginator
@@ -88,6 +85,30 @@ class Collection:
         return [record for record in records if shard.owns(str(record.get(key)))]
 
 
+@dataclass(frozen=True, slots=True)
+class _PageRequest:
+    """A request for one page.
+
+    Attributes:
+        collection: Where the page belongs.
+        place: What the page is to the table of failures.
+        prepared: The HTTP request.
+    """
+
+    collection: Collection
+    place: Place
+    prepared: requests.PreparedRequest
+
+    def line(self, what: str, ids_and_attempts: str, remedy: str) -> str:
+        """Compose the one line that an operator reads. It contains no query and no body."""
+        path = self.prepared.path_url.partition("?")[0]
+        if TOKEN_HEADER in self.prepared.headers:
+            # The URL of a continuation comes from the service: it may contain anything.
+            path = f"a continuation of /v1{self.collection.path}"
+        at = f"{self.prepared.method} {path}"
+        return f"{self.collection.stream}: {what}, at {at}. {remedy} {ids_and_attempts}"
+
+
 class Client:
     """Asks for the pages of a run, from any thread."""
 
@@ -97,9 +118,7 @@ class Client:
         headers: Mapping[str, str],
         *,
         authenticator: TokenAuthenticator,
-        clock: Clock,
         gate: Gate,
-        logger: Logger,
         retry_policy: RetryPolicy,
         report: Report,
         transport: Transport,
@@ -108,11 +127,11 @@ class Client:
         self.settings = settings
         self._headers = headers
         self._authenticator = authenticator
-        self._clock = clock
         self._gate = gate
         self._report = report
         self._transport = transport
-        self._fetch_with_retries = retry_policy.with_retries(self._fetch, logger)
+        self._requested_pause = retry_policy.requested_pause
+        self._fetch_with_retries = retry_policy.with_retries(self._fetch)
 
     def read(
         self,
@@ -134,26 +153,22 @@ class Client:
             PartnerCenterError: If the page cannot be read.
         """
         continuation = paginator.current_value
-        request = self._prepare(collection, continuation, page_size)
         place = collection.place if continuation is None else collection.next_place
         if resumed:
             place = Place.RESUMED
+        page = _PageRequest(collection, place, self._prepare(collection, continuation, page_size))
         try:
-            response = self._fetch_with_retries(collection, request, place)
+            response = self._fetch_with_retries(page)
             paginator.advance(response)
         except TryAgain as error:
-            self._give_up(error, collection, request, place)
+            self._give_up(error, page)
         except UnusableContinuation as error:
-            tried = "Not retried."
-            message = _line(collection, request, str(error), tried, "Try again later.")
+            message = page.line(str(error), "Not retried.", "Try again later.")
             raise UnusableContinuation(message) from None
         return response
 
     def _prepare(
-        self,
-        collection: Collection,
-        continuation: Continuation | None,
-        page_size: int | None,
+        self, collection: Collection, continuation: Continuation | None, page_size: int | None
     ) -> requests.PreparedRequest:
         """Prepare a request with a new id.
 
@@ -175,33 +190,28 @@ class Client:
         )
         return request
 
-    def _fetch(
-        self,
-        collection: Collection,
-        request: requests.PreparedRequest,
-        place: Place,
-    ) -> ApiResponse:
+    def _fetch(self, page: _PageRequest) -> ApiResponse:
         """Request a page once and judge the response.
 
         Raises:
             TryAgain: If another attempt may help.
             Refused: If not.
         """
-        self._authenticator(request)
+        self._authenticator(page.prepared)
         with self._attempt() as attempt:
             # A pause at the gate may outlast a token.
-            signed = self._authenticator(request)
+            signed = self._authenticator(page.prepared)
             self._report.requested()
             response = self._transport.send(signed, "api_url")
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                attempt.refuse(self._retry_after(response))
+                attempt.refuse(self._requested_pause(response))
             try:
                 body = read_body(response)
             except UnreadableBody as error:
                 reason = f"HTTP {response.status_code} with {error}"
                 raise _try_again(response, NO_COLLECTION, reason) from None
         if (
-            place in {Place.CUSTOMER, Place.DIRECTORY}
+            page.place in {Place.CUSTOMER, Place.DIRECTORY}
             and response.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
             and is_blank(body)
         ):
@@ -215,11 +225,12 @@ class Client:
             if response.status_code == HTTPStatus.OK:
                 raise _try_again(response, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if response.status_code != HTTPStatus.OK:
-            self._raise_for_response(response, collection, request, place, attempt.pause)
-        if collection.single and is_entity(response.document):
+            self._raise_for_response(response, page, attempt.pause)
+        single = page.collection.single
+        if single and is_entity(response.document):
             response.document = {"items": [response.document]}
         if not is_collection(response.document):
-            kind = "record" if collection.single else "collection of records"
+            kind = "record" if single else "collection of records"
             reason = f"HTTP 200 with JSON that is not a {kind}"
             raise _try_again(response, NO_COLLECTION, reason)
         return response
@@ -234,16 +245,8 @@ class Client:
             reason = f"HTTP 429 on another request: {rule.meaning}"
             raise TryAgain(rule, reason, retry_after=pause.seconds) from None
 
-    def _retry_after(self, response: requests.Response) -> float | None:
-        return seconds_to_wait(response.headers.get("Retry-After"), self._clock.now())
-
     def _raise_for_response(
-        self,
-        response: ApiResponse,
-        collection: Collection,
-        request: requests.PreparedRequest,
-        place: Place,
-        pause: float | None,
+        self, response: ApiResponse, page: _PageRequest, pause: float | None
     ) -> NoReturn:
         """Act on a response other than 200.
 
@@ -252,41 +255,34 @@ class Client:
             Refused: If not.
         """
         code = code_of(response.document)
-        rule = rule_for(response.status_code, code, place)
-        reason = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
+        rule = rule_for(response.status_code, code, page.place)
+        numbers = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
+        what = f"{numbers}: {rule.meaning}"
         if rule.outcome in {Outcome.RETRY, Outcome.WAIT, Outcome.REFRESH}:
             if rule.outcome is Outcome.RETRY:
-                pause = self._retry_after(response)
+                pause = self._requested_pause(response)
             if rule.outcome is Outcome.REFRESH:
-                self._authenticator.reject(request)
+                self._authenticator.reject(page.prepared)
             if rule.intermittent:
-                self._report.intermittent(f"{reason}: {rule.meaning}", rule.remedy)
-            raise _try_again(response, rule, f"{reason}: {rule.meaning}", pause)
+                self._report.intermittent(what, rule.remedy)
+            raise _try_again(response, rule, what, pause)
         kind: type[Refused] = {
             Outcome.SKIP: SkippedCustomer,
             Outcome.RESTART: ExpiredCheckpoint,
             Outcome.END: RefusedContinuation,
         }.get(rule.outcome, Refused)
-        what, remedy, summary = f"{reason}: {rule.meaning}", rule.remedy, ""
-        if response.status_code == HTTPStatus.FORBIDDEN and collection.lacks_user:
+        remedy, summary = rule.remedy, ""
+        if response.status_code == HTTPStatus.FORBIDDEN and page.collection.lacks_user:
             remedy, summary = APP_AND_USER, "; set refresh_token"
         elif code == NOT_ENROLLED:
-            remedy = collection.enrolment or remedy
-        tried = (
-            "Refused again after restarting the stream."
-            if rule.outcome is Outcome.END
-            else "Not retried."
-        )
-        line = _line(collection, request, what, support_ids(response) + tried, remedy)
+            remedy = page.collection.enrolment or remedy
+        tried = "Not retried."
+        if rule.outcome is Outcome.END:
+            tried = "Refused again after restarting the stream."
+        line = page.line(what, support_ids(response) + tried, remedy)
         raise kind(line, rule, what + summary)
 
-    def _give_up(
-        self,
-        error: TryAgain,
-        collection: Collection,
-        request: requests.PreparedRequest,
-        place: Place,
-    ) -> NoReturn:
+    def _give_up(self, error: TryAgain, page: _PageRequest) -> NoReturn:
         limit = self.settings.max_retry_seconds
         if error.rule.outcome is Outcome.REFRESH:
             tried = "Refused again with a new token."
@@ -297,38 +293,13 @@ class Client:
             )
         else:
             tried = f"Gave up after retrying for up to {limit} s (max_retry_seconds)."
-        ids = error.support_ids or f"MS-RequestId {request.headers[_REQUEST_ID]}. "
-        raise ConnectionFailed(
-            _line(
-                collection,
-                request,
-                f"{error.reason} ({place.value})",
-                ids + tried,
-                error.rule.remedy,
-            ),
-        ) from None
-
-
-def _line(
-    collection: Collection,
-    request: requests.PreparedRequest,
-    what: str,
-    ids_and_attempts: str,
-    remedy: str,
-) -> str:
-    """Compose the one line that an operator reads. It contains no query and no body."""
-    path = request.path_url.partition("?")[0]
-    if TOKEN_HEADER in request.headers:
-        # The URL of a continuation comes from the service: it may contain anything.
-        path = f"a continuation of /v1{collection.path}"
-    return f"{collection.stream}: {what}, at {request.method} {path}. {remedy} {ids_and_attempts}"
+        ids = error.support_ids or f"MS-RequestId {page.prepared.headers[_REQUEST_ID]}. "
+        what = f"{error.reason} ({page.place.value})"
+        raise ConnectionFailed(page.line(what, ids + tried, error.rule.remedy)) from None
 
 
 def _try_again(
-    response: ApiResponse,
-    rule: Rule,
-    reason: str,
-    pause: float | None = None,
+    response: ApiResponse, rule: Rule, reason: str, pause: float | None = None
 ) -> TryAgain:
     """Return the error for an unusable response.
 

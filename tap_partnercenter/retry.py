@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable
 
+    import requests
     from backoff.types import Details
 
     from tap_partnercenter.clock import Clock
@@ -47,7 +48,11 @@ class RetryPolicy:
     report: Report
     max_seconds: float
 
-    def with_retries(self, call: Callable[P, T], logger: Logger) -> Callable[P, T]:
+    def requested_pause(self, response: requests.Response) -> float | None:
+        """Return the seconds to wait that a response names, None if it names none."""
+        return seconds_to_wait(response.headers.get("Retry-After"), self.clock.now())
+
+    def with_retries(self, call: Callable[P, T]) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and time is left.
 
         When no time is left, the last :class:`TryAgain` is raised.
@@ -55,7 +60,7 @@ class RetryPolicy:
 
         @functools.wraps(call)
         def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-            retries = _Retries(self, logger)
+            retries = _Retries(self)
             # Neither a signal nor a test can interrupt the sleep of `backoff`, so its wait is zero
             # and `on_backoff` pauses instead.
             decorated = backoff.on_exception(
@@ -75,11 +80,10 @@ class RetryPolicy:
 class _Retries:
     """The retries of one request."""
 
-    def __init__(self, policy: RetryPolicy, logger: Logger) -> None:
+    def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
         self._clock = policy.clock
         self._deadline = policy.clock.monotonic() + policy.max_seconds
-        self._logger = logger
         self._tries = 0
         self._refusals = 0
         self._tokens = 0
@@ -112,7 +116,7 @@ class _Retries:
         passing = error.rule.outcome is Outcome.RETRY
         report = self._policy.report
         report.retried(error.reason if passing else None, self._policy.max_seconds)
-        self._logger.debug(
+        report.live_logger.debug(
             "Attempt %d failed: %s. Next in %.1f seconds.",
             details["tries"],
             error,
