@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,22 +23,20 @@ class Cloud:
         return self.api_url
 
 
-CLOUDS: Mapping[str, Cloud] = MappingProxyType(
-    {
-        "global": Cloud(
-            api_url="https://api.partnercenter.microsoft.com",
-            auth_url="https://login.microsoftonline.com",
-        ),
-        # The API is the global one; only the authority differs.
-        "us_government": Cloud(
-            api_url="https://api.partnercenter.microsoft.com",
-            auth_url="https://login.microsoftonline.us",
-        ),
-        # Operated by 21Vianet. Older pages name the authority https://login.chinacloudapi.cn:
-        # the setting `auth_url` takes it, should a tenant still need it.
-        "china": Cloud(
-            api_url="https://partner.partnercenterapi.microsoftonline.cn",
-            auth_url="https://login.partner.microsoftonline.cn",
-        ),
-    },
-)
+CLOUDS = {
+    "global": Cloud(
+        api_url="https://api.partnercenter.microsoft.com",
+        auth_url="https://login.microsoftonline.com",
+    ),
+    # The API is the global one; only the authority differs.
+    "us_government": Cloud(
+        api_url="https://api.partnercenter.microsoft.com",
+        auth_url="https://login.microsoftonline.us",
+    ),
+    # Operated by 21Vianet. Older pages name the authority https://login.chinacloudapi.cn:
+    # the setting `auth_url` takes it, should a tenant still need it.
+    "china": Cloud(
+        api_url="https://partner.partnercenterapi.microsoftonline.cn",
+        auth_url="https://login.partner.microsoftonline.cn",
+    ),
+}

@@ -110,9 +110,8 @@ class Flows:
         Raises:
             PartnerCenterError: If that fails.
         """
-        return _checked(
-            self._asked(lambda: self._client.obtain_token_by_auth_code_flow(flow, auth_response))
-        )
+        redeem = functools.partial(self._client.obtain_token_by_auth_code_flow, flow, auth_response)
+        return _checked(self._asked(redeem))
 
     def begin_device(self) -> dict[str, Any]:
         """Request a device code, and the code for its user.
@@ -120,10 +119,8 @@ class Flows:
         Raises:
             PartnerCenterError: If there is none.
         """
-        flow: dict[str, Any] = self._asked(
-            lambda: self._client.initiate_device_flow(scope=self.scopes)
-        )
-        return _checked(flow, "device_code")
+        begin = functools.partial(self._client.initiate_device_flow, scope=self.scopes)
+        return _checked(self._asked(begin), "device_code")
 
     def redeem_device(self, flow: dict[str, Any]) -> Mapping[str, Any]:
         """Wait for the user of a device code to answer, and return the tokens.
@@ -160,15 +157,12 @@ class Flows:
             raise PartnerCenterError(message) from None
         except (ValueError, RuntimeError, KeyError, TypeError):
             # Their messages quote the response: states, nonces, tokens.
-            raise _unreadable() from None
+            message = (
+                "sign-in: the response does not belong to this sign-in. Start again; check "
+                "auth_url and any proxy."
+            )
+            raise PartnerCenterError(message) from None
         return result
-
-
-def _unreadable() -> PartnerCenterError:
-    return PartnerCenterError(
-        "sign-in: the response does not belong to this sign-in. Start again; check auth_url and "
-        "any proxy."
-    )
 
 
 def _checked(result: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:

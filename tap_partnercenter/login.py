@@ -281,10 +281,14 @@ def _page(claims: Claims | None) -> Page:
 
 def _set_up(config: Mapping[str, Any]) -> list[str]:
     """Return the commands that configure the tap, without the secrets."""
-    defaults = {name: field.get("default") for name, field in _properties().items()}
+    properties = CONFIG_JSONSCHEMA["properties"]
     lines = []
     for name in NAMES:
-        if name == "refresh_token" or config.get(name) in (None, "", defaults.get(name)):
+        if name == "refresh_token" or config.get(name) in (
+            None,
+            "",
+            properties[name].get("default"),
+        ):
             continue
         # The URL of a database contains a password.
         secret = name in _SECRETS or (name == "token_cache_path" and "://" in config[name])
@@ -292,8 +296,3 @@ def _set_up(config: Mapping[str, Any]) -> list[str]:
         store = "--store=dotenv " if secret else ""
         lines.append(f"meltano config set {store}{_PLUGIN} {name} {value}")
     return [*lines, f"meltano invoke {_PLUGIN} --test"]
-
-
-def _properties() -> dict[str, Any]:
-    properties: dict[str, Any] = CONFIG_JSONSCHEMA["properties"]
-    return properties

@@ -139,7 +139,9 @@ class BlockWriter(MsgSpecWriter):
             # What was not written now is dropped: nothing may follow a gap.
             self._block.clear()
             self._writing = False
-        self._raise_interruption()
+        if self._interruption is not None:
+            interruption, self._interruption = self._interruption, None
+            raise interruption
 
     def interrupt(self, interruption: BaseException) -> None:
         """Raise from a signal handler, but not in the middle of a line.
@@ -151,11 +153,6 @@ class BlockWriter(MsgSpecWriter):
         if again or self._waiting or not self._writing:
             raise interruption
         self._interruption = interruption
-
-    def _raise_interruption(self) -> None:
-        if self._interruption is not None:
-            interruption, self._interruption = self._interruption, None
-            raise interruption
 
     def _write(self, lines: bytes) -> None:
         # Bypass Python's own buffer, which does not reveal how much of it was written.

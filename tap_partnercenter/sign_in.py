@@ -72,12 +72,8 @@ class Refusal(NamedTuple):
 
     def __str__(self) -> str:
         """Return both, where present."""
-        return " ".join(
-            [
-                *([self.error] if self.error else []),
-                *([f"AADSTS{self.number}"] if self.number else []),
-            ],
-        )
+        number = f"AADSTS{self.number}" if self.number else ""
+        return f"{self.error or ''} {number}".strip()
 
     @property
     def is_final(self) -> bool:
@@ -93,12 +89,9 @@ class Refusal(NamedTuple):
             or REMEDIES.get(self.error or "")
             or "Check tenant_id, client_id, client_secret and auth_url."
         )
-        more = (
-            f" See https://login.microsoftonline.com/error?code={self.number}."
-            if self.number
-            else ""
-        )
-        return f"{remedy}{more}"
+        if not self.number:
+            return remedy
+        return f"{remedy} See https://login.microsoftonline.com/error?code={self.number}."
 
 
 def refusal_in(document: Mapping[str, Any]) -> Refusal:

@@ -119,7 +119,8 @@ def checked_mapper(
             if not isinstance(alias, str) or not alias:
                 message = f"stream_maps: {name}: __alias__ is not a name"
                 raise StreamMapConfigError(message)
-            if isinstance(stream_map, RemoveRecordTransform) or not _is_sent(streams.get(name)):
+            sent = name in streams and streams[name].selected
+            if isinstance(stream_map, RemoveRecordTransform) or not sent:
                 continue
             if alias in written:
                 # If the target deletes rows, the version of one would remove those of the other.
@@ -130,10 +131,6 @@ def checked_mapper(
                 raise StreamMapConfigError(message)
             written[alias] = name
     return mapper
-
-
-def _is_sent(stream: Stream | None) -> bool:
-    return stream is not None and stream.selected
 
 
 def _all_fields(stream: Stream) -> dict[str, Any]:
@@ -158,7 +155,8 @@ def _problems(
         if not matched:
             yield f"stream_maps: there is no stream {source}{did_you_mean(source, schemas)}"
         elif isinstance(changes, dict):
-            fields = None if any(map(_is_open, matched)) else _fields(matched)
+            is_open = any(schema.get("additionalProperties") for schema in matched)
+            fields = None if is_open else _fields(matched)
             for field, change in changes.items():
                 if reason := _mistake(field, change, fields):
                     yield f"stream_maps: {name}: {reason}"
@@ -202,10 +200,6 @@ def _matched(
 
 def _fields(schemas: list[Mapping[str, Any]]) -> set[str]:
     return {name for schema in schemas for name in schema["properties"]}
-
-
-def _is_open(schema: Mapping[str, Any]) -> bool:
-    return bool(schema.get("additionalProperties"))
 
 
 def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) -> str | None:

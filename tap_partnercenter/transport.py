@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import functools
 import logging
 import zlib
 from contextlib import contextmanager, suppress
@@ -81,7 +82,8 @@ class Transport:
         # configured, and keep cookies, for which all threads would compete.
         self._adapter = _Adapter(pool_connections=2, pool_maxsize=connections)
         self._timeout = (CONNECT_TIMEOUT, response_timeout)
-        self._environments: dict[tuple[str, str], tuple[Any, Route]] = {}
+        # Looking it up takes longer than sending, so it is done once for each origin.
+        self._environment = functools.cache(_environment)
 
     def send(self, request: requests.PreparedRequest, setting: str) -> ApiResponse:
         """Send a request and return its response with the body still unread.
@@ -96,14 +98,7 @@ class Transport:
         """
         url = str(request.url)
         origin = url[: url.find("/", len("https://"))]
-        if (known := self._environments.get((origin, setting))) is None:
-            # REQUESTS_CA_BUNDLE and the proxy variables. Looking them up takes longer than sending,
-            # so it is done once for each origin.
-            session = requests.Session()
-            environment = session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
-            route = Route(origin, setting, select_proxy(origin, environment["proxies"]))
-            known = self._environments[origin, setting] = (environment, route)
-        environment, route = known
+        environment, route = self._environment(origin, setting)
         with _explained(route):
             response = self._adapter.send(request, **environment, timeout=self._timeout)
         assert isinstance(response, ApiResponse)  # noqa: S101 - what the adapter makes
@@ -113,6 +108,13 @@ class Transport:
     def close(self) -> None:
         """Close idle connections."""
         self._adapter.close()
+
+
+def _environment(origin: str, setting: str) -> tuple[Mapping[str, Any], Route]:
+    """Read REQUESTS_CA_BUNDLE and the proxy variables."""
+    session = requests.Session()
+    environment = session.merge_environment_settings(origin, {}, True, None, None)  # noqa: FBT003
+    return environment, Route(origin, setting, select_proxy(origin, environment["proxies"]))
 
 
 @contextmanager
@@ -152,11 +154,8 @@ def read_body(response: ApiResponse) -> bytes:
     blocks = []
     size = 0
     with _explained(response.route), response:
-        for block in (
-            response.raw.stream(_BLOCK, decode_content=False)
-            if packed
-            else response.iter_content(_BLOCK)
-        ):
+        raw = response.raw.stream(_BLOCK, decode_content=False)
+        for block in raw if packed else response.iter_content(_BLOCK):
             size += len(block)
             _bound(size)
             blocks.append(block)
