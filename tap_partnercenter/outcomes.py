@@ -81,6 +81,9 @@ APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream
 #: The code that a partner meets whose enrolment does not have a stream.
 NOT_ENROLLED = "1002"
 _CONSENT = "Consent again with MFA and set the new refresh_token."
+_NOT_THE_LAST = (
+    "the service rejected a continuation, and the page before it does not look like the last one"
+)
 
 #: The first row that matches a response other than 200 decides.
 RULES: tuple[Rule, ...] = (
@@ -92,8 +95,7 @@ RULES: tuple[Rule, ...] = (
         {400},
         {"2000"},
         {Place.NEXT},
-        "the service rejected a continuation, and the page before it does not look like the last "
-        "one",
+        _NOT_THE_LAST,
         "Set a smaller page_size: less time then passes between two pages.",
     ),
     Rule(
@@ -101,8 +103,7 @@ RULES: tuple[Rule, ...] = (
         {400},
         {"2000"},
         {Place.CUSTOMER_NEXT},
-        "the service rejected a continuation, and the page before it does not look like the last "
-        "one",
+        _NOT_THE_LAST,
         "Try again later, or deselect the stream.",
     ),
     Rule(
@@ -201,13 +202,7 @@ RULES: tuple[Rule, ...] = (
         "authorization failed for this customer",
         _ADMIN_AGENT,
     ),
-    Rule(
-        Outcome.FAIL,
-        {403},
-        {NOT_ENROLLED},
-        meaning="authorization failed",
-        remedy=_ADMIN_AGENT,
-    ),
+    Rule(Outcome.FAIL, {403}, {NOT_ENROLLED}, meaning="authorization failed", remedy=_ADMIN_AGENT),
     Rule(
         Outcome.SKIP,
         {403, 404},
@@ -215,12 +210,7 @@ RULES: tuple[Rule, ...] = (
         meaning="the service does not return the records of this customer",
         remedy="Look the customer up in Partner Center.",
     ),
-    Rule(
-        Outcome.FAIL,
-        {403},
-        meaning="the service forbids the request",
-        remedy=_ADMIN_AGENT,
-    ),
+    Rule(Outcome.FAIL, {403}, meaning="the service forbids the request", remedy=_ADMIN_AGENT),
     # A collection that is not found is not empty: second pages once returned this for weeks.
     Rule(
         Outcome.FAIL,
