@@ -6,7 +6,7 @@ import json
 import sys
 import traceback
 from abc import abstractmethod
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 import click
@@ -41,10 +41,6 @@ class CommandLine(PlainTap):
     @abstractmethod
     def try_streams(self) -> None:
         """Report whether each selected stream is reachable."""
-
-    @abstractmethod
-    def stop(self, outcome: str) -> None:
-        """End an incomplete run: stop all waits, and lose nothing that was collected."""
 
     @classmethod
     @override
@@ -170,6 +166,13 @@ class CommandLine(PlainTap):
         finally:
             tap.run.close()
         tap.run.report.summary("complete")
+
+    def stop(self, outcome: str) -> None:
+        """End an incomplete run: stop all waits, and lose nothing that was collected."""
+        self.run.clock.cancel()
+        with suppress(BrokenPipeError, OutputError):
+            self.message_writer.flush()
+        self.run.report.summary(outcome)
 
     @classmethod
     def _make(

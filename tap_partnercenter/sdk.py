@@ -95,14 +95,6 @@ class PlainTap(Tap):
     def run(self) -> Run:
         """The objects that live for one run."""
 
-    @abstractmethod
-    def end_by_signal(self, number: int) -> None:
-        """End the run.
-
-        Raises:
-            SystemExit: With the exit code that a shell uses for the signal.
-        """
-
     @override
     def _setup_signal_handlers(self) -> None:
         super()._setup_signal_handlers()
@@ -115,7 +107,12 @@ class PlainTap(Tap):
     @override
     def _handle_termination(self, signum: int, frame: FrameType | None) -> None:
         # Replacing the SDK's handlers afterwards would leave a gap while the tap is created.
-        self.end_by_signal(signum)
+        # Take no lock here: the interrupted code may hold it.
+        ending = SystemExit(128 + signum)
+        # The writer is created last; before that nothing was written.
+        if (writer := vars(self).get("message_writer")) is None:
+            raise ending
+        writer.interrupt(ending)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -14,7 +13,7 @@ from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.command_line import CommandLine
 from tap_partnercenter.connection import try_streams
-from tap_partnercenter.output import BlockWriter, OutputError
+from tap_partnercenter.output import BlockWriter
 from tap_partnercenter.run import Run
 from tap_partnercenter.settings import (
     CONFIG_JSONSCHEMA,
@@ -124,16 +123,6 @@ class TapPartnerCenter(CommandLine):
         )
 
     @override
-    def end_by_signal(self, number: int) -> None:
-        """End the run with the exit code that a shell uses for a signal."""
-        # Take no lock here: the interrupted code may hold it. `stop` follows.
-        ending = SystemExit(128 + number)
-        # The writer is created last; before that nothing was written.
-        if (writer := vars(self).get("message_writer")) is None:
-            raise ending
-        writer.interrupt(ending)
-
-    @override
     def try_streams(self) -> None:
         try_streams(self)
 
@@ -165,10 +154,3 @@ class TapPartnerCenter(CommandLine):
                 "deselect these streams.",
                 ", ".join(refused),
             )
-
-    @override
-    def stop(self, outcome: str) -> None:
-        self.clock.cancel()
-        with suppress(BrokenPipeError, OutputError):
-            self.message_writer.flush()
-        self.run.report.summary(outcome)

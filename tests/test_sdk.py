@@ -6,6 +6,7 @@ import ast
 import importlib
 import inspect
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from singer_sdk.plugin_base import PluginBase
 from singer_sdk.streams.core import Stream
 
 import tap_partnercenter
-from tap_partnercenter.clock import Clock
 from tap_partnercenter.tap import TapPartnerCenter
 
 PACKAGE = Path(tap_partnercenter.__file__).parent
@@ -42,9 +42,8 @@ def test_settings_are_checked_by_the_overridden_method() -> None:
 def test_a_signal_while_the_tap_is_created_ends_it_too() -> None:
     """The SDK installs its handlers before there is a writer to finish."""
     unfinished = TapPartnerCenter.__new__(TapPartnerCenter)
-    unfinished.clock = Clock()
     with pytest.raises(SystemExit) as ending:
-        unfinished.end_by_signal(15)
+        unfinished._handle_termination(signal.SIGTERM, None)  # noqa: SLF001
     assert ending.value.code == 143
 
 
