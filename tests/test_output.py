@@ -49,7 +49,13 @@ def test_unwritable_output_fails_in_one_line(
     ended = subprocess.run(
         ["/bin/sh", "-c", f"{output}; {command}", sys.executable, *arguments.split()],
         cwd=tmp_path,
-        env={**environment, **emulator.environment(), "PYTHONUNBUFFERED": ""},
+        # Nor may Python leave half a compiled module, which would fail every later run.
+        env={
+            **environment,
+            **emulator.environment(),
+            "PYTHONUNBUFFERED": "",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
         stderr=subprocess.PIPE,
         text=True,
         timeout=PATIENCE,
