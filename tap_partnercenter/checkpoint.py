@@ -17,8 +17,7 @@ from tap_partnercenter.pagination import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
-
-    from tap_partnercenter.retry import Logger
+    from logging import Logger
 
 #: Seconds after which an interrupted pass is not resumed: its first pages are too old.
 OLDEST = 24 * 3600

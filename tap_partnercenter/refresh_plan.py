@@ -9,13 +9,13 @@ log: those days are read again, but acted on only if something was added.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tap_partnercenter.errors import ConnectionFailed, Refused
 from tap_partnercenter.pagination import UnusableContinuation
 from tap_partnercenter.records import digest
+from tap_partnercenter.shard import hashed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -33,11 +33,10 @@ _SETTLED_AFTER = 3600
 def turn(customer_id: str, days: int) -> int:
     """Return the days on which a customer is due: those whose ordinal leaves this remainder.
 
-    It is the remainder of the second four bytes of the MD5 of the id in lower case: shards divide
-    by the first four, so that each of them has its part of every turn.
+    It is the remainder of the second four bytes of the hash: shards divide by the first four, so
+    that each of them has its part of every turn.
     """
-    hashed = hashlib.md5(customer_id.lower().encode(), usedforsecurity=False).digest()
-    return int.from_bytes(hashed[4:8], "big") % days
+    return int.from_bytes(hashed(customer_id)[4:8], "big") % days
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import email.utils
 import functools
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 import backoff
 
@@ -15,7 +15,6 @@ from tap_partnercenter.errors import TryAgain
 from tap_partnercenter.outcomes import Outcome
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable
 
     import requests
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.report import Report
-
-    #: Before version 0.54 of the SDK, a stream's logger is a plain one.
-    Logger: TypeAlias = logging.Logger | logging.LoggerAdapter[Any]
 
 P = ParamSpec("P")
 T = TypeVar("T")

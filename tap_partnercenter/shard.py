@@ -6,6 +6,11 @@ import hashlib
 from dataclasses import dataclass
 
 
+def hashed(identity: str) -> bytes:
+    """Return the MD5 of an id in lower case, which most databases can compute as well."""
+    return hashlib.md5(identity.lower().encode(), usedforsecurity=False).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One of several equal parts of all ids.
@@ -21,8 +26,6 @@ class Shard:
     def owns(self, identity: str) -> bool:
         """Return whether an id belongs to this part: on any machine, each id is in exactly one.
 
-        The part is the remainder of the first four bytes of the MD5 of the id in lower case, which
-        most databases can compute as well.
+        The part is the remainder of the first four bytes of :func:`hashed`.
         """
-        digest = hashlib.md5(identity.lower().encode(), usedforsecurity=False).digest()
-        return int.from_bytes(digest[:4], "big") % self.count == self.index
+        return int.from_bytes(hashed(identity)[:4], "big") % self.count == self.index
