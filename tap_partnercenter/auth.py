@@ -40,9 +40,7 @@ UNNAMED_LIFETIME = 600.0
 #: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
 _PUBLIC = "700025"
 _BUSY = Rule(
-    Outcome.RETRY,
-    meaning="the token endpoint is not available",
-    remedy="Try again later.",
+    Outcome.RETRY, meaning="the token endpoint is not available", remedy="Try again later."
 )
 
 

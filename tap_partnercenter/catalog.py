@@ -159,9 +159,7 @@ def _problems(entry: CatalogEntry, own: CatalogEntry) -> Iterator[str]:
 
 
 def _completed_entry(
-    entry: CatalogEntry,
-    own: CatalogEntry,
-    logger: logging.Logger,
+    entry: CatalogEntry, own: CatalogEntry, logger: logging.Logger
 ) -> CatalogEntry:
     root = _root(entry)
     methods = {entry.replication_method, root.forced_replication_method} - {None}

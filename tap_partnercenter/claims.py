@@ -47,9 +47,7 @@ def claims_of(token: str) -> Claims | None:
             user=_text(content.get("upn")) or _text(content.get("unique_name")),
             tenant=_text(content.get("tid")),
             mfa=(isinstance(methods, list) and "mfa" in methods) if delegated else None,
-            rights=tuple(
-                filter(None, map(_text, roles if isinstance(roles, list) else [])),
-            )
+            rights=tuple(filter(None, map(_text, roles if isinstance(roles, list) else [])))
             or tuple((delegated or "").split()),
             expires_at=datetime.fromtimestamp(ends, UTC) if isinstance(ends, int) else None,
         )

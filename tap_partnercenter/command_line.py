@@ -61,20 +61,14 @@ class CommandLine(PlainTap):
         bookmarks = _json(state, or_empty=True)
         if state is not None and bookmarks is None:
             cls.logger.warning(
-                "%s: the state file is empty, so everything is read from the start",
-                state.name,
+                "%s: the state file is empty, so everything is read from the start", state.name
             )
         with cls._running(config, state=bookmarks, catalog=_json(catalog)) as tap:
             tap.sync_all()
 
     @classmethod
     @override
-    def cb_config(
-        cls,
-        ctx: click.Context,
-        param: click.Option,
-        value: tuple[str, ...],
-    ) -> Any:
+    def cb_config(cls, ctx: click.Context, param: click.Option, value: tuple[str, ...]) -> Any:
         """Read the configuration files, with one line about one that cannot be read."""
         try:
             found = super().cb_config(ctx, param, value)

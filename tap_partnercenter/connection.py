@@ -135,9 +135,7 @@ def _refresh_token(tap: TapPartnerCenter) -> str:
     return f"expires {ends} unless it is used before then; {kept}"
 
 
-def _outcomes(
-    root: PartnerCenterStream,
-) -> Iterator[tuple[PartnerCenterStream, Callable[[], str]]]:
+def _outcomes(root: PartnerCenterStream) -> Iterator[tuple[PartnerCenterStream, Callable[[], str]]]:
     """Yield what tries a root stream, and each of its children for the first record."""
     children = root.children.streams if isinstance(root, FullTable) else []
     if not (root.selected or children) or isinstance(root, RefreshStream):

@@ -76,12 +76,7 @@ class TryAgain(RetriableAPIError):
     """
 
     def __init__(
-        self,
-        rule: Rule,
-        reason: str,
-        *,
-        retry_after: float | None = None,
-        support_ids: str = "",
+        self, rule: Rule, reason: str, *, retry_after: float | None = None, support_ids: str = ""
     ) -> None:
         """Describe one failed attempt."""
         super().__init__(reason)

@@ -114,11 +114,7 @@ class FullTable(PassStream):
         return Children(selected, self, partial(self.look_ahead, held=held))
 
     @override
-    def generate_child_contexts(
-        self,
-        record: Record,
-        context: Context | None,
-    ) -> Iterable[Context]:
+    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
         # Children are read a page at a time: the SDK's way, one by one, costs a SCHEMA, three log
         # lines and a growing STATE for each customer. A customer that a stream map filters out
         # has no children; where a map drops the whole table, they are wanted without it.

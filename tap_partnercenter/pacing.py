@@ -79,10 +79,7 @@ class Pace:
     """Decides when the next request may be sent. Has no clock or threads: times are passed in."""
 
     def __init__(
-        self,
-        now: float,
-        ceiling: float | None = None,
-        rng: random.Random | None = None,
+        self, now: float, ceiling: float | None = None, rng: random.Random | None = None
     ) -> None:
         """Begin without a limit.
 
@@ -276,12 +273,7 @@ class Gate:
     """The one gate of a run: blocks threads until their request may be sent."""
 
     def __init__(
-        self,
-        *,
-        clock: Clock,
-        report: Report,
-        max_seconds: float,
-        max_per_minute: int | None = None,
+        self, *, clock: Clock, report: Report, max_seconds: float, max_per_minute: int | None = None
     ) -> None:
         """Start open.
 

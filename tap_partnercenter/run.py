@@ -79,14 +79,11 @@ class Run:
             max_per_minute=settings.max_requests_per_minute,
         )
         self.transport = Transport(
-            connections=settings.max_concurrent_requests,
-            response_timeout=settings.request_timeout,
+            connections=settings.max_concurrent_requests, response_timeout=settings.request_timeout
         )
         self.pool = Pool(settings.max_concurrent_requests)
         self.retry_policy = RetryPolicy(
-            clock=clock,
-            report=self.report,
-            max_seconds=settings.max_retry_seconds,
+            clock=clock, report=self.report, max_seconds=settings.max_retry_seconds
         )
         self.authenticator = TokenAuthenticator(
             settings,

@@ -133,9 +133,7 @@ def _add_stream_to_errors(stream: str) -> Iterator[None]:
 
 
 def _spread_null_objects(
-    record: dict[str, Any],
-    columns: Mapping[str, Any],
-    separator: str,
+    record: dict[str, Any], columns: Mapping[str, Any], separator: str
 ) -> None:
     """Replace a null object with null in each of its columns."""
     for name in [name for name, value in record.items() if value is None and name not in columns]:
@@ -194,8 +192,7 @@ class PlainStream(RESTStream[Any]):
             ("timer", self._timer, self._timer.elapsed()),
         ):
             metrics.log(
-                self.metrics_logger,
-                point=metrics.Point(kind, meter.metric, value, meter.tags),
+                self.metrics_logger, point=metrics.Point(kind, meter.metric, value, meter.tags)
             )
 
     @property
@@ -273,8 +270,7 @@ class PlainStream(RESTStream[Any]):
 
     @override
     def _generate_record_messages(
-        self,
-        record: dict[str, Any],
+        self, record: dict[str, Any]
     ) -> Generator[RecordMessage, None, None]:
         # The SDK only flattens objects, so a null one keeps a name that is not in the SCHEMA.
         for message in super()._generate_record_messages(record):

@@ -182,11 +182,7 @@ class PartnerCenterStream(PlainStream):
             yield from pages.read().records
 
     @override
-    def generate_child_contexts(
-        self,
-        record: Record,
-        context: Context | None,
-    ) -> Iterable[Context]:
+    def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:
         """Return none: streams with children read them a page at a time."""
         return ()
 
@@ -201,11 +197,7 @@ class PartnerCenterStream(PlainStream):
         return Shape(self.effective_schema)
 
     @override
-    def post_process(
-        self,
-        row: dict[str, Any],
-        context: Context | None = None,
-    ) -> dict[str, Any]:
+    def post_process(self, row: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
         if self.copies or self.digests:
             row = {**row, **self._derived(row)}
         record = self.shape.fit(row, self._on_field_issue)

@@ -139,10 +139,7 @@ def _all_fields(stream: Stream) -> dict[str, Any]:
     return {**schema, "properties": {**stream.schema["properties"], **schema["properties"]}}
 
 
-def _problems(
-    maps: Mapping[str, Any],
-    schemas: Mapping[str, Mapping[str, Any]],
-) -> Iterator[str]:
+def _problems(maps: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Report each stream, field and option that does not exist, with the one probably meant.
 
     Args:
@@ -163,8 +160,7 @@ def _problems(
 
 
 def _possible_errors(
-    maps: Mapping[str, Any],
-    schemas: Mapping[str, Mapping[str, Any]],
+    maps: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
     """Report each new field whose name resembles one that the map does not change."""
     for name, changes in _mapped(maps):
@@ -190,10 +186,7 @@ def _source(name: str, changes: object) -> str:
     return str(changes.get("__source__", name)) if isinstance(changes, dict) else name
 
 
-def _matched(
-    source: str,
-    schemas: Mapping[str, Mapping[str, Any]],
-) -> list[Mapping[str, Any]]:
+def _matched(source: str, schemas: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the schemas of the streams that a map applies to: its name may be a pattern."""
     return [schema for name, schema in schemas.items() if fnmatch.fnmatch(name, source)]
 

@@ -61,9 +61,7 @@ class _Adapter(HTTPAdapter):
 
     @override
     def build_response(
-        self,
-        req: requests.PreparedRequest,
-        resp: urllib3.BaseHTTPResponse,
+        self, req: requests.PreparedRequest, resp: urllib3.BaseHTTPResponse
     ) -> ApiResponse:
         # `__init__` would only set attributes that are then replaced.
         response = ApiResponse.__new__(ApiResponse)
