@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tap_partnercenter.errors import PartnerCenterError
 
@@ -73,36 +73,33 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
     try:
         from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
     except ImportError:
-        reason = "needs a library that is missing: install tap-partnercenter[certificate]"
-        raise _unusable(reason, final=False) from None
+        _refuse(
+            "needs a library that is missing: install tap-partnercenter[certificate]", final=False
+        )
     path = Path(settings.client_certificate_path).expanduser()
     password = settings.client_certificate_password
     try:
         content = path.read_bytes()
     except OSError as error:
-        reason = f"{path} cannot be read ({error.strerror})"
-        raise _unusable(reason, final=False) from None
+        _refuse(f"{path} cannot be read ({error.strerror})", final=False)
     key, certificates = _read(content, None if password is None else password.encode(), path)
     if not isinstance(key, rsa.RSAPrivateKey):
-        reason = f"{path} holds a key that is not RSA, which Microsoft Entra requires"
-        raise _unusable(reason)
+        _refuse(f"{path} holds a key that is not RSA, which Microsoft Entra requires")
     found = next((c for c in certificates if c.public_key() == key.public_key()), None)
     if found is None:
-        reason = f"{path} holds no certificate for its private key. Put both into one file"
-        raise _unusable(reason)
+        _refuse(f"{path} holds no certificate for its private key. Put both into one file")
     now = datetime.fromtimestamp(clock.now(), UTC)
     if now >= found.not_valid_after_utc:
-        reason = (
+        _refuse(
             f"the certificate expired on {found.not_valid_after_utc:%Y-%m-%d}. Upload a new one to "
             "the app registration, and set client_certificate_path to it"
         )
-        raise _unusable(reason)
     if now < found.not_valid_before_utc:
-        reason = (
+        _refuse(
             f"the certificate is not valid before {found.not_valid_before_utc:%Y-%m-%d %H:%M} UTC. "
-            "Wait until then, or check this machine's clock"
+            "Wait until then, or check this machine's clock",
+            final=False,
         )
-        raise _unusable(reason, final=False)
     return Certificate(key, found, settings.client_id, clock)
 
 
@@ -123,19 +120,18 @@ def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list
             key, certificate, others = pkcs12.load_key_and_certificates(content, password)
             return key, [c for c in (certificate, *others) if c is not None]
         if b"PRIVATE KEY-----" not in content:
-            reason = f"{path} holds no private key. Put it into the same file"
-            raise _unusable(reason)
+            _refuse(f"{path} holds no private key. Put it into the same file")
         encrypted = b"ENCRYPTED" in content
         key = load_pem_private_key(content, password if encrypted else None)
         certificates = x509.load_pem_x509_certificates(content) if b"CERTIFICATE" in content else []
     except (ValueError, TypeError):
-        reason = (
+        _refuse(
             f"{path} cannot be opened. Check client_certificate_password, and that the file is PEM "
             "or PFX"
         )
-        raise _unusable(reason) from None
     return key, certificates
 
 
-def _unusable(reason: str, *, final: bool = True) -> PartnerCenterError:
-    return PartnerCenterError(f"client_certificate_path: {reason}.", final=final)
+def _refuse(reason: str, *, final: bool = True) -> NoReturn:
+    message = f"client_certificate_path: {reason}."
+    raise PartnerCenterError(message, final=final) from None

@@ -26,7 +26,7 @@ class ChangeStream(PartnerCenterStream):
 
     Its bookmark, `replication_key_value`, is the start of the first day that was not read
     completely: today at most, because more records may follow. It never moves back. The stream
-        never has a version, because rows that a run does not read still exist.
+    never has a version, because rows that a run does not read still exist.
     """
 
     #: Days before today that the service keeps.

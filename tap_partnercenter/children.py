@@ -174,7 +174,7 @@ class ChildStream(PassStream):
         """Skip a customer, unless the refusals are systematic.
 
         Raises:
-            PartnerCenterError: If there is.
+            PartnerCenterError: If they are.
         """
         self.skipped += 1
         self._refused += 1
