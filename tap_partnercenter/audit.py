@@ -40,7 +40,7 @@ class AuditStream(ChangeStream):
                 row[name] = without_credentials(value)
         details = row.get("customizedData")
         if isinstance(details, list):
-            row["customizedData"] = [detail for detail in details if not _names_secret(detail)]
+            row["customizedData"] = [detail for detail in details if not _has_secret_key(detail)]
         return super().post_process(row, context)
 
 
@@ -57,7 +57,7 @@ def without_credentials(text: str) -> str | None:
 
 
 def _cleaned(value: Any) -> Any:  # noqa: ANN401 - JSON
-    if _names_secret(value):
+    if _has_secret_key(value):
         return None
     if isinstance(value, dict):
         return {name: _cleaned(item) for name, item in value.items() if not _is_secret(name)}
@@ -73,7 +73,7 @@ def _is_secret(name: str) -> bool:
     return bool(_SECRET.search(re.sub(r"[\W_]", "", name).lower()))
 
 
-def _names_secret(item: Any) -> bool:  # noqa: ANN401 - JSON
+def _has_secret_key(item: Any) -> bool:  # noqa: ANN401 - JSON
     """Return whether an object is a pair of a key and a value, and the key names a credential."""
     if not isinstance(item, dict):
         return False

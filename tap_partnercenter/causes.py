@@ -34,7 +34,7 @@ _ADDRESS = "Check the network and {setting}."
 _PROXY_REFUSALS = ("400", "401", "403", "404", "405", "407")
 #: OpenSSL's reasons for a response that is not TLS.
 _NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
-_NUMBERS = {
+_OS_ERRORS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ECONNRESET: "connection reset",
     errno.ECONNABORTED: "connection aborted",
@@ -156,8 +156,8 @@ def _proxy_cause(errors: list[BaseException]) -> Cause:
 
 def _words(errors: list[BaseException]) -> str:
     for error in errors:
-        if isinstance(error, OSError) and error.errno in _NUMBERS:
-            return _NUMBERS[error.errno]
+        if isinstance(error, OSError) and error.errno in _OS_ERRORS:
+            return _OS_ERRORS[error.errno]
     return next((words for kind, words in _KINDS if _first(errors, kind)), "malformed response")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: Seconds for which an assertion is valid.
-LIFE = 600
+ASSERTION_LIFETIME = 600
 
 _PEM = b"-----BEGIN "
 
@@ -57,7 +57,7 @@ class Certificate:
             "jti": str(uuid.uuid4()),
             "iat": now,
             "nbf": now,
-            "exp": now + LIFE,
+            "exp": now + ASSERTION_LIFETIME,
         }
         return self._encode(claims, self._key, "PS256", {"x5t#S256": self._thumbprint})
 

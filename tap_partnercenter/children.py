@@ -104,7 +104,7 @@ class ChildStream(PassStream):
                     self.held = held
                 self.note_page(page)
                 for record in page.records:
-                    yield self._of_customer(record, page.context)
+                    yield self._with_customer(record, page.context)
             if customer_id is not None:
                 self._complete.append(customer_id)
             self.run.report.emitted(self.name, self.records_written)
@@ -119,7 +119,7 @@ class ChildStream(PassStream):
         """Whether refusals may be individual: others were answered, or each customer decides."""
         return self._answered or self.place is Place.DIRECTORY
 
-    def _of_customer(self, record: Record, context: Mapping[str, str]) -> Record:
+    def _with_customer(self, record: Record, context: Mapping[str, str]) -> Record:
         """Add the customer to a record that does not name it.
 
         Raises:
@@ -142,27 +142,27 @@ class ChildStream(PassStream):
     def gap(self) -> str | None:
         if self._family is not None and self._family.parent.shrunk:
             return f"{self._family.parent.name} returned too few rows"
-        if self._is_part:
+        if self._is_partial:
             return "only some customers' records were read"
-        if self._only_blanks:
+        if self._all_blank:
             return "the service sent an empty response for every customer"
         return super().gap()
 
     @override
     def end_pass(self, version: int) -> None:
-        if self._refused > 1 and not (self.resumed or self._is_part or self._may_be_individual):
+        if self._refused > 1 and not (self.resumed or self._is_partial or self._may_be_individual):
             self._fail("the service refused every customer")
-        if self._only_blanks:
+        if self._all_blank:
             self.run.report.blank(self.name, self._blanks)
         super().end_pass(version)
 
     @property
-    def _is_part(self) -> bool:
+    def _is_partial(self) -> bool:
         """Whether some customers are left for another run."""
         return self._family is not None and self._family.parent.refresh_plan.partial
 
     @property
-    def _only_blanks(self) -> bool:
+    def _all_blank(self) -> bool:
         """Whether every response of the run was blank.
 
         A single blank response is a customer without records. If there is nothing else, either the

@@ -18,7 +18,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 _PREFIX = "TAP_PARTNERCENTER_"
 #: Other sources of variables with that prefix: Meltano, with a second underscore, and Kubernetes,
 #: if a service has the tap's name.
-_FOREIGN = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
+_INJECTED = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
 
 
 def check_environment(schema: Mapping[str, Any]) -> None:
@@ -50,7 +50,7 @@ def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             name.startswith(_PREFIX)
             and name not in variables
             and not name.startswith(objects)
-            and not _FOREIGN.fullmatch(name.removeprefix(_PREFIX))
+            and not _INJECTED.fullmatch(name.removeprefix(_PREFIX))
         ):
             yield f"{name}{did_you_mean(name, variables)}"
 

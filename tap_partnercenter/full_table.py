@@ -121,7 +121,7 @@ class FullTable(PassStream):
         if (
             self.children.streams
             and (
-                self.untouched
+                self.is_unmapped
                 or isinstance(self.stream_maps[0], RemoveRecordTransform)
                 or self.passes_map(record)
             )

@@ -22,7 +22,7 @@ from tap_partnercenter.flows import Flows
 from tap_partnercenter.loopback import Listener, Page
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tap_partnercenter.tap import TapPartnerCenter
-from tap_partnercenter.token_cache import LIFE, token_cache
+from tap_partnercenter.token_cache import REFRESH_TOKEN_LIFETIME, token_cache
 from tap_partnercenter.token_store import NotKept
 
 if TYPE_CHECKING:
@@ -131,7 +131,11 @@ class Login:
             click.echo(f"\n  {flow['auth_uri']}\n")
             auth_response = listener.wait(timeout)
             if auth_response is None:
-                other = " A response to another sign-in arrived." if listener.strangers else ""
+                other = (
+                    " A response to another sign-in arrived."
+                    if listener.unrelated_responses
+                    else ""
+                )
                 message = (
                     f"sign-in: no response from the browser within {timeout:.0f} s.{other} Start "
                     "again; if the browser is on another machine, use --device-code."
@@ -139,7 +143,7 @@ class Login:
                 raise PartnerCenterError(message)
             try:
                 tokens = self._flows.redeem(flow, auth_response)
-                self._keep(tokens)
+                self._save(tokens)
             except PartnerCenterError as error:
                 listener.show(Page("Not signed in", [str(error)], failed=True))
                 raise
@@ -159,7 +163,7 @@ class Login:
         )
         click.echo(f"\n  {flow['user_code']}\n")
         tokens = self._flows.redeem_device(flow)
-        self._keep(tokens)
+        self._save(tokens)
         return tokens
 
     def finish(self, tokens: Mapping[str, Any]) -> bool:
@@ -169,7 +173,7 @@ class Login:
             Whether every stream is reachable.
         """
         claims = claims_of(str(tokens.get("access_token")))
-        ends = datetime.fromtimestamp(self._clock.now() + LIFE, UTC)
+        ends = datetime.fromtimestamp(self._clock.now() + REFRESH_TOKEN_LIFETIME, UTC)
         click.echo(f"Signed in{_who(claims)}.")
         if claims is not None and claims.mfa is False:
             click.echo(
@@ -201,7 +205,7 @@ class Login:
         click.echo("  - to know who you are (openid, profile).")
         click.echo("Sign in with MFA, as a user with the role Admin agent in Partner Center.\n")
 
-    def _keep(self, tokens: Mapping[str, Any]) -> None:
+    def _save(self, tokens: Mapping[str, Any]) -> None:
         try:
             self._cache.begin(str(tokens["refresh_token"]))
         except NotKept as error:

@@ -56,7 +56,7 @@ class Listener:
 
     Attributes:
         redirect_uri: The URI to register for the app.
-        strangers: Number of responses that belong to another sign-in.
+        unrelated_responses: Number of responses that belong to another sign-in.
     """
 
     def __init__(self, port: int) -> None:
@@ -66,7 +66,7 @@ class Listener:
             OSError: If the port is taken.
         """
         self.state = ""
-        self.strangers = 0
+        self.unrelated_responses = 0
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
         self._used = False
         self._lock = threading.Lock()
@@ -123,9 +123,9 @@ class Listener:
         if path != "/" or not {"code", "error"} & fields.keys():
             return HTTPStatus.NOT_FOUND, "", None
         with self._lock:
-            ours = secrets.compare_digest(fields.get("state", "").encode(), self.state.encode())
-            if self._used or not ours:
-                self.strangers += 1
+            is_ours = secrets.compare_digest(fields.get("state", "").encode(), self.state.encode())
+            if self._used or not is_ours:
+                self.unrelated_responses += 1
                 text = "This response belongs to another sign-in and was not used."
                 more = "Go back to the terminal and use the URL shown there."
                 return HTTPStatus.BAD_REQUEST, "", Page("Not signed in", [text, more], failed=True)

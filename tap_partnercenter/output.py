@@ -40,7 +40,7 @@ class OutputError(PartnerCenterError):
     """Standard output cannot be written."""
 
 
-class _NoRoomError(Exception):
+class _WouldBlockError(Exception):
     """The target does not read, and the run must end."""
 
 
@@ -133,7 +133,7 @@ class BlockWriter(MsgSpecWriter):
         self._writing = True
         try:
             self._write(lines)
-        except _NoRoomError:
+        except _WouldBlockError:
             pass
         finally:
             # What was not written now is dropped: nothing may follow a gap.
@@ -158,45 +158,45 @@ class BlockWriter(MsgSpecWriter):
         # Bypass Python's own buffer, which does not reveal how much of it was written.
         buffer = sys.stdout.buffer
         output = cast("RawIOBase", getattr(buffer, "raw", buffer))
-        room = _room(output)
+        poller = _poller(output)
         written = 0
         try:
             while written < len(lines):
                 piece = lines[written:]
-                if room is not None:
+                if poller is not None:
                     end = lines.rfind(b"\n", written, written + PIECE) + 1 or written + PIECE
                     piece = lines[written:end]
-                    self._wait(room, between_lines=lines[written - 1 : written] in {b"", b"\n"})
+                    self._wait(poller, between_lines=lines[written - 1 : written] in {b"", b"\n"})
                 written += output.write(piece) or 0
         except ConnectionError as error:
             raise BrokenPipeError from error
         except OSError as error:
-            _take_back(output, written - lines.rfind(b"\n", 0, written) - 1)
+            _truncate(output, written - lines.rfind(b"\n", 0, written) - 1)
             raise _refused(error) from error
 
-    def _wait(self, room: select.poll, *, between_lines: bool) -> None:
+    def _wait(self, poller: select.poll, *, between_lines: bool) -> None:
         """Wait until a piece can be written; between two lines, a signal ends the wait immediately.
 
         Raises:
-            _NoRoomError: If the run must end and the target accepts no more.
+            _WouldBlockError: If the run must end and the target accepts no more.
         """
         if not between_lines:
             grace = GRACE
-            while not room.poll(LOOK):
+            while not poller.poll(LOOK):
                 grace -= LOOK if self._ending else 0
                 if grace < 0:
-                    raise _NoRoomError
+                    raise _WouldBlockError
             return
         # From here on a signal raises; one that arrived just before has set `_ending`.
         self._waiting = True
         try:
-            if not room.poll(0 if self._ending else None):
-                raise _NoRoomError
+            if not poller.poll(0 if self._ending else None):
+                raise _WouldBlockError
         finally:
             self._waiting = False
 
 
-def _room(output: RawIOBase) -> select.poll | None:
+def _poller(output: RawIOBase) -> select.poll | None:
     """Return a poll object if writing may have to wait for a reader."""
     try:
         mode = os.fstat(output.fileno()).st_mode
@@ -205,12 +205,12 @@ def _room(output: RawIOBase) -> select.poll | None:
         return None
     if not hasattr(select, "poll") or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
         return None
-    room = select.poll()
-    room.register(output, select.POLLOUT)
-    return room
+    poller = select.poll()
+    poller.register(output, select.POLLOUT)
+    return poller
 
 
-def _take_back(output: RawIOBase, size: int) -> None:
+def _truncate(output: RawIOBase, size: int) -> None:
     """Remove half a line from the end of a file."""
     with suppress(OSError, ValueError):
         end = output.tell()

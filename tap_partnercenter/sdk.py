@@ -217,7 +217,7 @@ class PlainStream(RESTStream[Any]):
         self._write_schema_message()
 
     @cached_property
-    def untouched(self) -> bool:
+    def is_unmapped(self) -> bool:
         """Whether records are written unchanged: no field is deselected and there is no map."""
         (stream_map, *more) = self.stream_maps
         return (
@@ -249,7 +249,7 @@ class PlainStream(RESTStream[Any]):
     def _write_record_message(self, record: dict[str, Any]) -> None:
         # The SDK searches each record for deselected fields, copies it for its maps and creates
         # an object from it, which takes longer than everything else.
-        if not self.untouched:
+        if not self.is_unmapped:
             with self._mapping:
                 super()._write_record_message(record)
             return

@@ -80,30 +80,30 @@ def _are_keys(text: str) -> bool:
     return not text or all(len(key) == _KEY_BYTES for key in keys)
 
 
-def _unless(fits: Callable[[str], object], reason: str) -> Callable[[str], str | None]:
+def _check(fits: Callable[[str], object], reason: str) -> Callable[[str], str | None]:
     return lambda text: None if fits(text) else reason
 
 
 _NOT_SHOWN = "contains a non-printable character, such as a line break"
 #: Return what is wrong with a text, None if nothing is; empty text is an unset setting.
 _FORMATS: dict[str, Callable[[str], str | None]] = {
-    "guid": _unless(GUID.fullmatch, "must be a GUID"),
-    "header": _unless(
+    "guid": _check(GUID.fullmatch, "must be a GUID"),
+    "header": _check(
         re.compile(r"([!-~]([ -~]*[!-~])?)?").fullmatch,
         "must be printable ASCII without leading or trailing spaces",
     ),
-    "keys": _unless(
+    "keys": _check(
         _are_keys, "must be 32 bytes in URL-safe Base64, or several such keys separated by commas"
     ),
     "origin": _origin,
     # A path may contain non-printable characters, except for the one that terminates it.
-    "path": _unless(lambda text: "\0" not in text, _NOT_SHOWN),
+    "path": _check(lambda text: "\0" not in text, _NOT_SHOWN),
     "store": _store,
-    "tenant": _unless(
+    "tenant": _check(
         re.compile(rf"{GUID.pattern}|[a-z0-9-]+(\.[a-z0-9-]+)+", re.IGNORECASE).fullmatch,
         "must be a GUID or a domain",
     ),
-    "text": _unless(str.isprintable, _NOT_SHOWN),
+    "text": _check(str.isprintable, _NOT_SHOWN),
 }
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tap_partnercenter.sdk import PlainTap
 
 #: Number of keys for detecting repeated records: ten pages, as children of a page count too.
-_REMEMBERED = 5_000
+_MAX_RECENT_KEYS = 5_000
 
 T = TypeVar("T")
 S = TypeVar("S", bound="PartnerCenterStream")
@@ -229,7 +229,7 @@ class PartnerCenterStream(PlainStream):
         if key in self._recent or key in self._older:
             self.run.report.repeated(self.name)
             return
-        if len(self._recent) == _REMEMBERED:
+        if len(self._recent) == _MAX_RECENT_KEYS:
             self._recent, self._older = set(), self._recent
         self._recent.add(key)
 

@@ -167,9 +167,9 @@ def _possible_errors(
         fields = _fields(_matched(_source(name, changes), schemas))
         if isinstance(changes, dict):
             computed = {k: v for k, v in changes.items() if isinstance(v, str)}
-            untouched = fields - changes.keys()
+            unmapped = fields - changes.keys()
             for field in sorted(computed.keys() - fields - _OPTIONS):
-                for close in difflib.get_close_matches(field, untouched, n=1, cutoff=0.9):
+                for close in difflib.get_close_matches(field, unmapped, n=1, cutoff=0.9):
                     if not any(close in change for change in computed.values()):
                         yield (
                             f"stream_maps: {name}: {field} is a new field, and {close} stays as it "
@@ -210,10 +210,10 @@ def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) ->
         names = _names(change)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return f"{field} is not a valid expression"
-    return _mistaken_name(field, names, fields) if fields is not None else None
+    return _similar_name(field, names, fields) if fields is not None else None
 
 
-def _mistaken_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
+def _similar_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
     """Return what is wrong with the names in an expression."""
     if "self" in names and field not in fields:
         return f"self is undefined, because {_unknown(field, fields)}"

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 _DAY = 86_400.0
 #: Lifetime of a refresh token in seconds, from when it was issued.
-LIFE = 90 * _DAY
+REFRESH_TOKEN_LIFETIME = 90 * _DAY
 #: Seconds before its expiry from which a run warns of it.
-WARNING = 14 * _DAY
+WARN_BEFORE = 14 * _DAY
 
 
 class RefusedToken(PartnerCenterError):
@@ -86,11 +86,11 @@ class TokenCache:
         found = [token for origin, token in tokens.items() if origin in own]
         return sorted(found, key=lambda token: token.since, reverse=True)
 
-    def knows_configured(self) -> bool:
+    def includes_configured(self) -> bool:
         """Return whether the configured token was redeemed before."""
         return self._own in self._read()
 
-    def succeed(self, before: str, after: str) -> None:
+    def replace(self, before: str, after: str) -> None:
         """Store the successor of a token, either a stored one or the configured one.
 
         Raises:
@@ -145,7 +145,7 @@ class TokenCache:
             raise PartnerCenterError(message) from None
 
     def _write(self, tokens: Mapping[str, StoredToken]) -> None:
-        oldest = self._clock.now() - LIFE
+        oldest = self._clock.now() - REFRESH_TOKEN_LIFETIME
         kept = {
             origin: asdict(token) for origin, token in tokens.items() if token.issued_at > oldest
         }
@@ -192,7 +192,9 @@ class RefreshTokens:
     def expires_at(self) -> datetime | None:
         """When the newest token expires unless it is used, None if that is unknown."""
         issued = self._issued.get(str(self._newest))
-        return None if issued is None else datetime.fromtimestamp(issued + LIFE, UTC)
+        return (
+            None if issued is None else datetime.fromtimestamp(issued + REFRESH_TOKEN_LIFETIME, UTC)
+        )
 
     @property
     def kept(self) -> bool:
@@ -233,7 +235,7 @@ class RefreshTokens:
                         "tap-partnercenter-login is: remove the setting refresh_token.",
                         refused[self._configured].answer,
                     )
-                self._keep(token, answer.get("refresh_token") or token)
+                self._save(token, answer.get("refresh_token") or token)
                 return answer
         raise next(iter(refused.values()))
 
@@ -246,7 +248,7 @@ class RefreshTokens:
             yield str(self._newest)
         if self._cache is None:
             return
-        if self._configured is not None and not self._cache.knows_configured():
+        if self._configured is not None and not self._cache.includes_configured():
             # It was added to the configuration, so it is newer than the stored ones.
             yield str(self._newest)
             yield self._configured
@@ -255,7 +257,7 @@ class RefreshTokens:
             yield stored.refresh_token
         yield from (token for token in (self._newest, self._configured) if token is not None)
 
-    def _keep(self, before: str, newest: object) -> None:
+    def _save(self, before: str, newest: object) -> None:
         """Use a token from now on, and store it where configured."""
         if not isinstance(newest, str):
             return
@@ -265,7 +267,7 @@ class RefreshTokens:
         if self._cache is None:
             return
         try:
-            self._cache.succeed(before, newest)
+            self._cache.replace(before, newest)
         except NotKept as error:
             # The current token is valid: a full disk is no reason to abort the run.
             self._unsaved = True
@@ -281,12 +283,12 @@ class RefreshTokens:
     def _warn(self, remaining: str) -> None:
         """Warn when the token that the next run will use expires soon."""
         issued = self._issued.get(remaining)
-        if issued is None or self._clock.now() < issued + LIFE - WARNING:
+        if issued is None or self._clock.now() < issued + REFRESH_TOKEN_LIFETIME - WARN_BEFORE:
             return
         self._logger.warning(
             "The stored refresh token expires on %s. Sign in again with tap-partnercenter-login "
             "before then, or make token_cache_path writable.",
-            f"{datetime.fromtimestamp(issued + LIFE, UTC):%Y-%m-%d}",
+            f"{datetime.fromtimestamp(issued + REFRESH_TOKEN_LIFETIME, UTC):%Y-%m-%d}",
         )
 
 

@@ -155,13 +155,13 @@ def read_body(response: ApiResponse) -> bytes:
         raw = response.raw.stream(_BLOCK, decode_content=False)
         for block in raw if packed else response.iter_content(_BLOCK):
             size += len(block)
-            _bound(size)
+            _check_size(size)
             blocks.append(block)
     body = b"".join(blocks)
     return _unpacked(body) if packed else body
 
 
-def _bound(size: int) -> None:
+def _check_size(size: int) -> None:
     if size > MAX_BODY_BYTES:
         message = f"a body of more than {MAX_BODY_BYTES >> 20} MiB"
         raise UnreadableBody(message)
@@ -177,7 +177,7 @@ def _unpacked(packed: bytes) -> bytes:
             body += member.decompress(packed, MAX_BODY_BYTES + 1 - len(body))
         except zlib.error:
             raise UnreadableBody(damaged) from None
-        _bound(len(body))
+        _check_size(len(body))
         if not member.eof:
             raise UnreadableBody(damaged)
         packed = member.unused_data
