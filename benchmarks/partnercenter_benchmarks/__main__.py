@@ -14,7 +14,7 @@ from .cases import cases
 from .contestants import DLT_VERSION, contestants
 from .measuring import measure_all, verdict
 from .render import sections
-from .results import Results, load, save, summed_up
+from .results import Results, load, save, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[Run] = []
     for facts, found in measure_all(chosen, ready):
         results.cases.append(facts)
-        results.rows += summed_up(found)
+        results.rows += summarize(found)
         runs += found
     for name, text in sections(results).items():
         sys.stdout.write(f"\n## {name}\n\n{text}\n")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .results import Results, Row
 
 #: The cases for the cost of one more record, and those whose peaks are compared.
-ONE, MANY, MOST = "records-1", "records-200000", "records-1000000"
+ONE_RECORD, MANY_RECORDS, MOST_RECORDS = "records-1", "records-200000", "records-1000000"
 
 
 class Figure(NamedTuple):
@@ -38,7 +38,7 @@ class Aim(NamedTuple):
         """The bound, in words."""
         return f"at {self.figure.side} {self.bound:{self.figure.form}}"
 
-    def met(self, found: Spread) -> bool:
+    def is_met(self, found: Spread) -> bool:
         """Return whether the median is within the bound."""
         if self.figure.side == "least":
             return found.middle >= self.bound
@@ -47,14 +47,14 @@ class Aim(NamedTuple):
 
 def marginal(results: Results, contestant: str) -> float | None:
     """Return the microseconds per additional record: many records compared with a single one."""
-    one, many = results.row(ONE, contestant), results.row(MANY, contestant)
+    one, many = results.row(ONE_RECORD, contestant), results.row(MANY_RECORDS, contestant)
     if one is None or many is None:
         return None
     return (many.cpu - one.cpu) / (many.records - one.records) * 1e6
 
 
 def _growth(results: Results, row: Row) -> float | None:
-    fewer = results.row(MANY, "tap")
+    fewer = results.row(MANY_RECORDS, "tap")
     return row.memory / fewer.memory if fewer else None
 
 
@@ -82,11 +82,11 @@ AIMS = (
     Aim("partitions", 16, _STOCK, 8),
     Aim("partitions", 16, _THREADS, 0.8),
     # The cost of starting; the bare threads have no SDK.
-    Aim(ONE, 8, _STOCK, 0.8),
-    Aim(MANY, 8, _STOCK, 3.5),
-    Aim(MANY, 8, _THREADS, 0.7),
-    Aim(MANY, 8, _COST, 12),
-    Aim(MOST, 8, _GROWTH, 1.15),
+    Aim(ONE_RECORD, 8, _STOCK, 0.8),
+    Aim(MANY_RECORDS, 8, _STOCK, 3.5),
+    Aim(MANY_RECORDS, 8, _THREADS, 0.7),
+    Aim(MANY_RECORDS, 8, _COST, 12),
+    Aim(MOST_RECORDS, 8, _GROWTH, 1.15),
     *(
         Aim(f"quota-{quota}", concurrency, figure, bound)
         for quota in (500, 3000)

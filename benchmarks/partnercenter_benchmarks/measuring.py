@@ -49,7 +49,7 @@ def measure_all(
 
 
 def _measured(ready: Mapping[Name, Contestant], case: Case) -> tuple[CaseFacts, list[Run]]:
-    _say(case.title)
+    _log(case.title)
     started = time.monotonic()
     # Under a quota, each entry has its own emulator, and so its own quota.
     parts = [replace(case, entries=(each,)) for each in case.entries] if case.quota else [case]
@@ -99,7 +99,7 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
             **figures,
         )
     if entry.name == "tap" and run.most_in_flight > entry.concurrency:
-        detail = detail or f"{run.most_in_flight} requests under way at once"
+        detail = detail or f"{run.most_in_flight} requests in flight at once"
     if code:
         run.outcome, run.detail = "failed", f"exit code {code}: {log[-1] if log else ''}"
     elif detail:
@@ -109,7 +109,7 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
         run.quota_used, run.too_early = quota_used(arrivals, case.quota), too_early(arrivals)
     problem = f"{run.outcome} {run.detail}" if run.outcome != "ok" else ""
     who = title(entry.name, entry.concurrency)
-    _say(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {problem}")
+    _log(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {problem}")
     return run
 
 
@@ -178,10 +178,10 @@ def verdict(runs: Iterable[Run]) -> int:
         or (run.outcome == "failed" and (run.contestant == "tap" or "quota" not in run.case))
     ]
     for run in wrong:
-        _say(f"error: {run.case}, {run.contestant}, round {run.round + 1}: {run.detail}")
+        _log(f"error: {run.case}, {run.contestant}, round {run.round + 1}: {run.detail}")
     return 1 if wrong else 0
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

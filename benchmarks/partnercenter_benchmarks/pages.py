@@ -16,7 +16,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 
 def parts() -> dict[str, str]:
     """Return the tables by name."""
-    results, scale = load(RESULTS), scale_tables.load(scale_tables.KEPT)
+    results, scale = load(RESULTS), scale_tables.load(scale_tables.SCALE_JSON)
     return sections(results) | scale_tables.sections(scale, results)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .aims import MANY, marginal, reached
+from .aims import MANY_RECORDS, marginal, reached
 from .cases import title
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _aims(results: Results) -> str:
             aim.figure.what,
             aim.wanted,
             _between(spread, aim.figure.form),
-            "yes" if aim.met(spread) else "**no**",
+            "yes" if aim.is_met(spread) else "**no**",
         ]
         for aim, spread in found
     ]
@@ -84,7 +84,7 @@ def _case(results: Results, facts: CaseFacts) -> str:
 
 def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], str]]:
     def cost(row: Row) -> str:
-        found = marginal(results, row.contestant) if facts.name == MANY else None
+        found = marginal(results, row.contestant) if facts.name == MANY_RECORDS else None
         return f"{found:.1f}" if found else NONE
 
     columns: dict[str, Callable[[Row], str]] = {
@@ -100,7 +100,7 @@ def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], st
             "requests": lambda row: f"{row.requests:,.0f}",
             "refused": lambda row: f"{row.refused:,.0f} ({row.refused / row.requests:.1%})",
             "too early": lambda row: f"{row.too_early:,.0f}",
-            "most under way": lambda row: f"{row.most_in_flight:.0f}",
+            "most in flight": lambda row: f"{row.most_in_flight:.0f}",
         }
     return columns | {
         "times stock": lambda row: _between(row.times_stock),
@@ -113,5 +113,5 @@ def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], st
         "stdout MB": lambda row: f"{row.stdout / MEGABYTE:.1f}",
         "log lines": lambda row: f"{row.log_lines:,.0f}",
         "requests": lambda row: f"{row.requests:,.0f}",
-        "most under way": lambda row: f"{row.most_in_flight:.0f}",
+        "most in flight": lambda row: f"{row.most_in_flight:.0f}",
     }

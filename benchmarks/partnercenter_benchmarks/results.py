@@ -125,7 +125,7 @@ class Results(msgspec.Struct, kw_only=True):
         )
 
 
-def summed_up(runs: Sequence[Run]) -> list[Row]:
+def summarize(runs: Sequence[Run]) -> list[Row]:
     """Summarize the runs of one case: a row for each contestant at each concurrency."""
     groups: dict[tuple[str, int], list[Run]] = {}
     for run in runs:

@@ -8,7 +8,7 @@ from msgspec import convert
 from msgspec.structs import replace
 
 from partnercenter_benchmarks.cases import cases
-from partnercenter_benchmarks.results import CaseFacts, Results, Run, summed_up
+from partnercenter_benchmarks.results import CaseFacts, Results, Run, summarize
 
 
 def run(
@@ -60,6 +60,6 @@ def session(*more: Run) -> Results:
         rows=[
             row
             for case in measured
-            for row in summed_up([each for each in runs if each.case == case.name])
+            for row in summarize([each for each in runs if each.case == case.name])
         ],
     )

@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def liar(*lines: str, code: int = 0) -> Contestant:
+def fake_contestant(*lines: str, code: int = 0) -> Contestant:
     """A contestant that prints the given lines."""
     text = "".join(f"{line}\n" for line in lines)
     program = f"import sys; print({text!r}, end=''); sys.exit({code} and 'Oh no.')"
@@ -120,9 +120,9 @@ def test_the_tap_respects_its_setting(server: Server, monkeypatch: pytest.Monkey
     monkeypatch.setattr(server, "expected", {})
     seen = server.stats() | {"most_in_flight": 9}
     monkeypatch.setattr(server, "stats", lambda: seen)
-    found = measure(SMALL, Entry("tap", 8), liar(), server, 0)
-    assert (found.outcome, found.detail) == ("wrong", "9 requests under way at once")
-    assert measure(SMALL, Entry("floor", 8), liar(), server, 0).outcome == "ok"
+    found = measure(SMALL, Entry("tap", 8), fake_contestant(), server, 0)
+    assert (found.outcome, found.detail) == ("wrong", "9 requests in flight at once")
+    assert measure(SMALL, Entry("floor", 8), fake_contestant(), server, 0).outcome == "ok"
 
 
 def test_a_complete_case_is_measured() -> None:
@@ -130,7 +130,7 @@ def test_a_complete_case_is_measured() -> None:
     entries = (Entry("floor", 4), Entry("naive", most_rounds=1))
     case = replace(SMALL, entries=entries, rounds=2)
     under_quota = replace(SMALL, entries=entries[:1], name="quota", quota=1_000)
-    ready: dict[Name, Contestant] = {"floor": READY["floor"], "naive": liar(code=1)}
+    ready: dict[Name, Contestant] = {"floor": READY["floor"], "naive": fake_contestant(code=1)}
     (facts, runs), (_, waited) = measure_all([case, under_quota], ready)
     assert (facts.customers, facts.quota) == (30, 0)
     assert [(each.contestant, each.round) for each in runs] == [
@@ -153,21 +153,21 @@ def test_lost_and_duplicate_records_are_errors(
 ) -> None:
     """The run is wrong, and the command's exit code says so."""
     monkeypatch.setattr(server, "expected", {"customers": 3})
-    lies = liar(*(record("customers", id=each) for each in lines))
-    found = measure(SMALL, Entry("tap", 8), lies, server, 1)
+    fake = fake_contestant(*(record("customers", id=each) for each in lines))
+    found = measure(SMALL, Entry("tap", 8), fake, server, 1)
     assert (found.outcome, found.detail) == ("wrong", detail)
     assert verdict([found]) == 1
 
 
 def test_records_of_an_unrequested_stream_are_errors(server: Server) -> None:
     """They would cost time that no other contestant spends."""
-    lies = liar(record("extra", id="a"))
-    assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), lies, server, 0).detail
+    fake = fake_contestant(record("extra", id="a"))
+    assert "extra: 1 records instead of 0" in measure(SMALL, Entry("tap"), fake, server, 0).detail
 
 
 def test_a_contestant_that_fails_is_reported_with_its_last_lines(server: Server) -> None:
     """An error, except under a quota, where failing is a result; for the tap it always is one."""
-    found = measure(SMALL, Entry("dlt", 8), liar(code=1), server, 1)
+    found = measure(SMALL, Entry("dlt", 8), fake_contestant(code=1), server, 1)
     assert (found.outcome, found.detail) == ("failed", "exit code 1: Oh no.")
     assert verdict([found]) == 1
     assert verdict([run("dlt", case="quota-500", outcome="failed")]) == 0

@@ -11,7 +11,7 @@ from partnercenter_benchmarks.cases import cases
 from partnercenter_benchmarks.chart import chart
 from partnercenter_benchmarks.measuring import quota_used, too_early
 from partnercenter_benchmarks.render import sections
-from partnercenter_benchmarks.results import Results, summed_up, times_as_fast
+from partnercenter_benchmarks.results import Results, summarize, times_as_fast
 from tests.benchmarks.made_up import run, session
 
 
@@ -35,7 +35,7 @@ def test_rounds_without_a_partner_do_not_count() -> None:
 def test_a_row_is_the_median_of_the_runs_that_ended_well() -> None:
     """For errors that no run may have, it is the maximum."""
     runs = [run(number=number, wall=wall, too_early=wall) for number, wall in enumerate((3, 1, 10))]
-    (row,) = summed_up([*runs, run(number=3, wall=99.0, outcome="failed")])
+    (row,) = summarize([*runs, run(number=3, wall=99.0, outcome="failed")])
     assert (row.runs, row.wall, row.seconds, row.too_early) == (3, 3.0, (3.0, 1.0, 10.0), 10)
 
 
@@ -61,7 +61,7 @@ def test_use_of_a_quota(arrivals: list[tuple[float, bool]], used: float) -> None
 @pytest.mark.parametrize(
     ("times", "early"),
     [
-        # Refused at 10.5 seconds for 50: requests already under way, and one that comes back late.
+        # Refused at 10.5 seconds for 50: requests already in flight, and one that comes back late.
         ([10.5, 10.6, 10.7, 60.8], 0),
         ([10.5, 10.8, 59.9], 2),
         # The minute is over, but not the stated number of whole seconds.
@@ -83,7 +83,7 @@ def test_the_marginal_cost_of_a_record_excludes_startup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "what", "figure", "met"),
+    ("case", "what", "figure", "is_met"),
     [
         ("children-100ms", "speed, times that of the stock tap at its best", 18.0, True),
         ("children-100ms", "speed, times bare threads'", 0.925, True),
@@ -95,13 +95,13 @@ def test_the_marginal_cost_of_a_record_excludes_startup() -> None:
         ("quota-500", "too early after a refusal", 2, False),
     ],
 )
-def test_aims_are_judged(case: str, what: str, figure: float, met: bool) -> None:  # noqa: FBT001
+def test_aims_are_judged(case: str, what: str, figure: float, is_met: bool) -> None:  # noqa: FBT001
     """By the median of the ratios."""
     again = run(case="quota-500", number=1, refused=3, too_early=2, quota_used=0.97)
     found = {(aim.case, aim.figure.what): (each, aim) for aim, each in reached(session(again))}
     value, aim = found[case, what]
     assert value.middle == pytest.approx(figure, abs=0.002)
-    assert aim.met(value) is met
+    assert aim.is_met(value) is is_met
 
 
 def test_each_case_of_the_tap_has_an_aim() -> None:
@@ -147,7 +147,7 @@ def test_measuring_again_replaces_a_case() -> None:
     """The others are kept."""
     newer = session()
     newer.cases = [facts for facts in newer.cases if facts.name == "records-1"]
-    newer.rows = summed_up([run(case="records-1", wall=7.0)])
+    newer.rows = summarize([run(case="records-1", wall=7.0)])
     whole = session().updated(newer)
     assert {facts.name for facts in whole.cases} == {facts.name for facts in session().cases}
     assert [row.wall for row in whole.rows if row.case == "records-1"] == [7.0]

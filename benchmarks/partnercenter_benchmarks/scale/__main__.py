@@ -10,25 +10,25 @@ from concurrent.futures import ProcessPoolExecutor
 from partnercenter_benchmarks.results import save
 
 from .model import simulate
-from .tables import KEPT, ScaleFigures, Simulated, scenes, span
+from .tables import SCALE_JSON, ScaleFigures, Simulated, scenarios, span
 
 
 def main() -> int:
-    """Simulate all scenes on all processors, and write benchmarks/scale.json of this checkout."""
+    """Simulate all scenarios on all processors, and write benchmarks/scale.json."""
     argparse.ArgumentParser(
         prog="scale", description="Simulate large partners for docs/scale.md, some minutes long."
     ).parse_args()
     figures = ScaleFigures([])
-    wanted = scenes()
+    wanted = scenarios()
     # Not by fork: who calls this may have threads.
     with ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn")) as pool:
-        for scene, outcome in zip(wanted, pool.map(simulate, wanted), strict=True):
-            figures.simulated.append(Simulated(scene, outcome))
+        for scenario, outcome in zip(wanted, pool.map(simulate, wanted), strict=True):
+            figures.simulated.append(Simulated(scenario, outcome))
             sys.stderr.write(
-                f"{len(figures.simulated)} of {len(wanted)}: {scene.customers:,} customers, "
-                f"{scene.shards} shards, quota {scene.quota}: {span(outcome.seconds)}\n"
+                f"{len(figures.simulated)} of {len(wanted)}: {scenario.customers:,} customers, "
+                f"{scenario.shards} shards, quota {scenario.quota}: {span(outcome.seconds)}\n"
             )
-    save(figures, KEPT)
+    save(figures, SCALE_JSON)
     sys.stderr.write("Kept. `python -m tools.pages` writes it into the documentation.\n")
     return 0
 

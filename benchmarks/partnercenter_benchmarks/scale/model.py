@@ -43,15 +43,15 @@ PAGE_SIZE = 500
 CUSTOMERS_OF_A_RESELLER = 250
 #: Seconds within which all shards begin.
 STAGGER = 10.0
-#: Seconds of patience with one request: the default of max_retry_seconds.
-PATIENCE = 900.0
+#: Seconds after which a request is given up: the default of max_retry_seconds.
+MAX_RETRY_SECONDS = 900.0
 #: Customers whom the audit records of a day name, and records in a day, for each customer: assumed.
 CHANGED, RECORDED = 0.02, 0.05
 #: Days of the audit log that a night reads, and those it acts on: yesterday, and today until three.
 AUDITED, ACTED_ON = 4, 1.125
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Scenario(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One partner tenant, and the shards that read it."""
 
     customers: int
@@ -66,7 +66,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at_once: int = 0
     #: Seconds, on average.
     latency: float = 0.2
-    #: Requests that one shard has under way at most.
+    #: Concurrent requests of one shard.
     concurrency: int = 8
     #: The setting max_requests_per_minute of each shard, 0 for none.
     ceiling: int = 0
@@ -80,7 +80,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What became of a run: requests by what they asked for, and seconds until the last answer."""
+    """The outcome of a run: requests by kind, and seconds until the last response."""
 
     seconds: float = 0.0
     #: Answered ones for pages of all customers, or for the resellers.
@@ -92,7 +92,7 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
     refused: int = 0
     #: Longest time from a request's first attempt to the end of the pause after its last refusal.
     patience: float = 0.0
-    #: Shards whose patience ended, so that they failed.
+    #: Shards that gave up on a request, and failed.
     failed: int = 0
 
     @property
@@ -111,7 +111,7 @@ class Outcome(msgspec.Struct, kw_only=True, omit_defaults=True):
         return self.refused / self.requests
 
 
-class Wanted:
+class Collection:
     """A collection that a shard reads, piece by piece, each by a request."""
 
     __slots__ = ("children", "customer", "first_sent", "kind", "left")
@@ -142,35 +142,35 @@ class Wanted:
 class Service:
     """The tenant's side: its quota, and what it has answered."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scenario: Scenario) -> None:
         """Begin with an untouched quota."""
         options = Options(
-            requests_per_minute=scene.quota,
-            quota_model=scene.counting,
-            burst=scene.burst,
+            requests_per_minute=scenario.quota,
+            quota_model=scenario.counting,
+            burst=scenario.burst,
         )
         self._quota = Quota(options)
         self.outcome = Outcome()
 
-    def ask(self, now: float, wanted: Wanted) -> float | None:
+    def ask(self, now: float, collection: Collection) -> float | None:
         """Count a request; return None, or the seconds of its Retry-After."""
         wait = self._quota.admit("", now)
         if wait > 0:
             self.outcome.refused += 1
             return float(math.ceil(wait))
-        setattr(self.outcome, wanted.kind, getattr(self.outcome, wanted.kind) + 1)
+        setattr(self.outcome, collection.kind, getattr(self.outcome, collection.kind) + 1)
         return None
 
 
-def simulate(scene: Scene, service: Service | None = None) -> Outcome:
-    """Let all shards read the tenant, and return what became of it. Same scene, same outcome."""
-    service = service or Service(scene)
+def simulate(scenario: Scenario, service: Service | None = None) -> Outcome:
+    """Simulate all shards of the tenant, and return the outcome. Same scenario, same outcome."""
+    service = service or Service(scenario)
     outcome = service.outcome
     order = count()
     events: list[_Event] = []
     shards = [
-        _Shard(scene, division, Random(f"{scene.seed} shard {number}"))  # noqa: S311
-        for number, division in enumerate(_divisions(scene))
+        _Shard(scenario, division, Random(f"{scenario.seed} shard {number}"))  # noqa: S311
+        for number, division in enumerate(_divisions(scenario))
     ]
     waiting, running = deque(shards), set[_Shard]()
 
@@ -179,18 +179,18 @@ def simulate(scene: Scene, service: Service | None = None) -> Outcome:
             shard = waiting.popleft()
             running.add(shard)
             at = now if shard is shards[0] else now + shard.stagger()
-            shard.begin(at, scene.ceiling * (scene.at_once if slots == 1 else 1))
+            shard.begin(at, scenario.ceiling * (scenario.at_once if slots == 1 else 1))
             heapq.heappush(events, (at, next(order), shard, None))
 
     # The DAG's first shard runs alone, with the ceiling of all slots.
-    begin(0.0, 1 if scene.at_once else scene.shards)
+    begin(0.0, 1 if scenario.at_once else scenario.shards)
     now = 0.0
     while events:
         now, _, shard, answer = heapq.heappop(events)
         if answer is None:
             shard.asking = False
         else:
-            shard.take_in(now, answer)
+            shard.receive(now, answer)
         # One thread of the shard waits at the gate, the others behind it.
         while shard.pool and shard.idle and not shard.asking:
             passed = shard.ask(now)
@@ -198,13 +198,13 @@ def simulate(scene: Scene, service: Service | None = None) -> Outcome:
                 shard.asking = True
                 heapq.heappush(events, (now + passed, next(order), shard, None))
                 break
-            wanted = shard.pool.popleft()
-            wait = service.ask(now, wanted)
+            collection = shard.pool.popleft()
+            wait = service.ask(now, collection)
             at = now + shard.latency()
-            heapq.heappush(events, (at, next(order), shard, (passed, wanted, now, wait)))
-        if shard.over:
+            heapq.heappush(events, (at, next(order), shard, (passed, collection, now, wait)))
+        if shard.is_done:
             running.discard(shard)
-            begin(now, scene.at_once)
+            begin(now, scenario.at_once)
     outcome.seconds = round(now, 3)
     outcome.patience = round(max(shard.patience for shard in shards), 3)
     outcome.failed = sum(shard.failed for shard in shards)
@@ -218,24 +218,24 @@ class _Division(msgspec.Struct):
     resellers: list[int]
 
 
-def _divisions(scene: Scene) -> list[_Division]:
-    """Split the customers and the resellers as a hash of their ids does: like a draw of lots."""
-    shards = range(scene.shards)
+def _divisions(scenario: Scenario) -> list[_Division]:
+    """Split the customers and the resellers at random, as a hash of their ids would."""
+    shards = range(scenario.shards)
     divisions = [_Division([], []) for _ in shards]
-    lots = Random(f"{scene.seed} customers")  # noqa: S311 - a simulation
-    turns = Random(f"{scene.seed} turns")  # noqa: S311 - a simulation
-    for start in range(0, scene.customers, PAGE_SIZE):
+    owners = Random(f"{scenario.seed} customers")  # noqa: S311 - a simulation
+    turns = Random(f"{scenario.seed} turns")  # noqa: S311 - a simulation
+    for start in range(0, scenario.customers, PAGE_SIZE):
         parts: list[list[int]] = [[] for _ in shards]
-        if scene.relationships:
-            page = range(start, min(start + PAGE_SIZE, scene.customers))
-            for customer, owner in zip(page, lots.choices(shards, k=len(page)), strict=True):
-                if scene.days == 1 or turns.random() < share_read(scene.days):
+        if scenario.relationships:
+            page = range(start, min(start + PAGE_SIZE, scenario.customers))
+            for customer, owner in zip(page, owners.choices(shards, k=len(page)), strict=True):
+                if scenario.days == 1 or turns.random() < share_read(scenario.days):
                     parts[owner].append(customer)
         for division, part in zip(divisions, parts, strict=True):
             division.customers.append(part)
-    lots = Random(f"{scene.seed} resellers")  # noqa: S311 - a simulation
-    for size in reseller_sizes(scene):
-        lots.choice(divisions).resellers.append(max(1, math.ceil(size / PAGE_SIZE)))
+    owners = Random(f"{scenario.seed} resellers")  # noqa: S311 - a simulation
+    for size in reseller_sizes(scenario):
+        owners.choice(divisions).resellers.append(max(1, math.ceil(size / PAGE_SIZE)))
     return divisions
 
 
@@ -244,10 +244,10 @@ def share_read(days: int) -> float:
     return 1 - (1 - 1 / days) * (1 - CHANGED * ACTED_ON)
 
 
-def reseller_sizes(scene: Scene) -> list[int]:
+def reseller_sizes(scenario: Scenario) -> list[int]:
     """Return how many customers each reseller has, as the emulator deals them out."""
-    sizes = [0] * max(1, scene.customers // CUSTOMERS_OF_A_RESELLER)
-    population = GeneratedPopulation(scene.seed, scene.customers, len(sizes))
+    sizes = [0] * max(1, scenario.customers // CUSTOMERS_OF_A_RESELLER)
+    population = GeneratedPopulation(scenario.seed, scenario.customers, len(sizes))
     for resellers in population.assignments():
         for reseller in resellers:
             sizes[reseller] += 1
@@ -257,16 +257,16 @@ def reseller_sizes(scene: Scene) -> list[int]:
 class _Shard:
     """One process of the tap: threads, what waits for them, and a gate of its own."""
 
-    def __init__(self, scene: Scene, division: _Division, draw: Random) -> None:
-        self._scene = scene
+    def __init__(self, scenario: Scenario, division: _Division, draw: Random) -> None:
+        self._scenario = scenario
         self._draw = draw
-        self.idle = scene.concurrency
+        self.idle = scenario.concurrency
         #: What waits for a thread.
-        self.pool: deque[Wanted] = deque()
+        self.pool: deque[Collection] = deque()
         self.asking = True
         self.patience = 0.0
         self.failed = False
-        self._streams = self._everything(division)
+        self._streams = self._collections(division)
         self.pool.extend(next(self._streams))
 
     def stagger(self) -> float:
@@ -279,13 +279,13 @@ class _Shard:
         self._pace = Pace(now, ceiling / (60 + CREDIT) if ceiling else None, self._draw)
 
     @property
-    def over(self) -> bool:
-        """Whether nothing waits or is under way."""
-        return not self.pool and self.idle == self._scene.concurrency
+    def is_done(self) -> bool:
+        """Whether no request is waiting or in flight."""
+        return not self.pool and self.idle == self._scenario.concurrency
 
     def latency(self) -> float:
         """Draw the time that an answer takes."""
-        return self._scene.latency * (0.5 + self._draw.random())
+        return self._scenario.latency * (0.5 + self._draw.random())
 
     def ask(self, now: float) -> Ticket | float:
         """Occupy a thread with a request, or say after how many seconds to ask again."""
@@ -294,48 +294,48 @@ class _Shard:
             self.idle -= 1
         return passed
 
-    def take_in(self, now: float, answer: _Answer) -> None:
+    def receive(self, now: float, answer: _Answer) -> None:
         """Deal with an answer."""
-        ticket, wanted, sent, wait = answer
+        ticket, collection, sent, wait = answer
         self.idle += 1
         if wait is None:
             self._pace.accepted(ticket)
         else:
             pause = self._pace.refused(ticket, now, wait)
-            wanted.first_sent = sent if wanted.first_sent is None else wanted.first_sent
-            self.patience = max(self.patience, now + pause - wanted.first_sent)
-            if self.patience > PATIENCE:
+            collection.first_sent = sent if collection.first_sent is None else collection.first_sent
+            self.patience = max(self.patience, now + pause - collection.first_sent)
+            if self.patience > MAX_RETRY_SECONDS:
                 self.failed = True
                 self.pool.clear()
         if not self.failed:
-            self._go_on(wanted, refused=wait is not None)
+            self._continue(collection, refused=wait is not None)
 
-    def _go_on(self, wanted: Wanted, *, refused: bool) -> None:
+    def _continue(self, collection: Collection, *, refused: bool) -> None:
         if refused:
-            self.pool.appendleft(wanted)
+            self.pool.appendleft(collection)
             return
-        wanted.first_sent = None
-        wanted.left -= 1
-        if wanted.left:
-            self.pool.append(wanted)
-        for customer in next(wanted.children, ()):
-            self.pool.append(Wanted("relationships", customer=customer))
-        if self.over:
+        collection.first_sent = None
+        collection.left -= 1
+        if collection.left:
+            self.pool.append(collection)
+        for customer in next(collection.children, ()):
+            self.pool.append(Collection("relationships", customer=customer))
+        if self.is_done:
             self.pool.extend(next(self._streams, ()))
 
-    def _everything(self, division: _Division) -> Iterator[list[Wanted]]:
+    def _collections(self, division: _Division) -> Iterator[list[Collection]]:
         """Yield what a stream reads, stream after stream."""
-        if self._scene.days > 1:
-            pages = math.ceil(RECORDED * self._scene.customers / PAGE_SIZE)
-            yield [Wanted("lists", AUDITED * pages)]
-        yield [Wanted("lists", len(division.customers), children=division.customers)]
-        if self._scene.resellers:
-            yield [Wanted("lists")]  # indirect_resellers
-            yield [Wanted("lists")]  # once more, for the partitions
-            yield [Wanted("partitions", pages) for pages in division.resellers]
+        if self._scenario.days > 1:
+            pages = math.ceil(RECORDED * self._scenario.customers / PAGE_SIZE)
+            yield [Collection("lists", AUDITED * pages)]
+        yield [Collection("lists", len(division.customers), children=division.customers)]
+        if self._scenario.resellers:
+            yield [Collection("lists")]  # indirect_resellers
+            yield [Collection("lists")]  # once more, for the partitions
+            yield [Collection("partitions", pages) for pages in division.resellers]
 
 
 #: With which ticket, what, when it was sent, and the seconds of a refusal's Retry-After.
-_Answer: TypeAlias = tuple[Ticket, Wanted, float, float | None]
+_Answer: TypeAlias = tuple[Ticket, Collection, float, float | None]
 #: When, in which order, in which shard: an answer, or None for a thread that asks at the gate.
 _Event: TypeAlias = tuple[float, int, _Shard, _Answer | None]

@@ -1,6 +1,6 @@
 """The scale model's figures: what is simulated, how it is kept, and how it is shown.
 
-Each table asks for the scenes that it shows, and what they ask for is what is simulated.
+Each table asks for the scenarios that it shows, and what they ask for is what is simulated.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from partnercenter_benchmarks.aims import ONE, marginal
+from partnercenter_benchmarks.aims import ONE_RECORD, marginal
 from partnercenter_benchmarks.cases import cases as measured_cases
 from partnercenter_benchmarks.render import MEGABYTE, NONE, NOT_MEASURED, table
 from partnercenter_benchmarks.results import Results
@@ -24,11 +24,11 @@ from .model import (
     STAGGER,
     Counting,
     Outcome,
-    Scene,
+    Scenario,
 )
 
 #: The figures that the documentation shows.
-KEPT = Path(__file__).resolve().parents[2] / "scale.json"
+SCALE_JSON = Path(__file__).resolve().parents[2] / "scale.json"
 #: Customers of the large partner, and of a tenant that is read in minutes.
 PARTNER, SMALL = 500_000, 4_000
 #: Requests a minute: the vendor's figure for the resource Customer, and what might be granted.
@@ -43,7 +43,7 @@ COUNTINGS: dict[Counting, str] = {
     "token_bucket": "by tokens that come back evenly",
 }
 #: Ways of counting under which shards of a small tenant meet, with the burst of a bucket.
-WAYS: dict[tuple[Counting, int], str] = {
+VARIANTS: dict[tuple[Counting, int], str] = {
     ("fixed_window", 0): "minutes that begin with a request",
     ("sliding_window", 0): "any sixty seconds",
     ("token_bucket", 50): "tokens, 50 at once",
@@ -52,19 +52,19 @@ WAYS: dict[tuple[Counting, int], str] = {
 #: A small tenant under the larger quota in more and more shards, counted in all ways.
 SMALL_TENANTS = [
     [
-        Scene(customers=SMALL, shards=shards, quota=GRANTED, counting=counting, burst=burst)
-        for counting, burst in WAYS
+        Scenario(customers=SMALL, shards=shards, quota=GRANTED, counting=counting, burst=burst)
+        for counting, burst in VARIANTS
     ]
     for shards in (1, 2, 4, 10)
 ]
 _MINUTE, _HOUR = 60.0, 3600.0
-_USUAL = Scene(customers=PARTNER)
+_BASELINE = Scenario(customers=PARTNER)
 
 
 class Simulated(msgspec.Struct):
-    """A scene, and what came out."""
+    """A scenario and its outcome."""
 
-    scene: Scene
+    scenario: Scenario
     outcome: Outcome
 
 
@@ -73,25 +73,25 @@ class ScaleFigures(msgspec.Struct):
 
     simulated: list[Simulated]
 
-    def of(self, scene: Scene) -> Outcome:
-        """Return what came out of a scene."""
-        return next(each.outcome for each in self.simulated if each.scene == scene)
+    def of(self, scenario: Scenario) -> Outcome:
+        """Return the outcome of a scenario."""
+        return next(each.outcome for each in self.simulated if each.scenario == scenario)
 
 
-class _Asked(ScaleFigures):
-    """Remembers for which scenes it was asked."""
+class _Recorder(ScaleFigures):
+    """Records the scenarios that it is asked for."""
 
-    def of(self, scene: Scene) -> Outcome:
-        self.simulated.append(Simulated(scene, Outcome(seconds=1.0, lists=1)))
+    def of(self, scenario: Scenario) -> Outcome:
+        self.simulated.append(Simulated(scenario, Outcome(seconds=1.0, lists=1)))
         return self.simulated[-1].outcome
 
 
-def scenes() -> list[Scene]:
+def scenarios() -> list[Scenario]:
     """Return all that the documentation shows, each once, the largest first."""
-    asked = _Asked([])
-    sections(asked, Results(python="", platform="", processors=1, versions={}))
-    found = dict.fromkeys(each.scene for each in asked.simulated)
-    return sorted(found, key=lambda scene: -scene.customers)
+    recorder = _Recorder([])
+    sections(recorder, Results(python="", platform="", processors=1, versions={}))
+    found = dict.fromkeys(each.scenario for each in recorder.simulated)
+    return sorted(found, key=lambda scenario: -scenario.customers)
 
 
 def load(path: Path) -> ScaleFigures:
@@ -116,7 +116,7 @@ class Machine(NamedTuple):
 
 def machine(results: Results) -> Machine | None:
     """Return what a process costs, None where the session did not measure it."""
-    one, asking = results.row(ONE, "tap"), results.row("children-0ms", "tap")
+    one, asking = results.row(ONE_RECORD, "tap"), results.row("children-0ms", "tap")
     record = marginal(results, "tap")
     if one is None or asking is None or record is None:
         return None
@@ -146,10 +146,13 @@ def _assumptions() -> str:
         ["customers of the tenant", f"{PARTNER:,}"],
         ["customers in a page", f"{PAGE_SIZE}"],
         ["customers for each indirect reseller", f"{CUSTOMERS_OF_A_RESELLER}"],
-        ["requests of one shard under way at once, unless said otherwise", f"{_USUAL.concurrency}"],
+        ["concurrent requests of one shard, unless stated otherwise", f"{_BASELINE.concurrency}"],
         ["requests a minute for each tenant: the vendor's published figure", f"{PUBLISHED}"],
         ["… and a larger quota, as one might be granted", f"{GRANTED:,}"],
-        ["mean latency of an answer in ms, unless said otherwise", f"{_USUAL.latency * 1000:.0f}"],
+        [
+            "mean latency of a response in ms, unless stated otherwise",
+            f"{_BASELINE.latency * 1000:.0f}",
+        ],
         ["seconds within which the shards begin", f"{STAGGER:.0f}"],
         ["customers whom the audit records of a day name", f"{CHANGED:.0%}"],
         ["audit records of a day for each customer", f"{RECORDED}"],
@@ -161,12 +164,14 @@ def _shards(figures: ScaleFigures) -> str:
     """Show the partner in more and more shards, each told its part of the quota or not."""
     rows = []
     for shards, held in ((1, False), (4, False), (4, True), (16, False), (16, True)):
-        scene = Scene(customers=PARTNER, shards=shards, ceiling=PUBLISHED // shards if held else 0)
-        counted = [figures.of(replace(scene, counting=each)) for each in COUNTINGS]
+        scenario = Scenario(
+            customers=PARTNER, shards=shards, ceiling=PUBLISHED // shards if held else 0
+        )
+        counted = [figures.of(replace(scenario, counting=each)) for each in COUNTINGS]
         outcome = counted[0]
         row = [
             f"{shards}",
-            f"{scene.ceiling}" if held else NONE,
+            f"{scenario.ceiling}" if held else NONE,
             f"{outcome.requests:,}",
             f"{outcome.lists:,}",
             f"{outcome.patience:.0f}",
@@ -188,11 +193,11 @@ def _used(outcome: Outcome) -> str:
 
 def _small(figures: ScaleFigures) -> str:
     rows = []
-    for scenes in SMALL_TENANTS:
-        outcomes = [figures.of(scene) for scene in scenes]
+    for scenarios in SMALL_TENANTS:
+        outcomes = [figures.of(scenario) for scenario in scenarios]
         cells = [f"{each.seconds:.0f} s, {each.refused_share:.1%}" for each in outcomes]
-        rows.append([f"{scenes[0].shards}", *cells])
-    return table(["shards", *(f"{text}: time, refused" for text in WAYS.values())], rows)
+        rows.append([f"{scenarios[0].shards}", *cells])
+    return table(["shards", *(f"{text}: time, refused" for text in VARIANTS.values())], rows)
 
 
 def _starts(figures: ScaleFigures) -> str:
@@ -200,9 +205,9 @@ def _starts(figures: ScaleFigures) -> str:
     rows = []
     for shards, slots in ((1, 0), (3, 2), (4, 3), (4, 2), (9, 4)):
         ceiling = PUBLISHED // slots if slots else 0
-        scene = Scene(customers=SMALL, shards=shards, at_once=slots, ceiling=ceiling)
+        scenario = Scenario(customers=SMALL, shards=shards, at_once=slots, ceiling=ceiling)
         shown = (f"{each}" if each else NONE for each in (slots, ceiling))
-        rows.append([f"{shards}", *shown, f"{figures.of(scene).seconds:.0f} s"])
+        rows.append([f"{shards}", *shown, f"{figures.of(scenario).seconds:.0f} s"])
     return table(["shards", "slots", "ceiling of each slot", "time"], rows)
 
 
@@ -210,10 +215,10 @@ def _latencies(figures: ScaleFigures) -> str:
     """Show the partner in several forms, at each quota and each latency."""
     rows = []
     for shards, concurrency in ((1, 8), (1, 32), (4, 8), (16, 8)):
-        form = Scene(customers=PARTNER, shards=shards, concurrency=concurrency)
+        form = Scenario(customers=PARTNER, shards=shards, concurrency=concurrency)
         name = "1 process" if shards == 1 else f"{shards} shards"
         found = [replace(form, quota=quota, latency=each) for quota in QUOTAS for each in LATENCIES]
-        times = [span(figures.of(scene).seconds) for scene in found]
+        times = [span(figures.of(scenario).seconds) for scenario in found]
         rows.append([f"{name}, {concurrency} at once", *times])
     head = [f"{text}, {each * 1000:.0f} ms" for text in QUOTAS.values() for each in LATENCIES]
     return table(["", *head], rows)
@@ -225,7 +230,7 @@ def _nights(figures: ScaleFigures) -> str:
     for customers in (100_000, PARTNER):
         for tenants in (1, 5):
             each = customers // tenants
-            outcomes = [figures.of(Scene(customers=each, days=days)) for days in DAYS]
+            outcomes = [figures.of(Scenario(customers=each, days=days)) for days in DAYS]
             times = [span(outcome.seconds) for outcome in outcomes]
             weeks = [f"{7 * tenants * outcome.requests:,}" for outcome in outcomes]
             rows.append([f"{customers:,}", f"{tenants}", *times, *weeks])
@@ -238,7 +243,7 @@ def _machine(figures: ScaleFigures, results: Results) -> str:
     if cost is None:
         return NOT_MEASURED
     busy = _MINUTE / cost.request
-    whole = span(cost.seconds(figures.of(_USUAL), PARTNER))
+    whole = span(cost.seconds(figures.of(_BASELINE), PARTNER))
     rows = [
         [
             "processor time of one request with a customer's relationships",
@@ -260,20 +265,20 @@ def _machine(figures: ScaleFigures, results: Results) -> str:
 def _measured(figures: ScaleFigures, results: Results) -> str:
     """Show what the tap has read from an emulator next to what is simulated for it."""
     rows = []
-    one = results.row(ONE, "tap")
+    one = results.row(ONE_RECORD, "tap")
     titles = {(facts.name, facts.customers): facts.title for facts in results.cases}
     for case in measured_cases():
         if case.section not in {"children", "quota"} or not case.latency:
             continue
         for concurrency in (each.concurrency for each in case.entries if each.name == "tap"):
-            scene = Scene(
+            scenario = Scenario(
                 customers=case.customers,
                 quota=case.quota,
                 latency=case.latency,
                 concurrency=concurrency,
                 resellers="reseller_customers" in case.streams,
             )
-            outcome = figures.of(scene)
+            outcome = figures.of(scenario)
             row = results.row(case.name, "tap", concurrency)
             title = titles.get((case.name, case.customers))
             if row is None or one is None or title is None:
@@ -297,8 +302,8 @@ def _costs(figures: ScaleFigures, results: Results) -> str:
     rows = []
     for customers in (1_000, 10_000, 100_000, PARTNER):
         for relationships in (True, False):
-            scene = Scene(customers=customers, relationships=relationships)
-            throttled, free = figures.of(scene), figures.of(replace(scene, quota=0))
+            scenario = Scenario(customers=customers, relationships=relationships)
+            throttled, free = figures.of(scenario), figures.of(replace(scenario, quota=0))
             cells = [
                 f"{customers:,} customers, {'all' if relationships else 'without'}",
                 f"{throttled.answered:,}",
@@ -310,8 +315,8 @@ def _costs(figures: ScaleFigures, results: Results) -> str:
     head = ["streams: all, or without `customer_relationships`", "requests"]
     head += [f"at {PUBLISHED} requests a minute", "if nothing throttles", "processor time"]
     note = (
-        f"Computed, not measured: one process, {_USUAL.concurrency} requests at once, answers "
-        f"after {_USUAL.latency * 1000:.0f} ms, pages of {PAGE_SIZE}, an indirect reseller for "
+        f"Computed, not measured: one process, {_BASELINE.concurrency} requests at once, answers "
+        f"after {_BASELINE.latency * 1000:.0f} ms, pages of {PAGE_SIZE}, an indirect reseller for "
         f"{CUSTOMERS_OF_A_RESELLER} customers."
     )
     return f"{note}\n\n{table(head, rows)}"
