@@ -64,6 +64,8 @@ class FullTable(PassStream):
         self._since = ""
         #: Whether it started in the middle of a partition, where an earlier run was interrupted.
         self._resumed_midway = False
+        #: Parts of the list that were read in one go and not yet reported, and when each began.
+        self._whole: list[tuple[Context | None, str]] = []
         #: Records of the page that are written, but whose children are not.
         self._parents: list[str] = []
 
@@ -92,8 +94,10 @@ class FullTable(PassStream):
             self._refresh_planner.complete(self.refresh_plan, version, resumed=self.resumed)
         for stream in self._pass_streams:
             stream.end_pass(version)
-        if self.partitions is None and not (self._resumed_midway or self.shrunk):
-            self.sibling(ListRefreshStream).write_refresh(self, None, self._since)
+        if self.partitions is None:
+            self._note_whole(None)
+        if self.may_report:
+            self._report_whole()
         super().finalize_state_progress_markers(state)
 
     @override
@@ -172,13 +176,24 @@ class FullTable(PassStream):
                 self.children.streams, self.refresh_plan.reason, self._since
             )
             if context and page.following is None:
-                if not self._resumed_midway:
-                    self.sibling(ListRefreshStream).write_refresh(self, context, self._since)
-                self._resumed_midway = False
+                self._note_whole(context)
+                if not self.run.settings.delete_vanished:
+                    self._report_whole()
             share = self._share(context)
             for stream in self._pass_streams:
                 self.run.report.emitted(stream.name, stream.records_written, share)
             self._save(context, page.following)
+
+    def _note_whole(self, context: Context | None) -> None:
+        """Note that a part of the list was read to its end, for `list_refreshes`."""
+        if not self._resumed_midway:
+            self._whole.append((context, self._since))
+        self._resumed_midway = False
+
+    def _report_whole(self) -> None:
+        """Report what was read in one go: rows extracted earlier are not among today's."""
+        whole, self._whole = self._whole, []
+        self.sibling(ListRefreshStream).write_refresh(self, whole)
 
     def _share(self, context: Context | None) -> str:
         """Describe how much of the stream is read: partitions are known, but not their sizes."""
@@ -265,6 +280,7 @@ class FullTable(PassStream):
         version = position.version if position else int(self.run.clock.now())
         self._version = version
         self._since = utc_now()
+        self._whole = []
         self._resumed_midway = position is not None and position.continuation is not None
         partitions = [_partition(context) for context in self._contexts]
         self._first = partitions.index(position.partition) if position else 0

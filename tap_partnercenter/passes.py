@@ -56,6 +56,15 @@ class PassStream(PartnerCenterStream):
         elif not self._has_shrunk() and deletes:
             self.activate_version(version)
 
+    @property
+    def may_report(self) -> bool:
+        """Whether a pass that has ended may be reported as read.
+
+        With deletes enabled, only after the number of rows was found plausible. That of a resumed
+        pass is not known.
+        """
+        return not (self.shrunk or (self.resumed and self.run.settings.delete_vanished))
+
     def gap(self) -> str | None:
         """Return why the pass may be missing rows of the table, None if it is complete."""
         if self.resumed:

@@ -14,7 +14,7 @@ from typing_extensions import override
 from tap_partnercenter.stream import PartnerCenterStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.types import Context
 
@@ -100,16 +100,30 @@ class ListRefreshStream(RefreshStream):
     """A row for each list, or a reseller's part of one: when it was read without interruption."""
 
     def write_refresh(
-        self, stream: PartnerCenterStream, context: Mapping[str, str] | None, refreshed_at: str
+        self, stream: PartnerCenterStream, parts: Iterable[tuple[Mapping[str, str] | None, str]]
     ) -> None:
-        """Write the row for a list, for this shard's part of it, or for a partition."""
+        """Write rows for a list, for this shard's part of it, or for some of its partitions.
+
+        Args:
+            stream: Which lists.
+            parts: The context of each part, None for all, and when reading it began.
+        """
         if not stream.selected:
             return  # its table was not written
         shard = self.run.settings.shard
-        # Shards divide the partitions; each partition is read as a whole by one of them.
-        count, index = (1, 0) if context else (shard.count, shard.index)
-        part = [*(context or {}).values()] or ([f"{index} of {count}"] if count > 1 else [])
-        row = {"id": " ".join([stream.name, *part]), "stream": stream.name, **(context or {})}
-        self._write(
-            [{**row, "shard_count": count, "shard_index": index, "refreshed_at": refreshed_at}]
-        )
+        rows: list[dict[str, Any]] = []
+        for context, refreshed_at in parts:
+            # Shards divide the partitions; each partition is read as a whole by one of them.
+            count, index = (1, 0) if context else (shard.count, shard.index)
+            part = [*(context or {}).values()] or ([f"{index} of {count}"] if count > 1 else [])
+            rows.append(
+                {
+                    "id": " ".join([stream.name, *part]),
+                    "stream": stream.name,
+                    **(context or {}),
+                    "shard_count": count,
+                    "shard_index": index,
+                    "refreshed_at": refreshed_at,
+                }
+            )
+        self._write(rows)

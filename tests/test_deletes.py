@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.command_line import Result
     from tests.conftest import Start, Sync
 
+LISTS = ("customers", "indirect_resellers", "reseller_customers")
 DELETES: dict[str, Any] = {"emit_activate_version_messages": True}
 
 
@@ -120,15 +121,16 @@ def test_many_customers_vanishing_at_once_disables_deletes(start: Start) -> None
         assert guarded.exit_code == 0
         assert activated(guarded) == {"indirect_resellers"}
         assert rows(guarded) == counts
-        # The list is not reported as read either.
-        assert ("customers",) not in guarded.keys("list_refreshes", "id")
+        # The lists are not reported as read either, nor any reseller's part of one.
+        assert guarded.keys("list_refreshes", "stream") == [("indirect_resellers",)]
         reported, *others = guarded.levels("WARNING")
         assert reported.startswith("customers: 53 rows, 60 in the last complete pass: ")
         assert "max_vanished_percent (10)" in reported
         assert [line.split(":")[0] for line in others] == ["reseller_customers"]
     lifted = at_hour(emulator, 3, third.state, max_vanished_percent=100)
     assert lifted.levels("WARNING") == []
-    assert ("customers",) in lifted.keys("list_refreshes", "id")
+    assert {*lifted.keys("list_refreshes", "stream")} == {(stream,) for stream in LISTS}
+    assert len(lifted.records("list_refreshes")) == 2 + emulator.options.resellers
     counts = {stream: len(keys) for stream, keys in held(emulator).items()}
     assert rows(lifted) == counts
     for run in (first, second, third, lifted):
