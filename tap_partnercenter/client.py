@@ -283,16 +283,15 @@ class Client:
         raise kind(line, rule, what + summary)
 
     def _give_up(self, error: TryAgain, page: _PageRequest) -> NoReturn:
-        limit = self.settings.max_retry_seconds
+        limit, name = self.settings.max_retry_seconds, self.settings.retry_limit
         if error.rule.outcome is Outcome.REFRESH:
             tried = "Refused again with a new token."
         elif (error.retry_after or 0) > limit:
             tried = (
-                f"The service asks for a pause of {error.retry_after:.0f} s; max_retry_seconds "
-                f"allows {limit}."
+                f"The service asks for a pause of {error.retry_after:.0f} s; {name} allows {limit}."
             )
         else:
-            tried = f"Gave up after retrying for up to {limit} s (max_retry_seconds)."
+            tried = f"Gave up after retrying for up to {limit} s ({name})."
         ids = error.support_ids or f"MS-RequestId {page.prepared.headers[_REQUEST_ID]}. "
         what = f"{error.reason} ({page.place.value})"
         raise ConnectionFailed(page.line(what, ids + tried, error.rule.remedy)) from None

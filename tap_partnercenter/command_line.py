@@ -7,7 +7,7 @@ import sys
 import traceback
 from abc import abstractmethod
 from contextlib import contextmanager, nullcontext, suppress
-from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Self, cast
 
 import click
 from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, MappingError
@@ -21,7 +21,9 @@ from tap_partnercenter.run import tuned
 from tap_partnercenter.sdk import PlainTap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from tap_partnercenter.sdk import PlainStream
 
 
 #: The exit code of a failure that no retry can help: EX_CONFIG of sysexits.h, on every system.
@@ -166,6 +168,9 @@ class CommandLine(PlainTap):
         self.run.clock.cancel()
         with suppress(BrokenPipeError, OutputError):
             self.message_writer.flush()
+        for stream in cast("Iterable[PlainStream]", self.streams.values()):
+            # The last page may be unfinished.
+            self.run.report.written(stream.name, stream.records_written)
         self.run.report.summary(outcome)
 
     @classmethod
@@ -217,7 +222,9 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
     if file is None:
         return None
     try:
-        text = file.read()
+        # `--test` ends the program before click would close it.
+        with file:
+            text = file.read()
         if or_empty and not text.strip():
             return None
         content = json.loads(text)

@@ -181,6 +181,10 @@ class Report:
         self.reading(stream, share)
         self.progress()
 
+    def written(self, stream: str, records: int) -> None:
+        """Note how many records of a stream are written when a run ends in the middle of a page."""
+        self._records[stream] = records
+
     def progress(self) -> None:
         """Log progress when it is due, even while nothing arrives. Any thread may call this."""
         if self._bar.disable and self._is_due("progress"):

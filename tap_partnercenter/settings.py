@@ -211,6 +211,7 @@ class Settings:
     max_skipped_customers: int
     request_timeout: int
     max_retry_seconds: int
+    retry_limit: str
     audit_resource_values: bool
     full_refresh_days: int
     shard: Shard
@@ -231,16 +232,19 @@ class Settings:
             # The API compares ids case-insensitively; the partition key must not vary.
             "reseller_ids": tuple(dict.fromkeys(map(str.lower, given.get("reseller_ids", ())))),
             "shard": Shard(given["shard_count"], given["shard_index"]),
+            "retry_limit": "max_retry_seconds",
             "delete_vanished": given["emit_activate_version_messages"],
         }
         return cls(**named)
 
     def for_test(self) -> Settings:
         """Return the settings of a connection test."""
+        impatient = self.max_retry_seconds > MAX_TEST_SECONDS
         return replace(
             self,
             request_timeout=min(self.request_timeout, MAX_TEST_SECONDS),
             max_retry_seconds=min(self.max_retry_seconds, MAX_TEST_SECONDS),
+            retry_limit="the limit of --test" if impatient else self.retry_limit,
         )
 
 

@@ -43,6 +43,11 @@ CASES: dict[str, tuple[list[Fault], dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "unreachable": ([], {}, {"api_url": "http://127.0.0.1:1"}),
+    "little_patience": (
+        [Fault(place="resellers", status=503)],
+        {},
+        {"max_retry_seconds": 2},
+    ),
     "no_authority": ([], {}, {"auth_url": "http://127.0.0.1:1"}),
 }
 
@@ -86,6 +91,13 @@ def test_a_connection_test_of_app_only_credentials_passes(
     result = run_tap("--test", config=config, catalog=catalog_of("customers"))
     assert result.exit_code == 0
     assert_golden(result, "app_only_customers", request)
+
+
+def test_a_connection_test_names_its_own_limit(start: Start) -> None:
+    """No setting allows a longer wait."""
+    emulator = start(Fault(place="customers", status=429, headers={"Retry-After": "57"}))
+    result = run_tap("--test", config=emulator.tap_config(), catalog=catalog_of("customers"))
+    assert "asks for a pause of 57 s; the limit of --test allows 15." in result.error
 
 
 def test_a_connection_test_of_only_a_child_requests_a_parent(start: Start) -> None:

@@ -69,6 +69,7 @@ def wait_until_full(tap: Tap, size: int) -> None:
         # While the tap signs in there is nothing to lose, but the exit code still counts.
         (Fault(place="token", hang=PATIENCE), "SCHEMA", signal.SIGINT),
         (Fault(place="token", hang=PATIENCE), "SCHEMA", signal.SIGTERM),
+        (Fault(place="relationships", hang=PATIENCE), "RECORD", signal.SIGTERM),
         (Fault(place="continuation", skip=1, hang=PATIENCE), "STATE", signal.SIGINT),
         (Fault(place="relationships", customer_id=FOURTH, hang=PATIENCE), "STATE", signal.SIGTERM),
         (Fault(place="resellers", hang=PATIENCE), "STATE", signal.SIGINT),
@@ -77,8 +78,8 @@ def wait_until_full(tap: Tap, size: int) -> None:
         (Fault(place="partition", status=429, headers=LATER), "STATE", signal.SIGTERM),
     ],
     ids=[
-        *("sign-in", "sign-in to be terminated", "page", "child", "second stream", "token"),
-        *("pause", "pause to be terminated"),
+        *("sign-in", "sign-in to be terminated", "first page", "page", "child"),
+        *("second stream", "token", "pause", "pause to be terminated"),
     ],
 )
 def test_a_signal_ends_the_run_at_once_and_says_so(
@@ -97,6 +98,10 @@ def test_a_signal_ends_the_run_at_once_and_says_so(
     assert "Traceback" not in stderr
     assert "Exception ignored" not in stderr
     assert "interrupted: " in stderr.splitlines()[-1]
+    if until != "STATE":
+        # The tap is waiting, so it has counted what it has written.
+        records = sum(json.loads(line)["type"] == "RECORD" for line in lines)
+        assert f"interrupted: {records} records, " in stderr.splitlines()[-1]
     assert_resumable(lines, emulator)
 
 
