@@ -33,6 +33,9 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _OWN_HEADERS = frozenset(
     {"authorization", "connection", "content-length", "cookie", "host", "transfer-encoding"},
 )
+#: Members of an envelope that name the next page, and what may do so by another name.
+_FOLLOWED = frozenset({"links.next", "continuationToken"})
+_CONTINUES = re.compile("next|continuation", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -127,11 +130,12 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
 
     def read(self, page: ApiResponse) -> Continuation | None:
         """Read the continuation of a page, without checking whether it was seen before."""
+        _refuse_other_forms(page.document)
         link = _next_link(page.document)
         if link is None:
             return None
         headers = _link_headers(link)
-        token = _body_token(page.document)
+        token = _token(page)
         if token and TOKEN_HEADER.lower() not in (name.lower() for name, _ in headers):
             headers += ((TOKEN_HEADER, token),)
         return Continuation(absolute_url(link.get("uri"), self._api_url), headers)
@@ -149,7 +153,7 @@ class SeekPaginator(LinkPaginator):
         linked = super().read(page)
         if linked is not None:
             return linked
-        token = _body_token(page.document)
+        token = _token(page)
         if not token:
             return None
         url = str(page.request.url)
@@ -271,6 +275,24 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
 
+def _refuse_other_forms(document: Mapping[str, Any]) -> None:
+    """Refuse a page that names the next one in a way that is not followed.
+
+    Partner Center's analytics, for example, use capitals and `@nextLink`.
+
+    Raises:
+        UnusableContinuation: If it does: the data would silently end.
+    """
+    members = dict(document)
+    for name, links in document.items():
+        if name.lower() == "links" and isinstance(links, dict):
+            members |= {f"{name}.{relation}": link for relation, link in links.items()}
+    for name, value in members.items():
+        if value and name not in _FOLLOWED and _CONTINUES.search(name):
+            message = "the service named a next page in a form that the tap cannot follow"
+            raise UnusableContinuation(message)
+
+
 def _next_link(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
     links = document.get("links")
     if links is None:
@@ -291,8 +313,11 @@ def _link_headers(link: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(checked_header(member.get("key"), member.get("value")) for member in members)
 
 
-def _body_token(document: Mapping[str, Any]) -> str | None:
-    token = document.get("continuationToken")
+def _token(page: ApiResponse) -> str | None:
+    """Return the token in a body or, where it has none, in a header that is not just an echo."""
+    token = page.document.get("continuationToken")
+    if not token and page.headers.get(TOKEN_HEADER) != page.request.headers.get(TOKEN_HEADER):
+        token = page.headers.get(TOKEN_HEADER)
     if token is None:
         return None
     if isinstance(token, str) and token.isascii() and token.isprintable():

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
     from tap_partnercenter.causes import Route
 
-#: Members that identify an envelope without `items`.
+#: Members of an envelope besides `items`.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})
+#: Members of an error, in any of its shapes.
+_ERROR = ("code", "error", "message", "statusCode")
 _CODE = re.compile(r"[0-9]{1,10}")
 #: A base of 16 or 22 characters, then counters.
 _CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
@@ -47,9 +49,13 @@ class ApiResponse(requests.Response):
 def is_collection(document: Mapping[str, Any]) -> bool:
     """Return whether a document is a page of records."""
     items = document.get("items")
+    if not items and any(document.get(name) for name in _ERROR):
+        return False
     if items is None:
-        # An envelope may lack `items`; anything else without them would silently end the data.
-        return not _ENVELOPE.isdisjoint(document)
+        # An envelope may lack `items`; anything else without them, such as a record or a list by
+        # another name, would silently end the data.
+        members = document.keys() - {"items"}
+        return bool(members) and members <= _ENVELOPE
     return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 

@@ -148,7 +148,7 @@ def read_body(response: ApiResponse) -> bytes:
         UnreadableBody: If it is too large, or cannot be decompressed.
     """
     # urllib3 does not notice a missing end: half a response could pass for an empty one.
-    packed = response.headers.get("Content-Encoding") == "gzip"
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip"}
     blocks = []
     size = 0
     with _explained(response.route), response:

@@ -88,6 +88,26 @@ def test_every_page_of_the_resellers_has_its_customers(start: Start, sync: Sync)
     assert found == held(emulator)["reseller_customers"]
 
 
+@pytest.mark.parametrize("headers", [{"X-Other": "1"}, {"MS-ContinuationToken": "third"}])
+def test_a_token_in_a_header_of_the_answer_leads_to_the_next_page(
+    headers: dict[str, str], start: Start, sync: Sync
+) -> None:
+    """Like one in the body; on the last page it may be that of the request."""
+
+    def answer(token: str, *ids: str) -> dict[str, Any]:
+        items = [{"id": identity} for identity in ids]
+        return {"json": {"items": items}, "headers": {"MS-ContinuationToken": token}}
+
+    emulator = start(
+        Fault(place="customers", **answer("second", "a", "b")),
+        Fault(place="continuation", times=1, **answer("third", "c")),
+        Fault(place="continuation", **{**answer("", "d"), "headers": headers}),
+    )
+    result = sync(emulator, catalog=CUSTOMERS, page_size=2)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == [("a",), ("b",), ("c",), ("d",)]
+
+
 def test_the_name_of_a_tokens_header_may_be_in_lower_case(start: Start, sync: Sync) -> None:
     """After the last page it works like any token, and only one is sent."""
 

@@ -193,6 +193,11 @@ def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None
         page(continuationToken=["a"]),
         page(continuationToken="a\r\nHost: evil.example"),
         page(continuationToken="naïve"),
+        page(ContinuationToken="a"),
+        page(Links={"next": {"uri": "/customers?seekOperation=Next"}}),
+        page(links={"Next": {"uri": "/customers?seekOperation=Next"}}),
+        page(nextLink="/customers?seekOperation=Next"),
+        page(**{"@odata.nextLink": "/customers?seekOperation=Next"}),
     ],
 )
 def test_a_continuation_in_an_unknown_form_is_not_the_end(
@@ -211,6 +216,8 @@ def test_a_continuation_in_an_unknown_form_is_not_the_end(
         page(continuationToken=None),
         page(continuationToken=""),
         page(continuationToken="  "),
+        page(nextLink=None),
+        page(Links={"Self": {"uri": "/customers"}}),
         {"totalCount": 0},
         {"items": None, "attributes": {"objectType": "Collection"}},
     ],
