@@ -24,7 +24,18 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 1 if a contestant's records were wrong."""
-    given = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(
+        prog="benchmark",
+        description="Measure tap-partnercenter compared with stock SDK taps, dlt and bare threads.",
+    )
+    names = list(dict.fromkeys(name for case in cases() for name in (case.section, case.name)))
+    only = "these cases, or the cases of these sections: " + ", ".join(names)
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=only)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--quick", action="store_true", help="small sizes, for a look: two minutes")
+    keep = "put what was measured into benchmarks/results.json of this checkout"
+    what.add_argument("--keep", action="store_true", help=keep)
+    given = parser.parse_args(arguments)
     chosen = cases(quick=given.quick)
     if given.only:
         chosen = [each for each in chosen if {each.name, each.section} & {*given.only}]
@@ -47,21 +58,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.keep:
         save(load(pages.RESULTS).updated(results), pages.RESULTS)
     return verdict(runs)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="benchmark",
-        description="Measure tap-partnercenter compared with stock SDK taps, dlt and bare threads.",
-    )
-    names = list(dict.fromkeys(name for case in cases() for name in (case.section, case.name)))
-    only = "these cases, or the cases of these sections: " + ", ".join(names)
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=only)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--quick", action="store_true", help="small sizes, for a look: two minutes")
-    keep = "put what was measured into benchmarks/results.json of this checkout"
-    what.add_argument("--keep", action="store_true", help=keep)
-    return parser
 
 
 if __name__ == "__main__":

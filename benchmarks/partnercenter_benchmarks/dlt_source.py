@@ -49,19 +49,15 @@ def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
     condition = (
         '{{"Field":"IndirectReseller","Value":"{resources.resellers.id}","Operator":"starts_with"}}'
     )
-    child = {"parallelized": True, "include_from_parent": ["id"]}
     known: dict[str, dict[str, Any]] = {
-        "customers": {"endpoint": {"path": "customers", "params": size}},
-        "customer_relationships": child
-        | {
-            "endpoint": {
-                "path": "customers/{resources.customers.id}/relationships",
-                "paginator": SinglePagePaginator(),
-            }
+        "customers": {"path": "customers", "params": size},
+        "customer_relationships": {
+            "path": "customers/{resources.customers.id}/relationships",
+            "paginator": SinglePagePaginator(),
         },
-        "reseller_customers": child
-        | {"endpoint": {"path": "customers", "params": size | {"filter": condition}}},
+        "reseller_customers": {"path": "customers", "params": size | {"filter": condition}},
     }
+    child = {"parallelized": True, "include_from_parent": ["id"]}
     signed_in = OAuth2ClientCredentials(
         access_token_url=f"{settings['auth_url']}/{settings['tenant_id']}/oauth2/v2.0/token",
         client_id=settings["client_id"],
@@ -72,7 +68,10 @@ def resources(settings: dict[str, Any], streams: list[str]) -> list[Any]:
             "scope": "https://api.partnercenter.microsoft.com/user_impersonation",
         },
     )
-    chosen: list[Any] = [{"name": stream, **known[stream]} for stream in streams]
+    chosen: list[Any] = [
+        {"name": stream, "endpoint": known[stream], **({} if stream == "customers" else child)}
+        for stream in streams
+    ]
     if "reseller_customers" in streams:
         partitions = [{"id": each} for each in settings["reseller_ids"]]
         chosen.append(dlt.resource([partitions], name="resellers", selected=False))

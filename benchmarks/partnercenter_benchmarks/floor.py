@@ -127,8 +127,9 @@ class Floor:
         waiting: list[tuple[str, str, Future[bytes]]] = []
         while ahead is not None:
             page = self._customers.decode(ahead.result())
-            link = page.links.get("next")
-            ahead = self._pool.submit(self._follow, link) if link else None
+            ahead = None
+            if link := page.links.get("next"):
+                ahead = self._pool.submit(self._get, link["uri"], None, link["headers"])
             jobs = [
                 (each.id, child, self._pool.submit(self._get, f"/customers/{each.id}/{where}"))
                 for each in page.items
@@ -147,21 +148,15 @@ class Floor:
         page = self._customers.decode(self._get("/customers", query))
         found = page.items
         while link := page.links.get("next"):
-            page = self._customers.decode(self._follow(link))
+            page = self._customers.decode(self._get(link["uri"], None, link["headers"]))
             found += page.items
         return found
 
-    def _follow(self, link: dict[str, Any]) -> bytes:
-        headers = {each["key"]: each["value"] for each in link["headers"]}
-        return self._get(link["uri"], headers=headers)
-
     def _get(
-        self,
-        path: str,
-        params: dict[str, Any] | None = None,
-        headers: dict[str, str] | None = None,
+        self, path: str, query: dict[str, Any] | None = None, pairs: Iterable[dict[str, str]] = ()
     ) -> bytes:
-        answer = self._session.get(self._base + path, params=params, headers=headers)
+        headers = {pair["key"]: pair["value"] for pair in pairs}
+        answer = self._session.get(self._base + path, params=query, headers=headers)
         answer.raise_for_status()
         return answer.content.removeprefix(BOM_UTF8)
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .cases import Case
 
 TIMEOUT = 300.0
-_PREFIX = "TAP_PARTNERCENTER_"
 
 
 @contextmanager
@@ -59,7 +58,8 @@ class Server:
         self._session = session
         self._url = exports.pop("PARTNERCENTER_EMULATOR_URL")
         self.settings: dict[str, Any] = {
-            name.removeprefix(_PREFIX).lower(): value for name, value in exports.items()
+            name.removeprefix("TAP_PARTNERCENTER_").lower(): value
+            for name, value in exports.items()
         }
         self._measured = psutil.Process(process.pid)
         self.expected = self._expect(case)
