@@ -18,7 +18,7 @@ from typing_extensions import override
 from tap_partnercenter.certificate import ASSERTION_TYPE, Certificate, certificate_of
 from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule
-from tap_partnercenter.sign_in import PASSING, refusal_in
+from tap_partnercenter.sign_in import PASSING, PUBLIC, refusal_in
 from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
 
@@ -37,8 +37,6 @@ MARGIN = 300.0
 #: Assumed lifetime of a token in seconds, if the response does not say.
 UNNAMED_LIFETIME = 600.0
 
-#: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
-_PUBLIC = "700025"
 _BUSY = Rule(
     Outcome.RETRY, meaning="the token endpoint is not available", remedy="Try again later."
 )
@@ -187,7 +185,7 @@ class TokenAuthenticator(AuthBase):
         token = document.get("access_token")
         if response.status_code == HTTPStatus.OK and isinstance(token, str) and _is_header(token):
             return document
-        if not self._public and refresh_token and refusal_in(document).number == _PUBLIC:
+        if not self._public and refresh_token and refusal_in(document).number == PUBLIC:
             # Issued for a device code, as to a public client.
             self._public = True
             return self._redeem(refresh_token)

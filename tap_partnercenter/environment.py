@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Python refuses to read numbers of some thousand digits.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
-_PREFIX = "TAP_PARTNERCENTER_"
+PREFIX = "TAP_PARTNERCENTER_"
 #: Other sources of variables with that prefix: Meltano, with a second underscore, and Kubernetes,
 #: if a service has the tap's name.
 _INJECTED = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
@@ -29,7 +29,7 @@ def check_environment(schema: Mapping[str, Any]) -> None:
     """
     found = []
     for name, field in schema["properties"].items():
-        variable = f"{_PREFIX}{name.upper()}"
+        variable = f"{PREFIX}{name.upper()}"
         value = os.environ.get(variable)
         if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
             found.append(f"{variable} must be a whole number, or left unset")
@@ -42,15 +42,15 @@ def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """List the variables that have no effect, each with the closest known one."""
     # Meltano sets a variable for each member of a setting that is an object, too.
     objects = tuple(
-        f"{_PREFIX}{name.upper()}_" for name, field in known.items() if "object" in field["type"]
+        f"{PREFIX}{name.upper()}_" for name, field in known.items() if "object" in field["type"]
     )
-    variables = {f"{_PREFIX}{name.upper()}" for name in (*known, "loglevel")}
+    variables = {f"{PREFIX}{name.upper()}" for name in (*known, "loglevel")}
     for name in sorted(os.environ):
         if (
-            name.startswith(_PREFIX)
+            name.startswith(PREFIX)
             and name not in variables
             and not name.startswith(objects)
-            and not _INJECTED.fullmatch(name.removeprefix(_PREFIX))
+            and not _INJECTED.fullmatch(name.removeprefix(PREFIX))
         ):
             yield f"{name}{did_you_mean(name, variables)}"
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 from tap_partnercenter.causes import Route, cause_of
 from tap_partnercenter.certificate import certificate_of
 from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.sign_in import refusal_in
+from tap_partnercenter.sign_in import PUBLIC, refusal_in
 from tap_partnercenter.transport import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 #: Errors of a device code while the user has not signed in.
 _PENDING = frozenset({"authorization_pending", "slow_down"})
-#: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
-_PUBLIC = "700025"
 
 
 class PlainSession(requests.Session):
@@ -134,7 +132,7 @@ class Flows:
                 client.obtain_token_by_device_flow, flow, exit_condition=lambda _: True
             )
             result = self._asked(once)
-            if client is self._client and refusal_in(result).number == _PUBLIC:
+            if client is self._client and refusal_in(result).number == PUBLIC:
                 client = self._public_client
                 flow.pop("latest_attempt_at", None)
                 continue

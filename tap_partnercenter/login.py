@@ -17,6 +17,7 @@ from tap_partnercenter.clock import Clock
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.connection import examine
 from tap_partnercenter.credentials import PROPERTIES
+from tap_partnercenter.environment import PREFIX
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.flows import Flows
 from tap_partnercenter.loopback import Listener, Page
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from tap_partnercenter.claims import Claims
 
 PORT = 8400
-PREFIX = "TAP_PARTNERCENTER_"
 #: Settings of the sign-in that environment variables may set.
 NAMES = (*(each.name for each in PROPERTIES), "cloud", "api_url", "auth_url")
 #: Where the token is stored by default.

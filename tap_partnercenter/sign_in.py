@@ -52,6 +52,8 @@ REMEDIES: Mapping[str, str] = {
     "invalid_request": "Check tenant_id, client_id and refresh_token.",
     "invalid_resource": "Check cloud.",
 }
+#: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
+PUBLIC = "700025"
 #: Errors that are temporary.
 PASSING = frozenset({"temporarily_unavailable", "server_error"})
 #: Refusals that may not happen on another machine, or at another time.
