@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -164,15 +165,15 @@ def dbt(*arguments: str, **variables: str) -> str:
         variables: Variables for its environment.
     """
     project = yaml.safe_load((ROOT / "meltano.yml").read_text(encoding="utf-8"))
-    (core, adapter) = next(
-        one["pip_url"].split()
+    pins = next(
+        shlex.split(one["pip_url"])
         for one in project["plugins"]["utilities"]
         if one["name"] == "dbt-postgres"
     )
     ended = subprocess.run(
         [
             *(find_uv(), "tool", "run", "--quiet", "--python", sys.executable),
-            *("--from", core, "--with", adapter, "dbt", *arguments),
+            *("--from", "dbt-core", *(f"--with={pin}" for pin in pins), "dbt", *arguments),
         ],
         env={**os.environ, "DBT_USE_COLORS": "false", **variables},
         capture_output=True,
