@@ -17,7 +17,6 @@ from tests.truth import complete_lines, last_state
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-
 CHILDREN = ("customer_relationships", "subscriptions")
 #: Streams with their keys, and the emulator's names for their records.
 KEYS = {**truth.KEYS, **truth.REFRESHES, "subscriptions": ("customer_id", "id")}

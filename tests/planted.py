@@ -17,7 +17,6 @@ from tests.truth import last_state
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
 CLIENT_SECRET = "Cl1ent~Secret.planted"  # noqa: S105 - planted
 REFRESH_TOKEN = "0.RefreshTokenPlanted_1"  # noqa: S105 - planted
 ROTATED = "0.RotatedTokenPlanted_2"
@@ -25,7 +24,6 @@ ACCESS_TOKEN = "eyJ0.AccessTokenPlanted"  # noqa: S105 - planted
 PASSWORD = "Passw0rdPlanted"  # noqa: S105 - planted
 COMPANY = "Fabrikam"
 MAIL = "ada@fabrikam.example"
-
 
 SECRETS = [CLIENT_SECRET, REFRESH_TOKEN, ROTATED, ACCESS_TOKEN, PASSWORD]
 NAMES = [COMPANY, MAIL]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from partnercenter_emulator import Emulator
 
-
 #: Seconds after which a test gives up on a process; normally nothing takes nearly as long.
 PATIENCE = 60
 

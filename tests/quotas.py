@@ -15,7 +15,6 @@ from tap_partnercenter.pacing import Pace, Ticket
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 LATENCY = 0.1
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Start, Sync
 
-
 #: A text on the wire, and what is emitted for it.
 BROKEN = {
     "first half of a pair": (rb"Caf\ud83d", "Caf\ufffd"),

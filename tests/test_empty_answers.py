@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Start, Sync
 
-
 #: Forms of "no relationships" in the first answer for a customer.
 NOTHING: dict[str, dict[str, Any]] = {
     "null": {"body": b"null"},

@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Start
 
-
 pytestmark = pytest.mark.slow
-
 
 #: Ten minutes: a pause that the signal cuts short.
 LATER = {"Retry-After": "600"}

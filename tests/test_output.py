@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Start
 
-
 pytestmark = pytest.mark.slow
-
 
 CLOSED, FULL = ("exec 1>&-", "is closed"), ("exec 1>/dev/full", "No space left on device")
 REFUSALS = [

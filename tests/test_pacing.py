@@ -37,7 +37,6 @@ from tests.quotas import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
 #: Share of the quota used and of the requests refused in a long run, and the time of a short one
 #: divided by the ideal: the worst case of the best of five ways of pacing.
 WORST_USED, WORST_REFUSED, WORST_RATIO = 0.75, 0.021, 2.8

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
     from tests.conftest import Start, Sync
 
-
 API = "https://api.partnercenter.microsoft.com"
 CUSTOMERS = catalog_of("customers")
 FORMS = get_args(LinkForm)

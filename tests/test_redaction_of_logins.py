@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 CERTIFICATE = certificates.certificate()
 
-
 DEVICE_CODE = "DeviceCodePlanted_3"
 CODE = "AuthorizationCodePlanted_4"
 

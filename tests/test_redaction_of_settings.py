@@ -22,7 +22,6 @@ from tests.planted import (
 if TYPE_CHECKING:
     from tests.conftest import Start, Sync
 
-
 WRONG = [
     CLIENT_SECRET,
     5,

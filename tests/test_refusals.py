@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Broken, Start, Sync
 
-
 REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "app-only": (
         {"status": 403, "code": 900329},

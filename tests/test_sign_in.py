@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Broken, Start, Sync
 
-
 SIGN_IN: dict[int, tuple[int, str, str]] = {
     700082: (400, "invalid_grant", "unused for 90 days. Consent again, with MFA"),
     70008: (400, "invalid_grant", "The refresh token expired. Consent again"),

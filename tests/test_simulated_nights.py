@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from partnercenter_demo.postgres import Server
     from tests.command_line import Result
 
-
 pytestmark = pytest.mark.slow
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Broken, Start, Sync
 
-
 INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
     "20002": (
         {"status": 403, "code": 20002},

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Broken, Start, Sync
 
-
 BOUNDED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
     from tests.conftest import Start, Sync
 
-
 SECRET = "Initial-Passw0rd"  # noqa: S105 - planted
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Page: TypeAlias = dict[str, Any]
 SignIn: TypeAlias = Callable[..., requests.Session]
+TokenForm: TypeAlias = Callable[..., dict[str, str]]
 
 PRINTED = Path(__file__).parent / "printed"
 
@@ -52,7 +53,7 @@ def connect() -> Iterator[SignIn]:
 
 
 @pytest.fixture
-def token_form() -> Callable[..., dict[str, str]]:
+def token_form() -> TokenForm:
     """Return a function that creates the body of a token request; changes replace its fields."""
 
     def make(emulator: Emulator, *, app_only: bool = False, **changes: str) -> dict[str, str]:
@@ -70,7 +71,7 @@ def token_form() -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-def sign_in(connect: SignIn, token_form: Callable[..., dict[str, str]]) -> SignIn:
+def sign_in(connect: SignIn, token_form: TokenForm) -> SignIn:
     """Return a function that creates a client with a token, App+User by default."""
 
     def make(emulator: Emulator, **changes: Any) -> requests.Session:

@@ -12,7 +12,6 @@ from partnercenter_emulator import Emulator, Options
 if TYPE_CHECKING:
     from tests.emulator.conftest import SignIn
 
-
 SMALL = Options(customers=12, resellers=2)
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from tests.emulator.conftest import SignIn
 
-
 NOW = 1_790_000_000.0
 DAY = 86_400
 TODAY = "2026-09-21"

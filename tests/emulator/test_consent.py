@@ -6,9 +6,8 @@ import base64
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
@@ -20,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from partnercenter_emulator import Credentials, Emulator, Fault, Options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import requests
 
     from tests.emulator.conftest import SignIn
-
-TokenForm: TypeAlias = Callable[..., dict[str, str]]
 
 SMALL = Options(customers=3, resellers=1)
 SCOPE = "https://api.partnercenter.microsoft.com/user_impersonation offline_access openid"

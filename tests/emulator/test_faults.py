@@ -16,8 +16,7 @@ from partnercenter_emulator import Emulator, Fault, Options
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.conftest import Page, SignIn
-
+    from tests.emulator.conftest import Page, SignIn, TokenForm
 
 LIST = "/v1/customers?size=2"
 SMALL = Options(customers=9, resellers=2)
@@ -290,9 +289,7 @@ def test_a_refusal_is_not_changed(sign_in: SignIn) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, 2000)
 
 
-def test_the_token_endpoint_fails_in_its_own_shape(
-    connect: SignIn, token_form: Callable[..., dict[str, str]]
-) -> None:
+def test_the_token_endpoint_fails_in_its_own_shape(connect: SignIn, token_form: TokenForm) -> None:
     """An MFA error has the requested number; any other error is temporary."""
     faults = [
         Fault(place="token", status=400, code=50076, times=1),

@@ -10,7 +10,6 @@ from partnercenter_emulator import Emulator, Options
 if TYPE_CHECKING:
     from tests.emulator.conftest import SignIn
 
-
 PATH = "/v1/customers?size=1"
 
 

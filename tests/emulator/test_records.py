@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from tests.emulator.conftest import SignIn
 
-
 SMALL = Options(customers=20, resellers=3)
 PROVIDER = "/v1/relationships?relationship_type=IsIndirectCloudSolutionProviderOf"
 RESELLER = "484e548c-f5f3-4528-93a9-c16c6373cb59"

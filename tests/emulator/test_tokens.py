@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import pytest
 
 from partnercenter_emulator import Credentials, Emulator, Options
 
 if TYPE_CHECKING:
-    from tests.emulator.conftest import SignIn
-
-TokenForm: TypeAlias = Callable[..., dict[str, str]]
+    from tests.emulator.conftest import SignIn, TokenForm
 
 SMALL = Options(customers=3, resellers=1)
 GLOBAL = "https://api.partnercenter.microsoft.com"
