@@ -13,7 +13,7 @@ SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 # Found as nox itself finds them: on the PATH, under pyenv, mise, asdf and uv.
 PYTHONS = [version for version in SUPPORTED if get_interpreter(version)]
 if not PYTHONS:
-    sys.exit(f"None of the Pythons {', '.join(SUPPORTED)} is there: `uv python install 3.14`.")
+    sys.exit(f"None of Python {', '.join(SUPPORTED)} is installed: run `uv python install 3.14`.")
 OLDEST = PYTHONS[0]
 # One case of each test: enough for the Pythons on which not all of them run.
 SAMPLE = ["--sample", "1"]

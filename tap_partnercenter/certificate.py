@@ -84,10 +84,10 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
         _refuse(f"{path} cannot be read ({error.strerror})", final=False)
     key, certificates = _read(content, None if password is None else password.encode(), path)
     if not isinstance(key, rsa.RSAPrivateKey):
-        _refuse(f"{path} holds a key that is not RSA, which Microsoft Entra requires")
+        _refuse(f"{path} contains a key that is not RSA, which Microsoft Entra requires")
     found = next((c for c in certificates if c.public_key() == key.public_key()), None)
     if found is None:
-        _refuse(f"{path} holds no certificate for its private key. Put both into one file")
+        _refuse(f"{path} contains no certificate for its private key. Put both into one file")
     now = datetime.fromtimestamp(clock.now(), UTC)
     if now >= found.not_valid_after_utc:
         _refuse(
@@ -120,7 +120,7 @@ def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list
             key, certificate, others = pkcs12.load_key_and_certificates(content, password)
             return key, [c for c in (certificate, *others) if c is not None]
         if b"PRIVATE KEY-----" not in content:
-            _refuse(f"{path} holds no private key. Put it into the same file")
+            _refuse(f"{path} contains no private key. Put it into the same file")
         encrypted = b"ENCRYPTED" in content
         key = load_pem_private_key(content, password if encrypted else None)
         certificates = x509.load_pem_x509_certificates(content) if b"CERTIFICATE" in content else []

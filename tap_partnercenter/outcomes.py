@@ -30,12 +30,12 @@ class Place(Enum):
 class Outcome(Enum):
     """What the tap does about a response."""
 
-    RETRY = "ask again after a growing pause"
-    WAIT = "ask again when the server allows it"
-    REFRESH = "ask again with a new token, once"
+    RETRY = "retry with growing pauses"
+    WAIT = "retry when the service allows it"
+    REFRESH = "retry once with a new token"
     SKIP = "leave this customer out"
     RESTART = "read the stream from the start"
-    END = "the data ends here, if the page before is short; if not, read it again, once"
+    END = "end of the data if the previous page is short; otherwise read it again, once"
     FAIL = "end the run"
 
 
@@ -247,7 +247,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         Outcome.RETRY,
         {*range(200, 300)},
-        meaning="the service did not send what was asked for",
+        meaning="the service did not send the requested data",
         remedy="Try again later; check that no proxy responds in its place.",
     ),
     # Following a redirect would carry the token to another address.

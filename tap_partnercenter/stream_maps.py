@@ -173,7 +173,7 @@ def _possible_errors(
                     if not any(close in change for change in computed.values()):
                         yield (
                             f"stream_maps: {name}: {field} is a new field, and {close} stays as it "
-                            f"is. Was {close} meant?"
+                            f"is. Did you mean {close}?"
                         )
 
 

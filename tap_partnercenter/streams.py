@@ -206,7 +206,7 @@ def costs() -> str:
     others = [_cost(stream) for stream in STREAMS if not stream.selected_by_default]
     return (
         f"Streams selected by default: {', '.join(selected)}. "
-        f"The others cost more or hold personal data: {', '.join(others)}."
+        f"The others cost more or contain personal data: {', '.join(others)}."
     )
 
 

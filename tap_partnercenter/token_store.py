@@ -110,7 +110,7 @@ class Lock:
                 return False
             if waited >= _LOG_WAIT_AFTER and not logged:
                 logged = True
-                self._logger.info("Waiting for another process that signs in (token_cache_path)")
+                self._logger.info("Waiting for another process to sign in (token_cache_path)")
             self._clock.wait(_POLL)
 
 

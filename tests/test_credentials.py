@@ -78,16 +78,16 @@ def test_a_certificate_signs_in_without_a_user(start: Start, tmp_path: Path) -> 
 UNUSABLE: dict[str, tuple[bytes | None, str]] = {
     "missing": (None, "cannot be read (No such file or directory)."),
     "nothing": (b"", "cannot be opened. Check client_certificate_password, and that the file"),
-    "no key": (certificates.public(CERTIFICATE).encode(), "holds no private key. Put it into"),
-    "no certificate": (certificates.pem(None), "holds no certificate for its private key."),
-    "no certificate in a PFX": (certificates.pfx(None), "holds no certificate for its private"),
+    "no key": (certificates.public(CERTIFICATE).encode(), "contains no private key. Put it into"),
+    "no certificate": (certificates.pem(None), "contains no certificate for its private key."),
+    "no certificate in a PFX": (certificates.pfx(None), "contains no certificate for its private"),
     "another certificate": (
         certificates.pem(CERTIFICATE, certificates.OTHER_KEY),
-        "holds no certificate for its private key. Put both into one file.",
+        "contains no certificate for its private key. Put both into one file.",
     ),
     "no RSA": (
         certificates.pem(certificates.certificate(certificates.CURVE_KEY), certificates.CURVE_KEY),
-        "holds a key that is not RSA",
+        "contains a key that is not RSA",
     ),
     "wrong password": (
         certificates.pem(CERTIFICATE, password="another"),  # noqa: S106 - not a secret

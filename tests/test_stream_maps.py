@@ -201,7 +201,7 @@ def test_a_new_field_with_a_similar_name_causes_a_warning(
     (warning,) = result.levels("WARNING")
     assert warning == (
         "stream_maps: customers: companyProfil is a new field, and companyProfile stays as it is. "
-        "Was companyProfile meant?"
+        "Did you mean companyProfile?"
     )
 
 

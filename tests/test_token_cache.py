@@ -317,7 +317,7 @@ def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
     assert 100 < sum(result.waits) < 121
     (line,) = result.levels("WARNING")
     assert line.startswith("Another process has held the lock of token_cache_path for 120 s")
-    assert "Waiting for another process that signs in (token_cache_path)" in result.log
+    assert "Waiting for another process to sign in (token_cache_path)" in result.log
 
 
 def test_a_file_system_without_locks_does_not_fail_the_run(

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Loads an emulated Microsoft Partner Center into a real PostgreSQL with Meltano, builds models of it
-with dbt, and asks them. Nothing but Python and uv is needed: no account, no database, no
+with dbt, and queries them. Nothing but Python and uv is needed: no account, no database, no
 container."""
 
 MAX_CUSTOMERS = 1_000_000
 
 EPILOG = """\
-Every run starts from an empty database and keeps it for a look afterwards:
+Every run starts from an empty database and keeps it, so that you can explore it afterwards:
   demo sql 'table customers_by_reseller'
   demo psql"""
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"PostgreSQL could not answer: {output} (its log is {workspace.database_log})"
         )
     except OSError as error:
-        return _failed(f"a file could not be used, see its permissions and the free space: {error}")
+        return _failed(f"a file could not be used, check permissions and free space: {error}")
     except KeyboardInterrupt:
         sys.stderr.write("demo: interrupted, everything it started has ended\n")
         return 128 + signal.SIGINT
@@ -88,14 +88,14 @@ def _demonstrate(workspace: Workspace, given: argparse.Namespace) -> None:
     if given.data != PROJECT / ".demo":
         command += f" --data {given.data}"
     screen.say()
-    screen.say(f"The database stays in {shown(workspace.database)}. To look into it:")
+    screen.say(f"The database stays in {shown(workspace.database)}. To explore it:")
     for example in ("psql", "sql 'table customers_by_reseller'"):
         screen.say(f"   {command} {example}")
 
 
 def _query(workspace: Workspace, query: str | None) -> int:
     if not (workspace.database / "PG_VERSION").is_file():
-        message = f"there is no database in {workspace.database} yet: `{demo_command()}` makes one"
+        message = f"there is no database in {workspace.database} yet: run `{demo_command()}` first"
         raise DemoError(message)
     arguments = [] if query is None else ["--pset=pager=off", f"--command={query}"]
     with workspace.opened() as lock, postgres.running(workspace, lock) as server:
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--resellers", type=_count, default=12, metavar="N", help="its indirect resellers (12)"
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="show everything that Meltano and the plugins say"
+        "--verbose", action="store_true", help="show the whole output of Meltano and the plugins"
     )
     parser.add_argument(
         "--fresh",
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where database, plugins and logs are kept (.demo in the checkout)",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    sql = commands.add_parser("sql", help="ask the database of the last run one question")
+    sql = commands.add_parser("sql", help="run one query on the database of the last run")
     sql.add_argument("query", help=f"SQL; tables of {SCHEMA} and {MODELS} need no schema")
     commands.add_parser("psql", help="open PostgreSQL's terminal on the database of the last run")
     return parser

@@ -72,7 +72,7 @@ class Job:
             lines = [line[:SHOWN_LENGTH] for line in output.splitlines() if line.strip()]
             message = (
                 f"`{self.name}` failed with exit code {self.process.returncode}: "
-                f"its last words are above, all of them in {self.log}"
+                f"its last lines are above, and the whole log is in {self.log}"
             )
             raise DemoError(message, "" if self.verbose else "\n".join(lines[-SHOWN_LINES:]))
 
@@ -185,7 +185,7 @@ def find_uv() -> str:
         return str(import_module("uv").find_uv_bin())
     message = (
         "uv is needed to run Meltano and is not found: `python3 -m pip install --target .uv uv` "
-        "brings it, and `.uv/bin/uv run demo` uses it"
+        "installs it, and `.uv/bin/uv run demo` uses it"
     )
     raise DemoError(message)
 

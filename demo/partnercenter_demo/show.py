@@ -64,7 +64,7 @@ def show(screen: Screen, workspace: Workspace, meltano: Meltano, options: Option
                 installation.finish()
                 meltano.note_installed()
             step.result = (
-                f"in {shown(workspace.meltano)}, begun with step 1"
+                f"in {shown(workspace.meltano)}, started in step 1"
                 if installation
                 else "installed already"
             )
@@ -99,20 +99,20 @@ def _check(
     wrong = [one.table for one in comparisons if not one.agrees]
     if wrong:
         message = (
-            f"not what the emulator holds: {', '.join(wrong)}. Look into the log named above and, "
-            f"with `{demo_command()} psql`, into the database"
+            f"different from the emulator: {', '.join(wrong)}. Check the log named above and, "
+            f"with `{demo_command()} psql`, the database"
         )
         raise DemoError(message)
 
 
 def _show_answers(screen: Screen, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-    with screen.step("Ask: which customers have more than one reseller?"):
+    with screen.step("Query: which customers have more than one reseller?"):
         screen.query(queries.SEVERAL_RESELLERS)
         screen.rows(*_answer(connection, queries.SEVERAL_RESELLERS))
-    with screen.step("Ask: which resellers have most customers?"):
+    with screen.step("Query: which resellers have the most customers?"):
         screen.query(queries.LARGEST_RESELLERS)
         screen.bars(*_answer(connection, queries.LARGEST_RESELLERS))
-    with screen.step("Ask: what do these customers subscribe to?"):
+    with screen.step("Query: what do these customers subscribe to?"):
         screen.query(queries.MOST_SUBSCRIBED)
         screen.bars(*_answer(connection, queries.MOST_SUBSCRIBED))
 

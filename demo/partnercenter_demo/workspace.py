@@ -75,8 +75,8 @@ class Workspace:
             held = [path.name for path in self.folder.iterdir()]
             if held and MARKER not in held:
                 message = (
-                    f"{self.folder} holds files that no demo made, which it would delete: give "
-                    "--data a new or an empty folder (or remove this one, if an old demo made it)"
+                    f"{self.folder} contains files that the demo did not create and would delete: "
+                    "give --data a new or empty folder (or remove this one, if an old demo made it)"
                 )
                 raise DemoError(message) from None
         else:
@@ -90,6 +90,6 @@ class Workspace:
         except (OSError, IndexError):
             return f"another demo uses {self.folder}: wait for it, or give --data another folder"
         return (
-            f"PostgreSQL, process {server}, uses {self.folder}: leave the other demo or psql, or, "
-            f"if there is none, end what a killed demo left behind with `kill -INT {server}`"
+            f"PostgreSQL, process {server}, uses {self.folder}: quit the other demo or psql. "
+            f"If there is none, stop what a killed demo left running with `kill -INT {server}`"
         )

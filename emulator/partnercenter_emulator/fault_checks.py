@@ -48,7 +48,7 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
     given = [field.name for field in fields if getattr(fault, field.name) != field.default]
     first = next(index for index, field in enumerate(fields) if field.name == "status")
     if not {field.name for field in fields[first:]}.intersection(given):
-        return "a fault needs something to do: status, reset, body, hang, ..."
+        return "a fault requires an action: status, reset, body, hang, ..."
     if fault.place not in PLACES:
         return f"place: there is no {fault.place!r}, only {', '.join(PLACES)}"
     for name in given:
@@ -62,7 +62,7 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
     replacements = [name for name in REPLACEMENTS if name in given]
     document = [name for name in OF_THE_DOCUMENT if name in given]
     if len(replacements) > 1 or (replacements and document):
-        return f"only one of {', '.join(replacements + document)} could happen"
+        return f"only one of {', '.join(replacements + document)} can be used"
     alone = [name for name in ("reset", "expire_token") if name in given] or document
     if fault.status is not None and alone:
         return f"status and {alone[0]} cannot be combined"

@@ -30,7 +30,7 @@ def held(state: State, place: str) -> Iterator[Record]:
     resource = BY_PLACE.get(place)
     if resource is None or not _is_readable(resource):
         readable = [name for name, row in BY_PLACE.items() if _is_readable(row)]
-        msg = f"no data {place}; there is: memberships, {', '.join(readable)}"
+        msg = f"no data {place}; available: memberships, {', '.join(readable)}"
         raise KeyError(msg)
     if place == "partition":
         return _partitions(state)

@@ -87,9 +87,9 @@ class LoadShard(BaseOperator):
                 self.on_kill()  # a timeout, for example
                 raise
         if code := self._process.returncode:
-            message = f"meltano ended with {code}: its last lines say why"
+            message = f"meltano ended with {code}: see its last lines"
             if code == FINAL:
-                message = f"{message}. No retry: it would end in the same way"
+                message = f"{message}. Not retried: it would fail again"
                 raise AirflowFailException(message)
             raise AirflowException(message)
         return ShardReport(

@@ -219,11 +219,11 @@ def disagreements(
     if indexes != [*range(tenant.shards)]:
         yield f"shards {indexes} reported, but there are {tenant.shards}"
     if not streams(reports):
-        yield "no shard says how many records it sent: is the tap's log level above INFO?"
+        yield "no shard reported how many records it sent: is the tap's log level above INFO?"
     for stream in streams(reports):
         silent = [report["index"] for report in reports if stream not in report["records"]]
         if silent:
-            yield f"{stream}: shards {silent} do not say how many records they sent"
+            yield f"{stream}: shards {silent} did not report how many records they sent"
         sent = sum(report["records"].get(stream, 0) for report in reports)
         rows = loaded.get(stream, 0)
         # Rows of a failed attempt count too: the next one continues after them, or finds that a

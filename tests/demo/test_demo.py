@@ -147,7 +147,10 @@ def test_the_suggested_command_can_be_run(
     asked = demo.run("sql", "select 1", PATH=path)
     assert asked.returncode == 1
     uv = "uv" if on_path else str(demo.folder / "uv")
-    assert f"there is no database in {demo.data}/postgresql yet: `{uv} run demo`" in asked.stderr
+    assert (
+        f"there is no database in {demo.data}/postgresql yet: run `{uv} run demo` first"
+        in asked.stderr
+    )
 
 
 def test_the_end_says_how_to_query_the_database(finished_demo: Finished) -> None:
@@ -197,7 +200,7 @@ def test_tables_that_differ_fail_the_demo(demo: DemoRunner) -> None:
     changes = "; ".join(change for change, _ in CHANGES.values())
     ended = demo.run("--customers=40", "--resellers=3", STAND_IN_SQL=changes)
     assert ended.returncode == 1
-    assert f"demo: not what the emulator holds: {', '.join(CHANGES)}." in ended.stderr
+    assert f"demo: different from the emulator: {', '.join(CHANGES)}." in ended.stderr
     for table, (_, verdict) in CHANGES.items():
         (line,) = (line for line in ended.stdout.splitlines() if line.startswith(f"{table} "))
         assert line.rstrip().endswith(f"  {verdict}")
@@ -208,7 +211,7 @@ def test_one_table_that_differs_fails_the_comparison(demo: DemoRunner) -> None:
     change, _ = CHANGES["subscriptions"]
     ended = demo.run("--customers=4", "--resellers=1", STAND_IN_SQL=change)
     assert ended.returncode == 1
-    assert "demo: not what the emulator holds: subscriptions." in ended.stderr
+    assert "demo: different from the emulator: subscriptions." in ended.stderr
     assert ended.stdout.count("agree") == 4
 
 
@@ -260,7 +263,7 @@ def test_a_folder_owned_by_someone_else_is_refused_and_left_unchanged(
     ended = demo.run(*arguments)
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
-    assert f"demo: {demo.data} holds files that no demo made" in line
+    assert f"demo: {demo.data} contains files that the demo did not create" in line
     assert sorted(demo.data.rglob("*")) == before
     assert theirs.read_text() == "precious"
     assert demo.data.stat().st_mode & 0o777 == 0o750
@@ -287,7 +290,7 @@ def test_an_interruption_leaves_nothing_running(
     assert not psutil.pid_exists(server)
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
     assert second.returncode == 1
-    assert "leave the other demo or psql" in second.stderr
+    assert "quit the other demo or psql" in second.stderr
 
 
 def test_without_uv_the_demo_says_how_to_get_it(demo: DemoRunner) -> None:

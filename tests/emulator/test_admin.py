@@ -90,7 +90,7 @@ def test_rules_are_replaced_and_shown(connect: SignIn, sign_in: SignIn) -> None:
     [
         ("PUT", "faults", '[{"place": "nowhere", "status": 500}]', "nowhere"),
         ("PUT", "faults", '[{"plaice": "any"}]', "plaice"),
-        ("PUT", "faults", "[{}]", "fault needs something to do"),
+        ("PUT", "faults", "[{}]", "fault requires an action"),
         ("PUT", "faults", "nonsense", "malformed"),
         ("PATCH", "options", '{"latency": -1}', "latency"),
         ("PATCH", "options", '{"latence": 1}', "latence"),

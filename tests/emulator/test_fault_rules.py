@@ -17,9 +17,9 @@ LIST = "/v1/customers?size=2"
 SMALL = Options(customers=9, resellers=2)
 
 USELESS: list[tuple[dict[str, Any], str]] = [
-    ({}, "something to do"),
-    ({"times": 1}, "something to do"),
-    ({"hang": 0}, "something to do"),
+    ({}, "requires an action"),
+    ({"times": 1}, "requires an action"),
+    ({"hang": 0}, "requires an action"),
     ({"code": 2000}, "code requires status"),
     ({"shape": "B"}, "shape requires status"),
     ({"description": "No."}, "description requires status"),
@@ -173,5 +173,5 @@ def test_continuations_and_creation_are_places(sign_in: SignIn) -> None:
 )
 def test_an_invalid_rule_is_refused(fault: dict[str, Any]) -> None:
     """Wrong values and rules without an action are refused before the start."""
-    with pytest.raises(ValueError, match=r"fault needs|\$\.|place|Invalid"):
+    with pytest.raises(ValueError, match=r"fault requires|\$\.|place|Invalid"):
         Emulator(SMALL, faults=[Fault(**fault)])

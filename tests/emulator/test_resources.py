@@ -297,5 +297,5 @@ def test_without_its_parameter_the_list_of_skus_lacks_some(
 def test_places_are_unique_and_those_without_records_are_named() -> None:
     """A fault selects one kind of request; nothing is held where nothing is read."""
     assert len(set(PLACES)) == len(PLACES)
-    with pytest.raises(KeyError, match="no data create; there is: memberships, customers"):
+    with pytest.raises(KeyError, match="no data create; available: memberships, customers"):
         Emulator(OPTIONS).held("create")

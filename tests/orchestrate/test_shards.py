@@ -195,9 +195,9 @@ def test_a_load_that_adds_up_passes(reports: list[ShardReport], rows: int) -> No
         (four(), 41, "customers: 40 records sent, but 41 rows written"),
         (four()[:3], 30, "shards [0, 1, 2] reported, but there are 4"),
         (four(shard3=report(2, customers=10)), 40, "shards [0, 1, 2, 2] reported"),
-        (four(shard3=report(3)), 30, "customers: shards [3] do not say"),
+        (four(shard3=report(3)), 30, "customers: shards [3] did not report"),
         (four(shard2=report(2, attempt=2, customers=4)), 33, "34 records sent, but 33 rows"),
-        ([report(index) for index in range(4)], 0, "no shard says how many"),
+        ([report(index) for index in range(4)], 0, "no shard reported how many"),
     ],
 )
 def test_a_load_that_does_not_add_up_is_reported(
