@@ -154,6 +154,8 @@ class Client:
         """
         continuation = paginator.current_value
         place = collection.place if continuation is None else collection.next_place
+        if continuation is not None and continuation.computed:
+            place = Place.COMPUTED
         if resumed:
             place = Place.RESUMED
         page = _PageRequest(collection, place, self._prepare(collection, continuation, page_size))
@@ -211,11 +213,11 @@ class Client:
                 reason = f"HTTP {response.status_code} with {error}"
                 raise _try_again(response, NO_COLLECTION, reason) from None
         if (
-            page.place in {Place.CUSTOMER, Place.DIRECTORY}
+            page.place in {Place.CUSTOMER, Place.DIRECTORY, Place.COMPUTED}
             and response.status_code in {HTTPStatus.OK, HTTPStatus.NO_CONTENT}
             and is_blank(body)
         ):
-            # The customer has none: according to Microsoft support, the service then returns null.
+            # There are none: according to Microsoft support, the service then returns null.
             response.document = {}
             return response
         try:

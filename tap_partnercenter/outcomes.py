@@ -20,6 +20,7 @@ class Place(Enum):
 
     FIRST = "first page"
     NEXT = "continuation"
+    COMPUTED = "continuation that no page names"
     RESUMED = "continuation of an earlier run"
     RESELLERS = "list of resellers"
     CUSTOMER = "customer"
@@ -87,6 +88,8 @@ _NOT_THE_LAST = (
 
 #: The first row that matches a response other than 200 decides.
 RULES: tuple[Rule, ...] = (
+    # The service has named no further page, and confirms it.
+    Rule(Outcome.END, {400, 404, 416}, places={Place.COMPUTED}),
     # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
     # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
     # means is up to the page before (`pages.Pages`). The remedies are for the second time.

@@ -108,7 +108,7 @@ class Pages:
         paginator = self._paginator
         refused = paginator.current_value
         if refused is None or not refused.has_token:
-            return False
+            return refused is not None and refused.computed
         requested_size = self._collection.params.get("size")
         if not paginator.largest_before and self._start is None:
             rows = paginator.filled

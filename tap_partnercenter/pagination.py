@@ -47,11 +47,13 @@ class Continuation:
         url: Absolute, below the configured base.
         headers: Pairs to send with it.
         largest: Number of records on the partition's largest page so far.
+        computed: Whether the tap computed it, because the page before names none.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     largest: int = 0
+    computed: bool = False
 
     @property
     def has_token(self) -> bool:
@@ -163,8 +165,9 @@ class SeekPaginator(LinkPaginator):
 
 
 class OffsetPaginator(LinkPaginator):
-    """Follows links that count rows; after a full page without one, computes the next offset.
+    """Follows links that count rows; after a page without one, computes the next offset.
 
+    A service may cap pages below the requested size, so even a short page is not taken for the end.
     A service may ignore the offset, as Partner Center does for some kinds of invoices, and send the
     same rows forever. So a page without a new row is not followed. Instead, everything is requested
     at once, which the service returns as one page ("Get a collection of invoices").
@@ -190,18 +193,19 @@ class OffsetPaginator(LinkPaginator):
             if self._requested_all:
                 return None
             self._requested_all = True
-            return Continuation(_with_query(page, drop={"size", "offset"}))
+            return Continuation(_with_query(page, drop={"size", "offset"}), computed=True)
         if self._requested_all and (link := self.read(page)) and link.digest in self._seen:
             return None  # it was asked for, and held nothing new
         return super().get_next(response) or self._next_offset(page)
 
     def _next_offset(self, page: ApiResponse) -> Continuation | None:
-        """Return the page after a full one that names no next page."""
+        """Return the page after one with records that names no next page."""
         query = dict(parse_qsl(urlsplit(str(page.request.url)).query))
-        size, offset = int(query.get("size", 0)), int(query.get("offset", 0))
-        if not size or len(page.items) < size:
+        offset = query.get("offset", "")
+        if not page.items or not (offset.isascii() and offset.isdigit()):
             return None
-        return Continuation(_with_query(page, offset=str(offset + len(page.items))))
+        offset = str(int(offset[:18]) + len(page.items))
+        return Continuation(_with_query(page, offset=offset), computed=True)
 
 
 def _with_query(page: ApiResponse, drop: Container[str] = (), **members: str) -> str:

@@ -168,6 +168,24 @@ def test_full_pages_of_invoices_need_no_link(invoices: int, start: Start, sync: 
     assert result.keys("invoices", "id") == ids
 
 
+@pytest.mark.parametrize(
+    "end", [{"json": {"items": []}}, {"status": 400}, {"status": 404}, {"status": 204}]
+)
+def test_a_short_page_of_invoices_is_not_taken_for_the_end(
+    end: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """The service may cap pages below the requested size. What is past the end is unknown."""
+    emulator = start(
+        Fault(place="invoices", json={"items": [{"id": "a"}, {"id": "b"}]}),
+        Fault(place="invoices_continuation", times=1, json={"items": [{"id": "c"}]}),
+        Fault(place="invoices_continuation", **end),
+    )
+    result = sync(emulator, catalog=catalog_of("invoices"))
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("invoices", "id") == [("a",), ("b",), ("c",)]
+    assert result.levels("WARNING") == []
+
+
 def test_a_loop_of_invoice_pages_is_an_error(start: Start, sync: Sync) -> None:
     """Only a service that has sent the whole list may repeat a link."""
     emulator = start(Fault(place="invoices_continuation", cycle=1), invoices=10)
@@ -183,7 +201,13 @@ def test_an_offset_that_is_ignored_does_not_end_a_longer_list(start: Start, sync
         link = {"next": {"uri": f"/invoices?offset={offset}", "method": "GET"}}
         return {"items": [{"id": one} for one in ids], "links": link if offset else {}}
 
-    answers = [page("a", "b", offset=2), page("a", "b"), page("a", "b", "c", offset=3), page("d")]
+    answers = [
+        page("a", "b", offset=2),
+        page("a", "b"),
+        page("a", "b", "c", offset=3),
+        page("d"),
+        page(),
+    ]
     # After the token.
     emulator = start(
         *(
