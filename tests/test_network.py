@@ -144,7 +144,7 @@ def test_an_address_without_tls_is_reported_at_once(start: Start, sync: Sync) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (None, "authority.pem. Check REQUESTS_CA_BUNDLE."),
         ("no certificate", "the CA file contains no certificates. If a proxy"),
@@ -152,7 +152,7 @@ def test_an_address_without_tls_is_reported_at_once(start: Start, sync: Sync) ->
 )
 def test_an_unusable_certificate_bundle_is_reported_at_once(  # noqa: PLR0913, PLR0917
     content: str | None,
-    told: str,
+    reported: str,
     secure: tuple[Emulator, str],
     sync: Sync,
     monkeypatch: pytest.MonkeyPatch,
@@ -166,7 +166,7 @@ def test_an_unusable_certificate_bundle_is_reported_at_once(  # noqa: PLR0913, P
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
     result = sync(emulator, api_url=address, auth_url=address)
     assert result.exit_code == 1
-    assert told in result.error
+    assert reported in result.error
     assert result.waits == []
 
 

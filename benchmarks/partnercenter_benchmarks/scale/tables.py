@@ -161,7 +161,7 @@ def _assumptions() -> str:
 
 
 def _shards(figures: ScaleFigures) -> str:
-    """Show the partner in more and more shards, each told its part of the quota or not."""
+    """Show the partner in more and more shards, with and without a limit for each."""
     rows = []
     for shards, held in ((1, False), (4, False), (4, True), (16, False), (16, True)):
         scenario = Scenario(
