@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from partnercenter_demo import postgres
@@ -73,6 +74,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--sample") and not config.getoption("--hypothesis-profile"):
         settings.load_profile("sample")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Save what coverage has seen: xdist kills a worker that takes ten seconds to end."""
+    if coverage := Coverage.current():
+        coverage.save()
 
 
 @pytest.hookimpl(trylast=True)  # after deselection
