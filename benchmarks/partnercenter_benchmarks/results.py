@@ -116,11 +116,12 @@ class Results(msgspec.Struct, kw_only=True):
         return next(found, None)
 
     def updated(self, newer: Results) -> Results:
-        """Return the newer session, with cases of this one that it did not measure."""
+        """Return the newer session, with what it did not measure from this one, in its order."""
         again = {facts.name for facts in newer.cases}
+        cases = {facts.name: facts for facts in (*self.cases, *newer.cases)}
         return msgspec.structs.replace(
             newer,
-            cases=[*(each for each in self.cases if each.name not in again), *newer.cases],
+            cases=list(cases.values()),
             rows=[*(row for row in self.rows if row.case not in again), *newer.rows],
         )
 

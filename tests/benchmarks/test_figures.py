@@ -144,12 +144,12 @@ def test_small_sizes_are_not_judged() -> None:
 
 
 def test_measuring_again_replaces_a_case() -> None:
-    """The others are kept."""
+    """The others are kept, and the order of the page."""
     newer = session()
     newer.cases = [facts for facts in newer.cases if facts.name == "records-1"]
     newer.rows = summarize([run(case="records-1", wall=7.0)])
     whole = session().updated(newer)
-    assert {facts.name for facts in whole.cases} == {facts.name for facts in session().cases}
+    assert [facts.name for facts in whole.cases] == [facts.name for facts in session().cases]
     assert [row.wall for row in whole.rows if row.case == "records-1"] == [7.0]
     assert whole.row("children-100ms", "tap", 8) == session().row("children-100ms", "tap", 8)
 
