@@ -46,7 +46,10 @@ class RetryPolicy:
 
     def requested_pause(self, response: requests.Response) -> float | None:
         """Return the seconds to wait that a response names, None if it names none."""
-        return seconds_to_wait(response.headers.get("Retry-After"), self.clock.now())
+        # A date is one of the service's clock, which may differ from ours.
+        sent = _moment(response.headers.get("Date", ""))
+        now = self.clock.now() if sent is None else sent
+        return seconds_to_wait(response.headers.get("Retry-After"), now)
 
     def with_retries(self, call: Callable[P, T]) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and time is left.
@@ -133,7 +136,7 @@ def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
 
     Args:
         retry_after: Value of the header.
-        now: Seconds since the epoch.
+        now: Seconds since the epoch, by the service's clock.
 
     Returns:
         Seconds from now, never negative; None if there is no valid value.
@@ -144,10 +147,15 @@ def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
     # `isdigit` alone accepts digits of other scripts; 20 digits are not a duration.
     if text.isascii() and text.isdigit():
         return float(text[:12])
+    moment = _moment(text)
+    return None if moment is None else max(0.0, moment - now)
+
+
+def _moment(text: str) -> float | None:
+    """Parse an HTTP date: seconds since the epoch, None if it is not one."""
     try:
         moment = email.utils.parsedate_to_datetime(text)
         # The oldest of the three forms has no time zone: it is UTC.
-        zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-        return max(0.0, zoned.timestamp() - now)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
     except (ValueError, OverflowError):
         return None

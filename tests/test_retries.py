@@ -206,6 +206,19 @@ def test_retry_after_may_be_a_date(broken: Broken, sync: Sync) -> None:
         assert 500 < sum(result.waits) < 650, form
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_date_in_retry_after_is_of_the_services_clock(
+    hours: int, broken: Broken, sync: Sync
+) -> None:
+    """It may differ from that of this machine."""
+    now = time.time() + hours * 3600
+    headers = {"Date": formatdate(now, usegmt=True), "Retry-After": formatdate(now + 60)}
+    emulator = broken(Fault(place="customers", times=1, status=429, headers=headers))
+    result = sync(emulator, page_size=3)
+    assert_complete(result, emulator)
+    assert 50 < sum(result.waits) < 70
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 @pytest.mark.parametrize("model", ["fixed_window", "sliding_window", "token_bucket"])
 def test_no_request_is_sent_before_retry_after(form: str, model: str) -> None:

@@ -185,6 +185,8 @@ class Application:
         if call.place in SIGN_IN_PLACES:
             headers.clear()
         given = answer.headers
+        if all(name.lower() != b"date" for name, _ in given):
+            headers.append((b"date", formatdate(self._state.clock(), usegmt=True).encode()))
         if answer.content_type is not None and all(name != b"content-type" for name, _ in given):
             headers.append((b"content-type", answer.content_type))
         return headers + given

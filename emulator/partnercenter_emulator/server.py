@@ -111,6 +111,8 @@ class ServerThread:
             log_config=None,
             access_log=False,
             server_header=False,
+            # The app's own has the time of the emulator's clock.
+            date_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE,
         )
