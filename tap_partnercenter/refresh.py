@@ -92,6 +92,7 @@ class CustomerRefreshStream(RefreshStream):
                 }
                 for child in children
                 for customer_id in child.take_complete()
+                if child.is_loaded
             ]
         )
 
@@ -108,7 +109,7 @@ class ListRefreshStream(RefreshStream):
             stream: Which lists.
             parts: The context of each part, None for all, and when reading it began.
         """
-        if not stream.selected:
+        if not stream.is_loaded:
             return  # its table was not written
         shard = self.run.settings.shard
         rows: list[dict[str, Any]] = []

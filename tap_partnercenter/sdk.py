@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from singer_sdk import RESTStream, Tap, metrics
 from singer_sdk.exceptions import MapExpressionError
 from singer_sdk.helpers.conform import TypeConformanceLevel
-from singer_sdk.mapper import CustomStreamMap, SameRecordTransform
+from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
 from tap_partnercenter.shape import refuse
@@ -239,6 +239,11 @@ class PlainStream(RESTStream[Any]):
         """
         with self._mapping:
             return self.stream_maps[0].get_filter_result(record)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the stream's records are written: it is selected, and no map removes it."""
+        return self.selected and not isinstance(self.stream_maps[0], RemoveRecordTransform)
 
     @property
     def _mapping(self) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from partnercenter_emulator import Fault
-from tests.nights import CHILDREN, World, contents, held, read
+from tests.nights import CHILDREN, LISTS, World, contents, held, read
 
 pytestmark = pytest.mark.slow
 
@@ -115,3 +115,16 @@ def test_a_table_that_is_not_loaded_gets_no_refresh_rows(world: World) -> None:
     assert [*read(result)] == world.ids()
     assert result.records("list_refreshes") == []
     assert world.run("customers", "customer_refreshes").records("customer_refreshes") == []
+
+
+def test_a_table_that_a_map_removes_keeps_its_rows(world: World) -> None:
+    """Earlier runs loaded it: that no row was written now does not mean that they are gone."""
+    world.run()
+    maps = {"customers": None, "subscriptions": None}
+    result = world.run(stream_maps=maps)
+    assert result.exit_code == 0, result.stderr
+    assert {row["stream"] for row in result.records("list_refreshes")} == {*LISTS} - {*maps}
+    assert {row["stream"] for row in result.records("customer_refreshes")} == {
+        "customer_relationships"
+    }
+    world.tables.assert_current_rows(world.emulator)
