@@ -90,10 +90,7 @@ def without_field(name: str) -> dict[str, Any]:
     ],
 )
 def test_an_invalid_catalog_is_refused(
-    catalog: dict[str, Any],
-    reported: str,
-    start: Start,
-    sync: Sync,
+    catalog: dict[str, Any], reported: str, start: Start, sync: Sync
 ) -> None:
     """One line says where and what, and no request is sent."""
     emulator = start()
@@ -123,9 +120,7 @@ def test_an_invalid_catalog_is_refused(
     ],
 )
 def test_what_a_catalog_omits_comes_from_the_tap(
-    members: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    members: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Schema, key and key fields are complete."""
     emulator = start()
@@ -186,9 +181,7 @@ def test_a_deselected_stream_may_be_anything(start: Start, sync: Sync) -> None:
     ],
 )
 def test_a_full_table_is_not_made_incremental_by_a_catalog(
-    members: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    members: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """The API does not report changes: every run reads all, and a line says so."""
     emulator = start(customers=7)
@@ -217,9 +210,7 @@ def test_a_full_table_is_not_made_incremental_by_a_catalog(
     ],
 )
 def test_partitions_in_a_foreign_state_are_ignored(
-    partitions: Any,
-    start: Start,
-    sync: Sync,
+    partitions: Any, start: Start, sync: Sync
 ) -> None:
     """The SDK would read a stream once for each, and emit its rows as often."""
     emulator = start(customers=7, resellers=2)
@@ -302,9 +293,7 @@ def world() -> Iterator[tuple[Emulator, dict[str, dict[str, Any]]]]:
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_catalog_works_or_is_refused_with_a_reason(
-    kind: str,
-    world: tuple[Emulator, dict[str, dict[str, Any]]],
-    data: st.DataObject,
+    kind: str, world: tuple[Emulator, dict[str, dict[str, Any]]], data: st.DataObject
 ) -> None:
     """One line, no traceback, no request to an unknown place."""
     _, documents = world

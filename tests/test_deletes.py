@@ -26,10 +26,7 @@ def activated(result: Result) -> set[str]:
 
 
 def at_hour(
-    emulator: Emulator,
-    number: int,
-    state: dict[str, Any] | None = None,
-    **more: Any,
+    emulator: Emulator, number: int, state: dict[str, Any] | None = None, **more: Any
 ) -> Result:
     """Run the tap some hours later, so that each pass has its own version."""
 
@@ -54,8 +51,7 @@ def leave(emulator: Emulator, number: int) -> None:
 
 @pytest.mark.parametrize("place", ["continuation", "partition_continuation"])
 def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
-    place: Place,
-    start: Start,
+    place: Place, start: Start
 ) -> None:
     """If tokens count by position, rows move to pages already read: they must not be deleted."""
     emulator = start(customers=60, resellers=2, continuation_by="position")
@@ -187,11 +183,7 @@ def test_only_complete_passes_are_counted(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("number", [None, True, "60", -1, 1e9, []])
-def test_an_invalid_row_count_is_ignored(
-    number: object,
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_an_invalid_row_count_is_ignored(number: object, start: Start, sync: Sync) -> None:
     """State may be edited by hand or written by another version."""
     state = {"bookmarks": {"customers": {"rows": number}}}
     result = sync(start(customers=3), state=state, catalog=catalog_of("customers"), **DELETES)
@@ -263,10 +255,7 @@ def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sy
     ],
 )
 def test_other_settings_need_another_pass(
-    before: dict[str, Any],
-    changed: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    before: dict[str, Any], changed: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Rows of an interrupted run count only if they would be emitted the same way again."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
@@ -303,8 +292,7 @@ def test_another_selection_needs_another_pass(start: Start, sync: Sync) -> None:
 
 
 def test_a_child_that_is_selected_later_is_read_for_every_customer(
-    start: Start,
-    sync: Sync,
+    start: Start, sync: Sync
 ) -> None:
     """That includes the customers that the interrupted run read."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)

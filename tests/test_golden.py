@@ -57,11 +57,7 @@ def lines(result: Result) -> str:
 @pytest.mark.parametrize("requests_at_once", [1, 8, 32])
 @pytest.mark.parametrize("case", CASES)
 def test_messages_are_those_of_the_golden_file(
-    case: str,
-    requests_at_once: int,
-    start: Start,
-    sync: Sync,
-    request: pytest.FixtureRequest,
+    case: str, requests_at_once: int, start: Start, sync: Sync, request: pytest.FixtureRequest
 ) -> None:
     """SCHEMA, RECORD, STATE and ACTIVATE_VERSION match the file at any concurrency."""
     options, settings = CASES[case]

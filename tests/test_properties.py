@@ -120,9 +120,7 @@ def cut_off(result: Result, where: float) -> list[str]:
 @BOUNDED
 @given(options, forms, passing)
 def test_whatever_the_form_everything_is_emitted_once(
-    options: Options,
-    form: dict[str, Any],
-    faults: list[Fault],
+    options: Options, form: dict[str, Any], faults: list[Fault]
 ) -> None:
     """All keys, each once and in order, in whole lines of JSON."""
     with Emulator(options, faults=faults) as emulator:
@@ -137,11 +135,7 @@ def test_whatever_the_form_everything_is_emitted_once(
 @BOUNDED
 @given(options, forms, passing, fatal, cuts)
 def test_an_interrupted_run_and_the_next_one_emit_everything(
-    options: Options,
-    form: dict[str, Any],
-    faults: list[Fault],
-    end: Fault,
-    where: float,
+    options: Options, form: dict[str, Any], faults: list[Fault], end: Fault, where: float
 ) -> None:
     """Ended by an error or killed at any byte: the next run continues from its last STATE."""
     with Emulator(options, faults=[*faults, end]) as emulator:
@@ -157,9 +151,7 @@ def test_an_interrupted_run_and_the_next_one_emit_everything(
 @BOUNDED
 @given(options, forms, st.data())
 def test_no_state_is_ahead_of_the_records(
-    options: Options,
-    form: dict[str, Any],
-    data: st.DataObject,
+    options: Options, form: dict[str, Any], data: st.DataObject
 ) -> None:
     """For any STATE: what a run that starts there leaves out was emitted before it."""
     with Emulator(options) as emulator:

@@ -35,9 +35,7 @@ def test_a_long_run_reports_its_progress(start: Start, sync: Sync) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_a_run_without_any_answer_says_that_it_is_alive(
-    concurrency: int,
-    start: Start,
-    sync: Sync,
+    concurrency: int, start: Start, sync: Sync
 ) -> None:
     """Lines also come while nothing is received, and none of them claims a record."""
     slow = Fault(place="token", status=503, headers={"Retry-After": "100"}, times=2)
@@ -94,10 +92,7 @@ def test_one_is_counted_in_the_singular(start: Start, sync: Sync) -> None:
 
 
 def test_nothing_is_reported_after_the_end(
-    start: Start,
-    sync: Sync,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    start: Start, sync: Sync, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that is still running when the run fails logs nothing more."""
     monkeypatch.setenv("TAP_PARTNERCENTER_LOGLEVEL", "DEBUG")

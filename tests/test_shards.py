@@ -97,8 +97,7 @@ def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
 
 
 def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
-    start: Start,
-    sync: Sync,
+    start: Start, sync: Sync
 ) -> None:
     """It does not fall back to those in the service's list, which were not requested."""
     emulator = start(customers=40, resellers=4)
@@ -115,9 +114,7 @@ def test_a_shard_to_which_no_configured_reseller_belongs_reads_none(
 
 @pytest.mark.parametrize("other", [{"shard_index": 1}, {"shard_count": 3}, {"shard_count": 1}])
 def test_a_shard_does_not_resume_where_another_stopped(
-    other: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    other: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """Mixing up states costs a full read, but no rows."""
     emulator = start(Fault(place="continuation", status=500, skip=1), customers=12, resellers=1)

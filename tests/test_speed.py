@@ -41,11 +41,7 @@ def without_times(result: Result) -> str:
 
 
 @pytest.mark.parametrize("faults", [[], PASSING], ids=["clean", "faults"])
-def test_the_same_bytes_at_any_concurrency(
-    faults: list[Fault],
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_the_same_bytes_at_any_concurrency(faults: list[Fault], start: Start, sync: Sync) -> None:
     """With 1 or 32 concurrent requests, the target sees the same output."""
     outputs = set()
     for requests_at_once in (1, 8, 32):
@@ -80,11 +76,7 @@ def test_a_slow_partition_does_not_let_the_others_accumulate(start: Start, sync:
 
 
 @pytest.mark.parametrize("customers", [100, 400])
-def test_messages_and_lines_are_bounded_by_pages(
-    customers: int,
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_messages_and_lines_are_bounded_by_pages(customers: int, start: Start, sync: Sync) -> None:
     """With four times the customers, no more log lines, SCHEMAs or bytes of STATE."""
     result = sync(start(customers=customers), page_size=50)
     states = [line for line in result.stdout.splitlines() if '"type":"STATE"' in line]
@@ -95,10 +87,7 @@ def test_messages_and_lines_are_bounded_by_pages(
 
 @pytest.mark.parametrize("resellers", [20, 200])
 def test_a_page_costs_the_same_with_ten_times_the_resellers(
-    resellers: int,
-    start: Start,
-    sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
+    resellers: int, start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page does not search for its partition among all others."""
     compared = 0

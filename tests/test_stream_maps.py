@@ -82,11 +82,7 @@ FLAT = {"flattening_enabled": True, "flattening_max_depth": 2}
 )
 @pytest.mark.parametrize("flattening", [{}, FLAT])
 def test_a_map_with_an_unknown_name_is_refused(
-    maps: dict[str, Any],
-    reported: str,
-    flattening: dict[str, Any],
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any], reported: str, flattening: dict[str, Any], start: Start, sync: Sync
 ) -> None:
     """It would let through what it is meant to remove."""
     emulator = start()
@@ -119,10 +115,7 @@ def test_a_map_with_an_unknown_name_is_refused(
     ],
 )
 def test_two_streams_do_not_become_one_table(
-    maps: dict[str, Any],
-    reported: str,
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any], reported: str, start: Start, sync: Sync
 ) -> None:
     """The second stream's version would delete the rows of the first."""
     emulator = start()
@@ -145,10 +138,7 @@ def test_two_streams_do_not_become_one_table(
     ids=["mapped away", "deselected"],
 )
 def test_a_table_may_use_the_name_of_a_deselected_one(
-    maps: dict[str, Any],
-    selected: list[str],
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any], selected: list[str], start: Start, sync: Sync
 ) -> None:
     result = sync(start(), catalog=catalog_of(*selected), stream_maps=maps)
     assert result.exit_code == 0, result.stderr
@@ -181,9 +171,7 @@ def test_all_errors_in_the_maps_are_reported_at_once(start: Start, sync: Sync) -
     ],
 )
 def test_maps_that_name_what_exists_pass(
-    maps: dict[str, Any] | None,
-    start: Start,
-    sync: Sync,
+    maps: dict[str, Any] | None, start: Start, sync: Sync
 ) -> None:
     """New fields, patterns, copies and the mapper's own names are not mistakes."""
     result = sync(start(), stream_maps=maps, stream_map_config={"salt": "x", "share": 1.5})
@@ -191,10 +179,7 @@ def test_maps_that_name_what_exists_pass(
     assert result.levels("WARNING") == []
 
 
-def test_a_new_field_with_a_similar_name_causes_a_warning(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_new_field_with_a_similar_name_causes_a_warning(start: Start, sync: Sync) -> None:
     """A constant in a misspelt field next to the real one hides nothing."""
     result = sync(start(), stream_maps={"customers": {"companyProfil": "'hidden'"}})
     assert result.exit_code == 0

@@ -47,9 +47,7 @@ def result(provider: Emulator) -> Result:
 
 @pytest.mark.parametrize("stream", KEYS)
 def test_every_record_is_there_once_and_in_order(
-    provider: Emulator,
-    result: Result,
-    stream: str,
+    provider: Emulator, result: Result, stream: str
 ) -> None:
     """Counts and keys match the API, whatever totalCount claims."""
     assert result.exit_code == 0
@@ -112,10 +110,7 @@ def test_the_log_does_not_grow_with_the_customers(result: Result) -> None:
     assert result.levels("ERROR") == []
 
 
-def test_partitions_are_read_in_the_configured_order(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_partitions_are_read_in_the_configured_order(start: Start, sync: Sync) -> None:
     """Configured reseller ids are read in their order, each once, ignoring case."""
     emulator = start(customers=60, resellers=4)
     ids = [reseller["id"] for reseller in emulator.resellers()]
@@ -126,10 +121,7 @@ def test_partitions_are_read_in_the_configured_order(
     assert {key[0]: None for key in held(emulator)["reseller_customers"]}.keys() > seen.keys()
 
 
-def test_without_resellers_the_stream_is_empty(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_without_resellers_the_stream_is_empty(start: Start, sync: Sync) -> None:
     """A provider without resellers is not an error, and the table is still created."""
     result = sync(start(customers=5, resellers=0))
     assert result.exit_code == 0
@@ -138,20 +130,14 @@ def test_without_resellers_the_stream_is_empty(
     assert "reseller_customers: there are no indirect resellers to read" in result.log
 
 
-def test_without_customers_all_tables_exist(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_without_customers_all_tables_exist(start: Start, sync: Sync) -> None:
     """A child stream without any requests has a schema too."""
     result = sync(start(customers=0, resellers=1))
     assert result.exit_code == 0
     assert {m["stream"] for m in result.messages if m["type"] == "SCHEMA"} == {*KEYS, *REFRESHES}
 
 
-def test_app_only_credentials_read_customers(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_app_only_credentials_read_customers(start: Start, sync: Sync) -> None:
     """Customers alone need no user."""
     emulator = start()
     result = sync(emulator, app_only=True, catalog=catalog_of("customers"))
@@ -159,20 +145,14 @@ def test_app_only_credentials_read_customers(
     assert result.keys("customers", "id") == held(emulator)["customers"]
 
 
-def test_a_deselected_child_costs_nothing(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_deselected_child_costs_nothing(start: Start, sync: Sync) -> None:
     """Relationships are not requested when the stream is deselected."""
     emulator = start()
     sync(emulator, catalog=catalog_of("customers", "indirect_resellers"))
     assert "relationships" not in emulator.stats().by_place
 
 
-def test_a_child_is_read_when_its_parent_is_deselected(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_child_is_read_when_its_parent_is_deselected(start: Start, sync: Sync) -> None:
     """Relationships can be synced alone."""
     emulator = start()
     result = sync(emulator, catalog=catalog_of("customer_relationships"))
@@ -194,8 +174,7 @@ def test_a_run_without_streams_says_so(start: Start, sync: Sync) -> None:
 
 
 def test_a_filtered_customer_on_a_page_that_is_read_ahead_has_no_children(
-    start: Start,
-    sync: Sync,
+    start: Start, sync: Sync
 ) -> None:
     """The other customers of its page keep theirs."""
     emulator = start(customers=6)
@@ -217,11 +196,7 @@ def test_a_filtered_customer_on_a_page_that_is_read_ahead_has_no_children(
     ],
 )
 def test_a_record_belongs_to_the_customer_it_was_requested_for(
-    place: str,
-    stream: str,
-    field: str,
-    start: Start,
-    sync: Sync,
+    place: str, stream: str, field: str, start: Start, sync: Sync
 ) -> None:
     """A field of the same name from the service does not change that."""
     emulator = start(Fault(place=place, add_fields={field: "another"}), customers=6)
@@ -230,10 +205,7 @@ def test_a_record_belongs_to_the_customer_it_was_requested_for(
     assert result.keys(stream, *KEYS[stream]) == held(emulator)[stream]
 
 
-def test_a_filtered_customer_has_no_children(
-    start: Start,
-    sync: Sync,
-) -> None:
+def test_a_filtered_customer_has_no_children(start: Start, sync: Sync) -> None:
     """A stream map that drops a customer saves its requests, even at the end of a page."""
     emulator = start(customers=6)
     last_of_page = held(emulator)["customers"][2][0]

@@ -100,11 +100,7 @@ def built() -> Iterator[Builder]:
 
 
 def run(
-    builder: Builder,
-    image: str,
-    *arguments: str,
-    command: Sequence[str] = (),
-    **variables: str,
+    builder: Builder, image: str, *arguments: str, command: Sequence[str] = (), **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run an image with its own variables, as a user who cannot change anything in it."""
     stage, _ = stages(DOCKERFILE.read_text())[image]
