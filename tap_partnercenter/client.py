@@ -296,7 +296,9 @@ class Client:
             tried = f"Gave up after retrying for up to {limit} s ({name})."
         ids = error.support_ids or f"MS-RequestId {page.prepared.headers[_REQUEST_ID]}. "
         what = f"{error.reason} ({page.place.value})"
-        raise ConnectionFailed(page.line(what, ids + tried, error.rule.remedy)) from None
+        silent = error.rule.outcome is Outcome.RETRY and not error.support_ids
+        line = page.line(what, ids + tried, error.rule.remedy)
+        raise ConnectionFailed(line, silent=silent) from None
 
 
 def _try_again(

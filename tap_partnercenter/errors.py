@@ -35,7 +35,16 @@ class PartnerCenterError(FatalAPIError):
 
 
 class ConnectionFailed(PartnerCenterError):
-    """There was no usable response after all retries."""
+    """There was no usable response after all retries.
+
+    Attributes:
+        silent: Whether there was no response at all.
+    """
+
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        """Keep whether another request may get a response."""
+        super().__init__(message)
+        self.silent = silent
 
 
 class Refused(PartnerCenterError):
