@@ -25,8 +25,8 @@ class ChangeStream(PartnerCenterStream):
     """A root stream of dated records; each run reads the days since the previous one.
 
     Its bookmark, `replication_key_value`, is the start of the first day that was not read
-    completely: today at most, because more records may follow. It never moves back. The stream
-    never has a version, because rows that a run does not read still exist.
+    completely: today at most, because more records may follow. It never moves back, unless it is in
+    the future. The stream never has a version, because rows that a run does not read still exist.
     """
 
     #: Days before today that the service keeps.
@@ -84,9 +84,16 @@ class ChangeStream(PartnerCenterStream):
     @cached_property
     def _days(self) -> list[dt.date]:
         """The days to read: fixed once, so that a run that passes midnight reads them all."""
-        today = dt.datetime.fromtimestamp(self.run.clock.now(), dt.UTC).date()
+        today = self._today
         oldest = today - self.max_days_back * _DAY
         first = oldest
+        if self._stored is not None and self._bookmark is None:
+            self.logger.warning(
+                "%s: the bookmark in the state, %s, is in the future, so all days that the service "
+                "keeps are read again",
+                self.name,
+                self._stored,
+            )
         if self._bookmark is not None:
             first = min(self._bookmark, today) - self.overlap * _DAY
             if self._bookmark < oldest:
@@ -101,9 +108,23 @@ class ChangeStream(PartnerCenterStream):
         first = max(first, oldest)
         return [first + number * _DAY for number in range((today - first).days + 1)]
 
+    @cached_property
+    def _today(self) -> dt.date:
+        return dt.datetime.fromtimestamp(self.run.clock.now(), dt.UTC).date()
+
     @property
     def _bookmark(self) -> dt.date | None:
-        """The first day that was not read completely, None without an earlier run."""
+        """The first day that was not read completely, None without an earlier run.
+
+        A bookmark of tomorrow may come from another clock, and the overlap makes up for it. A later
+        one says nothing about which days were read.
+        """
+        stored = self._stored
+        return None if stored is None or stored > self._today + _DAY else stored
+
+    @property
+    def _stored(self) -> dt.date | None:
+        """The bookmark in the state, None if there is none."""
         bookmarks = self.tap_state.get("bookmarks", {})
         value: Any = bookmarks.get(self.name, {}).get("replication_key_value")
         try:

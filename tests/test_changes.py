@@ -115,14 +115,42 @@ def test_an_invalid_bookmark_means_from_the_start(world: World, value: Any) -> N
     assert len(days_of(world)) == 90
 
 
-def test_a_bookmark_of_the_future_does_not_move_back(world: World) -> None:
-    """After a wrong clock, the last days are read again, and the bookmark stays."""
-    later = "2027-01-01T00:00:00Z"
-    stored = {"replication_key": "operationDate", "replication_key_value": later}
-    result = world.run({"bookmarks": {"audit_records": stored}})
+def from_bookmark(value: str) -> dict[str, Any]:
+    stored = {"replication_key": "operationDate", "replication_key_value": value}
+    return {"bookmarks": {"audit_records": stored}}
+
+
+@pytest.mark.parametrize("ahead", ["2026-11-21T04:30:00Z", "2026-11-22T00:00:00Z"])
+def test_a_clock_that_was_slightly_ahead_costs_nothing(world: World, ahead: str) -> None:
+    """An hour later or tomorrow: the last days are read again, and the bookmark stays."""
+    result = world.run(from_bookmark(ahead))
     assert result.exit_code == 0, result.stderr
     assert days_of(world) == ["2026-11-19", "2026-11-20", "2026-11-21"]
-    assert bookmark(result.state) == later
+    assert bookmark(result.state) == ahead
+    assert result.levels("WARNING") == []
+
+
+@pytest.mark.parametrize("later", ["2026-11-23T00:00:00Z", "2027-01-01T00:00:00Z", "9999-12-31"])
+def test_a_bookmark_of_the_future_loses_no_records(world: World, later: str) -> None:
+    """It does not say which days were read: all are read again, and the bookmark is true again."""
+    result = world.run(from_bookmark(later))
+    assert result.exit_code == 0, result.stderr
+    assert len(days_of(world)) == 90
+    (warning,) = result.levels("WARNING")
+    assert f"audit_records: the bookmark in the state, {later[:10]}, is in the future" in warning
+    assert bookmark(result.state) == "2026-11-21T00:00:00Z"
+    world.now += 10 * _DAY
+    again = world.run(result.state)
+    assert days_of(world)[0] == "2026-11-19"
+    assert again.levels("WARNING") == []
+
+
+def test_an_interrupted_run_from_a_bookmark_of_the_future_resumes(world: World) -> None:
+    """The first complete day replaces the bookmark."""
+    world.emulator.faults = [Fault(place="audit_records", skip=40, status=501)]
+    first = world.run(from_bookmark("2027-01-01T00:00:00Z"), max_concurrent_requests=1)
+    assert first.exit_code == 1
+    assert bookmark(first.state) == "2026-10-03T00:00:00Z"
 
 
 def test_an_interrupted_run_resumes_after_its_last_complete_day(world: World) -> None:
