@@ -106,8 +106,20 @@ class TapPartnerCenter(CommandLine):
 
     @override
     def load_state(self, state: dict[str, Any]) -> None:
-        """Load the bookmarks of an earlier run; ignore anything else."""
+        """Load the bookmarks of an earlier run; ignore anything else.
+
+        The SDK expects the value of a STATE message, without a word about anything else.
+        """
+        value = state.get("value")
+        if state.get("type") == "STATE" and isinstance(value, dict):
+            # A whole message, as the tap writes it.
+            state = value
         bookmarks = state.get("bookmarks")
+        if state and not isinstance(bookmarks, dict):
+            self.logger.warning(
+                "The state has no bookmarks, so everything is read from the start. Pass the value "
+                "of a STATE message."
+            )
         entries = bookmarks.items() if isinstance(bookmarks, dict) else ()
         # Bookmark members that the SDK would use come from another tap: no stream of this one has
         # partitions of its own in the state.

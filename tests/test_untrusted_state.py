@@ -91,3 +91,38 @@ def test_a_bookmark_of_another_kind_is_ignored(bookmark: object, start: Start, s
     result = sync(emulator, page_size=2, state=state)
     assert result.exit_code == 0, result.stderr
     assert result.keys("customers", "id") == held(emulator)["customers"]
+
+
+def test_a_whole_state_message_is_as_good_as_its_value(start: Start, sync: Sync) -> None:
+    """`tail -1` of the tap's own output: the interrupted table is continued."""
+    emulator = start(customers=20, resellers=2)
+    state = broken_off(emulator, sync)
+    settings: dict[str, Any] = {"page_size": 2, "emit_activate_version_messages": True}
+    value = sync(emulator, state=state, **settings)
+    message = sync(emulator, state={"type": "STATE", "value": state}, **settings)
+    names = "reseller_id", "id"
+    assert message.keys("reseller_customers", *names) == value.keys("reseller_customers", *names)
+    assert value.keys("reseller_customers", *names) != held(emulator)["reseller_customers"]
+    assert message.levels("WARNING") == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"type": "STATE", "value": None},
+        {"type": "STATE", "value": {"currently_syncing": "customers"}},
+        {"type": "RECORD", "value": {"bookmarks": {}}},
+        {"singer_state": {"bookmarks": {}}},
+        {"bookmarks": []},
+    ],
+)
+def test_a_state_without_bookmarks_is_reported(
+    state: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """Everything is read, which may take hours: one line says why."""
+    emulator = start(customers=5)
+    result = sync(emulator, page_size=2, state=state)
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == held(emulator)["customers"]
+    (warning,) = result.levels("WARNING")
+    assert warning.startswith("The state has no bookmarks, so everything is read from the start.")
