@@ -17,6 +17,8 @@ _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"}
 #: Members of an error, in any of its shapes.
 _ERROR = ("code", "error", "message", "statusCode")
 _CODE = re.compile(r"[0-9]{1,10}")
+#: A count that is not zero: the service sends it as a number and as a string, such as "04".
+_SOME = re.compile(r"0*[1-9][0-9]*")
 #: A base of 16 or 22 characters, then counters.
 _CORRELATION_VECTOR = re.compile(r"[\w+/-]{16,22}(\.[0-9a-fA-F]{1,8}){1,20}", re.ASCII)
 
@@ -42,8 +44,8 @@ class ApiResponse(requests.Response):
     @property
     def promises_records(self) -> bool:
         """Whether a response without records claims to have some."""
-        total = self.document.get("totalCount")
-        return not self.items and isinstance(total, int) and total > 0
+        total = str(self.document.get("totalCount"))
+        return not self.items and _SOME.fullmatch(total) is not None
 
 
 def is_collection(document: Mapping[str, Any]) -> bool:

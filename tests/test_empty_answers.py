@@ -76,9 +76,10 @@ def test_a_proxy_that_empties_every_answer_is_reported_and_deletes_nothing(
         (9, [Fault(place="relationships", status=204)]),
         (10, [Fault(place="relationships", json={"totalCount": 0, "items": []})]),
         (10, [Fault(place="relationships", json={"totalCount": 0})]),
+        (10, [Fault(place="relationships", json={"totalCount": "00", "items": []})]),
         (11, [Fault(place="relationships", times=10, status=204)]),
     ],
-    ids=["few", "empty collections", "without items", "a single collection"],
+    ids=["few", "empty collections", "without items", "zero as text", "a single collection"],
 )
 def test_customers_without_relationships_are_not_an_outage(
     customers: int, faults: list[Fault], start: Start, sync: Sync
@@ -129,12 +130,21 @@ def test_an_empty_response_instead_of_a_list_is_an_error(
     assert "Gave up after retrying for up to 60 s (max_retry_seconds)." in result.error
 
 
-@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        ("customers", 5),
+        ("relationships", 5),
+        ("resellers", 5),
+        ("customers", "5"),
+        ("resellers", "04"),
+    ],
+)
 def test_an_empty_list_that_counts_records_is_an_error(
-    place: Place, start: Start, sync: Sync
+    place: Place, count: int | str, start: Start, sync: Sync
 ) -> None:
     """The tap has nothing to emit, and does not claim that this is everything."""
-    emulator = start(Fault(place=place, json={"totalCount": 5, "items": []}), customers=1)
+    emulator = start(Fault(place=place, json={"totalCount": count, "items": []}), customers=1)
     result = sync(emulator)
     assert result.exit_code == 0, result.stderr
     (warning,) = result.levels("WARNING")
