@@ -92,7 +92,8 @@ class Pace:
         self._rng = rng or random.Random()  # noqa: S311
         self._rate: float | None = None
         self._sustained = _SustainedRate(now)
-        self._opens_at = self._next_slot = now
+        #: When the last pause that the service asked for ends.
+        self.opens_at = self._next_slot = now
         self._epoch = 0
         self._accepted = 0
         self._in_flight = 0
@@ -116,8 +117,8 @@ class Pace:
         Returns:
             A ticket to send it with, or seconds after which to ask again.
         """
-        if now < self._opens_at:
-            return self._opens_at - now
+        if now < self.opens_at:
+            return self.opens_at - now
         if self._in_flight >= self._max_in_flight():
             # Slots that pass in the meantime are lost.
             self._next_slot = max(self._next_slot, now)
@@ -156,7 +157,7 @@ class Pace:
             # Where refusals count too, all of them would be refused forever.
             apart = doubled / min(self._rate or 1.0, 1.0)
             retry_after += self._rng.uniform(0, min(apart, _MINUTE))
-        self._opens_at = max(self._opens_at, now + retry_after)
+        self.opens_at = max(self.opens_at, now + retry_after)
         # Requests in flight at a refusal are refused as well, and only extend the pause.
         if current:
             # The very first responses show what the quota had left, not its rate.
@@ -168,22 +169,22 @@ class Pace:
             self._epoch += 1
             self._accepted = 0
         else:
-            self._sustained.began = self._opens_at
-        self._next_slot = self._opens_at
+            self._sustained.began = self.opens_at
+        self._next_slot = self.opens_at
         if self._rate is not None and self._epoch > 1:
             # Others who share the quota resume at the same moment.
             self._next_slot += self._rng.uniform(0, 1 / self._rate)
         self._slot_awaited = False
-        return self._opens_at - now
+        return self.opens_at - now
 
     def _set_target(self, now: float) -> None:
         """Set the curve that leads back to the rate that the service allowed."""
-        duration, sustained = self._sustained.measure(self._opens_at)
+        duration, sustained = self._sustained.measure(self.opens_at)
         if self._rate is None:
             self._target = self._rate = max(sustained * _SAFETY_FACTOR, _MIN_RATE)
             return
         # The measured rate may be low by chance, after a short time or with a shared quota.
-        active = 1 - (self._opens_at - now) / duration
+        active = 1 - (self.opens_at - now) / duration
         least = max(self._rate * _DECREASE_FACTOR * active, _MIN_RATE)
         # A second refusal during the recovery does not lower the target.
         most = max(self._rate, self._target)
@@ -317,11 +318,14 @@ class Gate:
         with self._queue_lock:
             while True:
                 with self._lock:
-                    result = self._pace.ask(self._clock.monotonic())
+                    now = self._clock.monotonic()
+                    pause = self._pace.opens_at - now
+                    result = self._pace.ask(now)
                 if isinstance(result, Ticket):
                     return result
-                if result > max(self._max_seconds, _MINUTE + CREDIT):
-                    raise PauseTooLong(result)
+                # The time until the next slot is our own, and at most a minute.
+                if pause > self._max_seconds:
+                    raise PauseTooLong(pause)
                 self._report.wait(result)
 
 

@@ -100,6 +100,21 @@ def test_a_connection_test_names_its_own_limit(start: Start) -> None:
     assert "asks for a pause of 57 s; the limit of --test allows 15." in result.error
 
 
+def test_a_connection_test_does_not_wait_for_the_pause_of_another_stream(start: Start) -> None:
+    """The first stream is told to wait longer than the test may; the others are not tried then."""
+    emulator = start(Fault(place="customers", status=429, headers={"Retry-After": "57"}))
+    result = run_tap("--test", config=emulator.tap_config())
+    assert result.exit_code == 1
+    assert sum(result.waits) < 15
+    assert "HTTP 429 on another request" in table(result)["indirect_resellers"]
+
+
+def test_a_connection_test_keeps_to_the_configured_rate(start: Start) -> None:
+    """Its own slots may be a minute apart: nobody refused anything."""
+    config = {**start().tap_config(), "max_requests_per_minute": 1}
+    assert run_tap("--test", config=config).exit_code == 0
+
+
 def test_a_connection_test_of_only_a_child_requests_a_parent(start: Start) -> None:
     result = run_tap("--test", config=start().tap_config(), catalog=catalog_of("subscriptions"))
     assert result.exit_code == 0
