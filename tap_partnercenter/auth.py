@@ -216,6 +216,6 @@ def _seconds(expires_in: object) -> float:
     """Read `expires_in`: a number from the v2.0 endpoint, a string from v1."""
     try:
         seconds = float(expires_in)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return UNNAMED_LIFETIME
     return seconds if 0 < seconds < float("inf") else UNNAMED_LIFETIME
