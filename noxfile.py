@@ -14,7 +14,7 @@ SUPPORTED = ["3.11", "3.12", "3.13", "3.14"]
 PYTHONS = [version for version in SUPPORTED if get_interpreter(version)]
 if not PYTHONS:
     sys.exit(f"None of Python {', '.join(SUPPORTED)} is installed: run `uv python install 3.14`.")
-OLDEST = PYTHONS[0]
+OLDEST, NEWEST = PYTHONS[0], PYTHONS[-1]
 # One case of each test: enough for the Pythons on which not all of them run.
 SAMPLE = ["--sample", "1"]
 MEMBERS = ["benchmarks", "demo", "emulator"]
@@ -68,14 +68,18 @@ def types(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the quick tests: on the oldest Python all, with coverage; on the others a sample."""
+    """Run the quick tests: on the newest Python all, with coverage; on the others a sample."""
     _install(session, "test")
     quick = ["-m", "pytest", "-m", "not e2e", *(session.posargs or [*PARALLEL, "worksteal"])]
-    if session.python != OLDEST or session.posargs:
+    if session.python != NEWEST or session.posargs:
         session.run("python", *quick, *([] if session.posargs else SAMPLE))
         return
+    branches = ["--branch"]
+    if session.python in {"3.12", "3.13"}:
+        # Far faster, but blind to branches before Python 3.14, where it is the default.
+        branches, session.env["COVERAGE_CORE"] = [], "sysmon"
     session.run("coverage", "erase")
-    session.run("coverage", "run", *quick)
+    session.run("coverage", "run", *branches, *quick)
     session.run("coverage", "combine", "--quiet")
     # The rest is what a process does that is ended by a signal, where coverage would deadlock, and
     # branches that depend on which of two threads comes first.
