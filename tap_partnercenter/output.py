@@ -45,11 +45,14 @@ class _WouldBlockError(Exception):
 
 
 def check_output() -> None:
-    """Check that there is a standard output.
+    """Check that there is a standard output, and do without standard error if that is closed.
 
     Raises:
-        OutputError: If it is closed.
+        OutputError: If standard output is closed.
     """
+    if sys.stderr is None:
+        # The progress display needs one, and a connection would take over its file descriptor.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     if sys.stdout is None:
         message = "standard output is closed (`>&-`): pipe it to a target or a file."
         raise OutputError(message)

@@ -69,6 +69,24 @@ def test_unwritable_output_fails_in_one_line(
     assert all(json.loads(line) for line in text.splitlines())
 
 
+def test_a_closed_standard_error_fails_no_run(start: Start, tmp_path: Path) -> None:
+    """Some supervisors close it: there is no log, but all records."""
+    emulator = start(customers=10)
+    command = 'exec "$0" -m tap_partnercenter --config=ENV 2>&-'
+    ended = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable],
+        cwd=tmp_path,
+        env={**os.environ, **emulator.environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert sum(message.get("stream") == "customers" for message in records) == 11
+
+
 @pytest.mark.parametrize(
     ("until", "customers", "unbuffered"),
     [
