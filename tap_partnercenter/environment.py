@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 # Python refuses to read numbers of some thousand digits.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,100}")
 PREFIX = "TAP_PARTNERCENTER_"
+#: The SDK takes any other text for false.
+_BOOLEANS = frozenset({"true", "1", "yes", "on", "false", "0", "no", "off", ""})
 #: Other sources of variables with that prefix: Meltano, with a second underscore, and Kubernetes,
 #: if a service has the tap's name.
 _INJECTED = re.compile(r"_.*|PORT(_.*)?|SERVICE_(HOST|PORT)(_.*)?")
 
 
 def check_environment(schema: Mapping[str, Any]) -> None:
-    """Report all variables at once that the SDK would fail on one by one.
+    """Report all variables at once that the SDK would fail on one by one, or misread.
 
     Raises:
         Unusable: With one line for each.
@@ -33,6 +35,8 @@ def check_environment(schema: Mapping[str, Any]) -> None:
         value = os.environ.get(variable)
         if value is not None and "integer" in field["type"] and not _INTEGER.fullmatch(value):
             found.append(f"{variable} must be a whole number, or left unset")
+        elif value is not None and "boolean" in field["type"] and value.lower() not in _BOOLEANS:
+            found.append(f"{variable} must be true or false, or left unset")
         elif value is not None and {"object", "array"} & {*field["type"]} and not _is_json(value):
             found.append(f"{variable} must be JSON, or left unset")
     refuse(found)

@@ -50,6 +50,7 @@ def test_a_misspelt_variable_causes_a_warning(
         ("PAGE_SIZE", "many", "must be a whole number"),
         ("PAGE_SIZE", "", "must be a whole number"),
         ("FLATTENING_MAX_DEPTH", "x", "must be a whole number"),
+        ("EMIT_ACTIVATE_VERSION_MESSAGES", "ture", "must be true or false"),
         ("STREAM_MAPS", "{", "must be JSON"),
         ("RESELLER_IDS", "", "must be JSON"),
     ],
