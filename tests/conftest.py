@@ -21,7 +21,7 @@ from partnercenter_demo.workspace import Workspace
 from partnercenter_emulator import Credentials, Emulator, Options
 from tests.command_line import Result, run_tap
 from tests.nights import World
-from tests.warehouse import Pipe, installed
+from tests.warehouse import NO_DUCKDB, Pipe, installed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,12 +120,18 @@ collect_ignore += ["test_browser.py"] if MISSING else []
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say clearly that no browser test ran."""
+    """Say clearly which tests this machine does not allow."""
     if MISSING:
         terminalreporter.section("NO BROWSER", sep="!", red=True, bold=True)
         terminalreporter.line(
             f"{' and '.join(MISSING)} not found: the login was tested over HTTP, and not in a "
             "browser (tests/test_browser.py). On Debian: apt-get install chromium chromium-driver"
+        )
+    if NO_DUCKDB:
+        terminalreporter.section("NO DUCKDB", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            "python3.11 not found: target-duckdb needs it, and nothing was loaded into DuckDB "
+            "(tests/targets). With uv: uv python install 3.11"
         )
 
 

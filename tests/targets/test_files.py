@@ -10,6 +10,7 @@ import pytest
 
 from tests.targets.rows import declared, held_rows, in_order, parsed
 from tests.truth import KEYS
+from tests.warehouse import needs_duckdb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,6 +45,7 @@ def test_json_lines_hold_every_row(start: Start, project: Project, tmp_path: Pat
         assert in_order(fields | json.loads(line) for line in lines) == rows, stream
 
 
+@needs_duckdb
 def test_duckdb_holds_every_row(start: Start, project: Project, tmp_path: Path) -> None:
     """With the pinned DuckDB no row is lost, even in a second run; nothing is ever deleted."""
     emulator = start(customers=200, resellers=4)

@@ -24,7 +24,7 @@ from tests.targets.transform import (
     is_recent,
     utc,
 )
-from tests.warehouse import DELETES
+from tests.warehouse import DELETES, needs_duckdb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture(scope="module", params=[PostgreSQL, DuckDB])
+@pytest.fixture(scope="module", params=[PostgreSQL, pytest.param(DuckDB, marks=needs_duckdb)])
 def built(
     request: pytest.FixtureRequest,
     with_dbt: Project,
