@@ -186,11 +186,14 @@ class CommandLine(PlainTap):
         """
         try:
             check_output()
-            if config.parse_env:
-                check_environment(cls.config_jsonschema)
-                for name in unknown_variables(cls.config_jsonschema["properties"]):
-                    cls.logger.warning("There is no setting for %s: it has no effect.", name)
-            return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
+            try:
+                return cls(config=config.config, parse_env_config=config.parse_env, **kwargs)
+            finally:
+                # By now, the SDK has loaded a file `.env`, if there is one.
+                if config.parse_env:
+                    check_environment(cls.config_jsonschema)
+                    for name in unknown_variables(cls.config_jsonschema["properties"]):
+                        cls.logger.warning("There is no setting for %s: it has no effect.", name)
         except ConfigValidationError as error:
             for line in error.errors:
                 cls.logger.error(" ".join(line.split()))  # noqa: TRY400

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import singer_sdk
 
 from tap_partnercenter.streams import STREAMS
 from tests.command_line import FINAL, GOOD, run_tap
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Start, Sync
 
 
@@ -63,6 +66,34 @@ def test_a_wrong_variable_is_reported_by_name(
     result = run_tap("--config", "ENV")
     assert result.exit_code == FINAL
     assert result.error.startswith(f"TAP_PARTNERCENTER_{variable} {reason}")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("PAGE_SIZE", "many", "must be a whole number"),
+        ("EMIT_ACTIVATE_VERSION_MESSAGES", "ture", "must be true or false"),
+        ("PAGESIZE", "3", "There is no setting for TAP_PARTNERCENTER_PAGESIZE (did you mean"),
+    ],
+)
+def test_a_wrong_variable_in_a_file_is_reported_by_name(
+    variable: str, value: str, reason: str, tmp_path: Path
+) -> None:
+    """The SDK loads `.env` from the first folder above its own that has one."""
+    (tmp_path / "singer_sdk").symlink_to(Path(singer_sdk.__file__).parent)
+    (tmp_path / ".env").write_text(f"TAP_PARTNERCENTER_{variable}={value}\n", encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tap_partnercenter", "--config", "ENV"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == FINAL
+    assert ended.stdout == ""
+    assert variable in ended.stderr
+    assert reason in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_settings_come_from_the_environment(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
