@@ -77,19 +77,18 @@ def signing_in(emulator: Emulator, folder: Path, timeout: int = SECONDS) -> Iter
     path.write_text(json.dumps(config))
     module = "from tap_partnercenter.login import main; main()"
     options = ["--config", str(path), "--port", "0", "--no-browser", "--timeout", str(timeout)]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-u", "-c", module, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    try:
-        assert process.stdout is not None
-        address = next(line.strip() for line in process.stdout if line.startswith("  http"))
-        yield Command(process, address, path)
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            assert process.stdout is not None
+            address = next(line.strip() for line in process.stdout if line.startswith("  http"))
+            yield Command(process, address, path)
+        finally:
+            process.kill()
 
 
 def press(browser: webdriver.Chrome, answer: str, title: str) -> str:
@@ -118,14 +117,14 @@ def test_consent_in_a_browser(
     with signing_in(emulator, tmp_path) as command:
         browser.get(command.address)
         assert "user_impersonation" in browser.page_source
+        running = psutil.Process(command.process.pid)
+        assert emulator.credentials.client_secret not in " ".join(running.cmdline())
         text = press(browser, "accept", "Signed in to Partner Center")
         assert "Signed in as ada.admin@" in text
         assert "with MFA" in text
         assert re.fullmatch(r"http://localhost:\d+/[\w-]{20,}", browser.current_url)
         if request.config.getoption("--update-golden"):
             browser.save_screenshot(str(PICTURE))
-        running = psutil.Process(command.process.pid)
-        assert emulator.credentials.client_secret not in " ".join(running.cmdline())
         code, said = command.end()
         assert code == 0, said
         assert "customers               reachable, 7 rows on the first page" in said
