@@ -65,7 +65,6 @@ class TokenAuthenticator(AuthBase):
         clock: Clock,
         logger: logging.Logger,
     ) -> None:
-        """Prepare; the first request fetches the first token."""
         self._settings = settings
         self._transport = transport
         self._clock = clock

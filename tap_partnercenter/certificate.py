@@ -36,7 +36,6 @@ class Certificate:
     def __init__(
         self, key: RSAPrivateKey, certificate: x509.Certificate, client_id: str, clock: Clock
     ) -> None:
-        """Sign for this app."""
         import jwt  # noqa: PLC0415 - of the extra `certificate`
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
 

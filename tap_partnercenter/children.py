@@ -60,7 +60,6 @@ class ChildStream(PassStream):
             raise TypeError(message)
 
     def __init__(self, tap: PlainTap) -> None:
-        """Make the stream of a tap."""
         super().__init__(tap)
         self._family: Children | None = None
         #: Customers whose records are written and not yet taken by `take_complete`.

@@ -123,7 +123,6 @@ class Client:
         report: Report,
         transport: Transport,
     ) -> None:
-        """Prepare; `headers` are those of every request."""
         self.settings = settings
         self._headers = headers
         self._authenticator = authenticator

@@ -15,7 +15,6 @@ class Clock:
     """Reads the time and waits. All times are in seconds."""
 
     def __init__(self) -> None:
-        """Start with nothing cancelled."""
         #: Not empty once the run has ended. Not a `threading.Event`: a signal inside one of its
         #: methods would leave it locked.
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()

@@ -54,7 +54,6 @@ class _TimedResponse(http.client.HTTPResponse):
     """A response, including that of a proxy to CONNECT, that is read until its deadline."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
-        """Begin to read: the request is sent."""
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
 

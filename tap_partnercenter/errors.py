@@ -29,7 +29,6 @@ class PartnerCenterError(FatalAPIError):
     """
 
     def __init__(self, message: str, *, final: bool = False) -> None:
-        """Keep whether a later run may succeed."""
         super().__init__(message)
         self.final = final
 
@@ -42,7 +41,6 @@ class ConnectionFailed(PartnerCenterError):
     """
 
     def __init__(self, message: str, *, silent: bool = False) -> None:
-        """Keep whether another request may get a response."""
         super().__init__(message)
         self.silent = silent
 
@@ -56,7 +54,6 @@ class Refused(PartnerCenterError):
     """
 
     def __init__(self, message: str, rule: Rule, reason: str) -> None:
-        """Keep the rule and the reason alongside the message."""
         super().__init__(message)
         self.rule = rule
         self.reason = reason
@@ -87,7 +84,6 @@ class TryAgain(RetriableAPIError):
     def __init__(
         self, rule: Rule, reason: str, *, retry_after: float | None = None, support_ids: str = ""
     ) -> None:
-        """Describe one failed attempt."""
         super().__init__(reason)
         self.rule = rule
         self.reason = reason

@@ -54,7 +54,6 @@ class FullTable(PassStream):
             raise TypeError(message)
 
     def __init__(self, tap: PlainTap) -> None:
-        """Make the stream of a tap."""
         super().__init__(tap)
         self._version: int | None = None
         self._on_last_page = False

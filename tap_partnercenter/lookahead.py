@@ -42,7 +42,6 @@ class Pool:
     """
 
     def __init__(self, workers: int) -> None:
-        """Start no thread yet."""
         self._workers = workers
         #: Waiting tasks: by place, then by order of submission, so that no two are equal.
         self._tasks: list[tuple[int, int, Callable[[], None]]] = []

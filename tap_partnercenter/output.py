@@ -98,7 +98,6 @@ class BlockWriter(MsgSpecWriter):
     """
 
     def __init__(self) -> None:
-        """Start with nothing to write."""
         super().__init__()
         self._block = bytearray()
         self._writing = False

@@ -265,7 +265,6 @@ class PauseTooLong(Exception):
     """
 
     def __init__(self, seconds: float) -> None:
-        """Store the time."""
         super().__init__(seconds)
         self.seconds = seconds
 

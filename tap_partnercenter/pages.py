@@ -54,7 +54,6 @@ class Pages:
         paginate: Callable[[Continuation | None], LinkPaginator],
         start: Continuation | None,
     ) -> None:
-        """Begin with the first page, or where an earlier run stopped."""
         self._client = client
         self._collection = collection
         self._paginate = paginate

@@ -174,7 +174,6 @@ class OffsetPaginator(LinkPaginator):
     """
 
     def __init__(self, api_url: str, start: Continuation | None = None) -> None:
-        """Begin at the first page, or where an earlier run stopped."""
         super().__init__(api_url, start)
         self._ids: set[Any] = set()
         self._fresh: list[dict[str, Any]] = []

@@ -32,7 +32,6 @@ class ResellerTable(FullTable):
     place = Place.RESELLERS
 
     def __init__(self, tap: PlainTap) -> None:
-        """Make the stream of a tap."""
         super().__init__(tap)
         #: The ids that the service returned in this run.
         self._named: set[str] = set()

@@ -78,7 +78,6 @@ class Report:
     """Counts what happens in a run, from any thread, and reports it in a few lines."""
 
     def __init__(self, *, clock: Clock, logger: logging.Logger) -> None:
-        """Start counting now."""
         self._clock = clock
         self._logger = logger
         #: For everything that threads other than the main one log.

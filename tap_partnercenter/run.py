@@ -59,7 +59,6 @@ class Run:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock, logger: logging.Logger) -> None:
-        """Create the objects of the run; nothing is sent before the first page is requested."""
         self.settings = settings
         self.clock = clock
         self.correlation_id = str(uuid.uuid4())

@@ -151,7 +151,6 @@ class PlainStream(RESTStream[Any]):
     """
 
     def __init__(self, tap: PlainTap) -> None:
-        """Create the stream of a tap."""
         super().__init__(tap)
         self._writer = tap.message_writer
         self._schema_sent = False

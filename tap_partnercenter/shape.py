@@ -130,7 +130,6 @@ class Unusable(ConfigValidationError):
     """The configuration or catalog is invalid. `errors` has one line for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
-        """Store the lines."""
         super().__init__("The configuration or catalog is not valid", errors=errors)
 
 

@@ -70,7 +70,6 @@ class PartnerCenterStream(PlainStream):
     next_place: ClassVar[Place] = Place.NEXT
 
     def __init__(self, tap: PlainTap) -> None:
-        """Create the stream of a tap."""
         super().__init__(tap)
         self._partner_tap = tap
         self._restarted = False

@@ -41,7 +41,6 @@ class RefusedToken(PartnerCenterError):
     """
 
     def __init__(self, message: str, answer: str, *, final: bool) -> None:
-        """Keep the answer alongside the message."""
         super().__init__(message, final=final)
         self.answer = answer
 
@@ -68,7 +67,6 @@ class TokenCache:
     """
 
     def __init__(self, store: TokenStore, settings: Settings, clock: Clock) -> None:
-        """Set up without reading anything yet."""
         self._store = store
         self._clock = clock
         self._login = origin_of(settings, None)
@@ -163,7 +161,6 @@ class RefreshTokens:
         clock: Clock,
         logger: logging.Logger,
     ) -> None:
-        """Begin with the configured token, or that of a login if there is none."""
         self._configured = configured
         self._cache = cache
         self._clock = clock

@@ -25,7 +25,6 @@ class TokenFile(TokenStore):
     """A file that only its owner can read, with an empty lock file next to it."""
 
     def __init__(self, path: str, lock: Lock) -> None:
-        """Set up without accessing the file yet."""
         # It takes a third as long to import as the rest of the tap, and is only needed here.
         from filelock import FileLock, Timeout  # noqa: PLC0415
 
