@@ -364,6 +364,38 @@ def test_a_login_replaces_an_expired_configured_token(
     assert line.startswith("The configured refresh token is not accepted (HTTP 400 invalid_grant")
 
 
+@pytest.mark.parametrize("configured_first", [True, False])
+def test_the_token_of_the_latest_chain_is_redeemed_first(
+    configured_first: bool,  # noqa: FBT001
+    start: Start,
+    sign_in: Callable[..., Result],
+    tmp_path: Path,
+) -> None:
+    """Of a configured token and a login, each stored by itself: the older may be revoked by now."""
+    emulator = start()
+    config = config_of(emulator, tmp_path, refresh_token=emulator.credentials.refresh_token)
+
+    def stored() -> dict[str, dict[str, Any]]:
+        tokens: dict[str, dict[str, Any]] = json.loads((tmp_path / "tokens").read_text())["tokens"]
+        return tokens
+
+    def begin(*, configured: bool) -> None:
+        result = run_tap(config=config) if configured else sign_in(emulator)
+        assert result.exit_code == 0
+
+    begin(configured=configured_first)
+    (older,) = stored()
+    begin(configured=not configured_first)
+    tokens = stored()
+    tokens[older]["refresh_token"] = "revoked"  # noqa: S105 - it is none
+    (tmp_path / "tokens").write_text(json.dumps({"tokens": tokens}))
+    emulator.reset_stats()
+    run = run_tap(config=config)
+    assert_complete(run, emulator)
+    assert emulator.stats().by_place["token"] == {"200": 1}
+    assert run.levels("WARNING") == []
+
+
 def test_app_only_credentials_stay_app_only_without_a_login(start: Start, tmp_path: Path) -> None:
     config = config_of(start(), tmp_path)
     result = run_tap(config=config, catalog=catalog_of("customers"))
