@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError, SkippedCustomer
 from tap_partnercenter.names import counted
 from tap_partnercenter.outcomes import Outcome, Place, Rule
-from tap_partnercenter.pages import Page, Pages
 from tap_partnercenter.passes import PassStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from singer_sdk.helpers.types import Context, Record
 
-    from tap_partnercenter.lookahead import LookAhead, Source
-    from tap_partnercenter.refresh_plan import RefreshPlan
+    from tap_partnercenter.full_table import FullTable
+    from tap_partnercenter.lookahead import LookAhead
+    from tap_partnercenter.pages import Page, Pages
     from tap_partnercenter.sdk import PlainTap
 
 #: Number of customers refused from the start that indicates a systematic problem; likewise for
@@ -61,7 +62,6 @@ class ChildStream(PassStream):
 
     def __init__(self, tap: PlainTap) -> None:
         super().__init__(tap)
-        self._family: Children | None = None
         #: Customers whose records are written and not yet taken by `take_complete`.
         self._complete: list[str] = []
         #: Whether the service has answered for any customer.
@@ -79,18 +79,17 @@ class ChildStream(PassStream):
     def cost(cls) -> str:
         return "1 request for each customer"
 
-    def join(self, family: Children) -> None:
-        """Read this stream together with the other children of the parent."""
-        self._family = family
+    @cached_property
+    def _parent(self) -> FullTable:
+        return self.sibling(cast("type[FullTable]", self.parent_stream_type))
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the records of the next customers, as many as the context says."""
-        assert self._family is not None  # noqa: S101 - only the family calls `sync`
         for _ in range((context or {})["customers"]):
             held = self.held
             customer_id: str | None = None
-            for page in self._family.take():
+            for page in self._parent.children.take():
                 customer_id = page.context[self.parent_key]
                 if page.refusal is not None:
                     self._skip(customer_id, page.refusal)
@@ -131,16 +130,18 @@ class ChildStream(PassStream):
             raise PartnerCenterError(message)
         return record
 
-    def source_of(self, customer_id: str) -> Source[Page]:
+    def pages_of(self, customer_id: str) -> Pages:
         """Return a reader of the records of one customer."""
-        context = {self.parent_key: customer_id}
-        safe = _SAFE_ID.fullmatch(customer_id)
-        return _ChildPages(context, self.pages(context) if safe else None)
+        pages = self.pages({self.parent_key: customer_id})
+        if not _SAFE_ID.fullmatch(customer_id):
+            reason = "its id cannot be used in a URL"
+            pages.refusal = SkippedCustomer(reason, Rule(Outcome.SKIP), reason)
+        return pages
 
     @override
     def gap(self) -> str | None:
-        if self._family is not None and self._family.parent.shrunk:
-            return f"{self._family.parent.name} returned too few rows"
+        if self._parent.shrunk:
+            return f"{self._parent.name} returned too few rows"
         if self._is_partial:
             return "only some customers' records were read"
         if self._all_blank:
@@ -158,7 +159,7 @@ class ChildStream(PassStream):
     @property
     def _is_partial(self) -> bool:
         """Whether some customers are left for another run."""
-        return self._family is not None and self._family.parent.refresh_plan.partial
+        return self._parent.refresh_plan.partial
 
     @property
     def _all_blank(self) -> bool:
@@ -192,69 +193,19 @@ class ChildStream(PassStream):
         raise PartnerCenterError(message)
 
 
-class _ChildPages:
-    """Reads the records of one customer. A refusal is a page too: the run continues after it."""
-
-    def __init__(self, context: dict[str, str], pages: Pages | None) -> None:
-        """Read `pages`; None if the customer's id cannot be used in a URL."""
-        self._context = context
-        self._pages = pages
-        self._refused = False
-
-    @property
-    def finished(self) -> bool:
-        return self._refused or (self._pages is not None and self._pages.finished)
-
-    def read(self) -> Page:
-        if self._pages is None:
-            reason = "its id cannot be used in a URL"
-            return self._refuse(SkippedCustomer(reason, Rule(Outcome.SKIP), reason))
-        try:
-            return self._pages.read()
-        except SkippedCustomer as refusal:
-            return self._refuse(refusal)
-
-    def _refuse(self, refusal: SkippedCustomer) -> Page:
-        self._refused = True
-        return Page([], None, self._context, refusal=refusal)
-
-
-class Parent(Protocol):
-    """What children need of the stream of their parents."""
-
-    name: str
-    shrunk: bool
-
-    @property
-    def refresh_plan(self) -> RefreshPlan:
-        """Which customers' children are read."""
-
-    def upcoming_ids(self) -> Sequence[str] | None:
-        """Return the ids on the next page once it has arrived, None before."""
-
-    def all_started(self) -> None:
-        """Note that everything that is available has been started."""
-
-
 class Children:
     """The selected child streams of one parent stream."""
 
-    def __init__(
-        self,
-        streams: Sequence[ChildStream],
-        parent: Parent,
-        look_ahead: Callable[[Callable[[], Source[Page] | None]], LookAhead[Page]],
-    ) -> None:
-        """Prepare; nothing is read before the first :meth:`sync`."""
+    def __init__(self, streams: Sequence[ChildStream], parent: FullTable) -> None:
         self.streams = streams
-        self.parent = parent
-        self._ahead = look_ahead(self._next)
+        self._parent = parent
+        # Responses are small; a slow one must not keep threads from those that follow.
+        held = 8 * parent.run.settings.max_concurrent_requests
+        self._ahead: LookAhead[Page] = parent.look_ahead(self._next, held=held)
         #: What has not been started yet, in output order.
         self._queue: deque[tuple[ChildStream, str]] = deque()
         #: Whether the children of the next page are already queued or started.
         self._next_page_queued = False
-        for stream in streams:
-            stream.join(self)
 
     def sync(self, customer_ids: Sequence[str]) -> None:
         """Emit the children of a page of customers, whose own records are written."""
@@ -273,15 +224,15 @@ class Children:
         for stream in self.streams:
             self._queue.extend((stream, customer_id) for customer_id in customer_ids)
 
-    def _next(self) -> Source[Page] | None:
+    def _next(self) -> Pages | None:
         """Start with the next customer: of this page, or of the one that is read ahead."""
         if not self._queue and not self._next_page_queued:
-            upcoming = self.parent.upcoming_ids()
+            upcoming = self._parent.upcoming_ids()
             if upcoming is not None:
                 self._next_page_queued = True
                 self._put(upcoming)
         if not self._queue:
-            self.parent.all_started()
+            self._parent.all_started()
             return None
         stream, customer_id = self._queue.popleft()
-        return stream.source_of(customer_id)
+        return stream.pages_of(customer_id)

@@ -160,7 +160,7 @@ def _outcomes(root: PartnerCenterStream) -> Iterator[tuple[PartnerCenterStream, 
         if page is None or not page.records:
             return f"not tried: there are no {root.name}."
         parent = root.post_process(page.records[0])
-        return _outcome(child, child.source_of(parent["id"]).read())
+        return _outcome(child, child.pages_of(parent["id"]).read())
 
     if root.selected:
         yield root, lambda: _outcome(root, first_page())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from singer_sdk.mapper import RemoveRecordTransform, SameRecordTransform
@@ -111,10 +111,7 @@ class FullTable(PassStream):
     def children(self) -> Children:
         """The selected child streams."""
         streams = (stream for stream in self.child_streams if isinstance(stream, ChildStream))
-        selected = [stream for stream in streams if stream.selected]
-        # Responses are small; a slow one must not keep threads from those that follow.
-        held = 8 * self.run.settings.max_concurrent_requests
-        return Children(selected, self, partial(self.look_ahead, held=held))
+        return Children([stream for stream in streams if stream.selected], self)
 
     @override
     def generate_child_contexts(self, record: Record, context: Context | None) -> Iterable[Context]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tap_partnercenter.errors import RefusedContinuation
+from tap_partnercenter.errors import RefusedContinuation, SkippedCustomer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tap_partnercenter.client import Client, Collection
-    from tap_partnercenter.errors import SkippedCustomer
     from tap_partnercenter.pagination import Continuation, LinkPaginator
 
 
@@ -45,6 +44,10 @@ class Pages:
 
     If the service refuses one with 400 and code 2000, the data ends or a token has expired. After a
     short page it is the end. Otherwise the collection is read again from its start, once.
+
+    Attributes:
+        refusal: Why the records of a customer are left out; set before the first page if they
+            cannot be requested at all.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Pages:
         self._paginate = paginate
         self._start = start
         self._paginator = paginate(start)
+        self.refusal: SkippedCustomer | None = None
         self._ended = False
         self._restarted = False
 
@@ -70,9 +74,20 @@ class Pages:
     def read(self) -> Page:
         """Read the next page. Runs in any thread.
 
+        A skipped customer is a page too, because the run continues after it.
+
         Raises:
             PartnerCenterError: If it cannot be read.
         """
+        if self.refusal is None:
+            try:
+                return self._read_or_restart()
+            except SkippedCustomer as refusal:
+                self.refusal = refusal
+        self._ended = True
+        return Page([], None, self._collection.context, refusal=self.refusal)
+
+    def _read_or_restart(self) -> Page:
         try:
             return self._read()
         except RefusedContinuation:
