@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.auth import AuthBase
 from typing_extensions import override
 
-from tap_partnercenter.certificate import ASSERTION_TYPE, Certificate, certificate_of
-from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain
+from tap_partnercenter.errors import (
+    ConnectionFailed,
+    PartnerCenterError,
+    TryAgain,
+    requires_extra,
+)
 from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.sign_in import PASSING, PUBLIC, refusal_in
 from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping
 
+    from tap_partnercenter.certificate import Certificate
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.retry import RetryPolicy
     from tap_partnercenter.settings import Settings
@@ -36,6 +43,8 @@ if TYPE_CHECKING:
 MARGIN = 300.0
 #: Assumed lifetime of a token in seconds, if the response does not say.
 UNNAMED_LIFETIME = 600.0
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 _BUSY = Rule(
     Outcome.RETRY, meaning="the token endpoint is not available", remedy="Try again later."
@@ -83,7 +92,9 @@ class TokenAuthenticator(AuthBase):
         #: Whether the refresh token is that of a public client, which presents no secret.
         self._public = False
         self._requested_pause = retry_policy.requested_pause
-        self._fetch: Callable[[], Mapping[str, Any]] = retry_policy.with_retries(self._ask)
+        self._fetch: Callable[[], Mapping[str, Any]] = retry_policy.with_retries(
+            partial(self.refresh_tokens.redeem, self._redeem)
+        )
         self._lock = threading.Lock()
         self._token: _Token | None = None
 
@@ -136,10 +147,6 @@ class TokenAuthenticator(AuthBase):
         lifetime = _seconds(document.get("expires_in"))
         # A token that lives shorter than twice the margin is used for half of its life.
         return _Token(document["access_token"], asked_at + max(lifetime - MARGIN, lifetime / 2))
-
-    def _ask(self) -> Mapping[str, Any]:
-        """Sign in once, with the newest refresh token that is accepted."""
-        return self.refresh_tokens.redeem(self._redeem)
 
     def _redeem(self, refresh_token: str | None) -> Mapping[str, Any]:
         """Ask the token endpoint once.
@@ -205,6 +212,21 @@ class TokenAuthenticator(AuthBase):
         if refusal.error == "invalid_grant":
             return RefusedToken(message, what, final=refusal.is_final)
         return PartnerCenterError(message, final=refusal.is_final)
+
+
+def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
+    """Read the certificate that the settings name, None for none.
+
+    Raises:
+        PartnerCenterError: If it cannot be used.
+    """
+    if settings.client_certificate_path is None:
+        return None
+    with requires_extra("certificate", "client_certificate_path"):
+        from tap_partnercenter.certificate import read_certificate  # noqa: PLC0415
+    path = Path(settings.client_certificate_path).expanduser()
+    password = settings.client_certificate_password
+    return read_certificate(path, password, settings.client_id, clock)
 
 
 def _is_header(token: str) -> bool:

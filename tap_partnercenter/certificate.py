@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+
+import jwt
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from tap_partnercenter.errors import PartnerCenterError
 
 if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from pathlib import Path
 
     from tap_partnercenter.clock import Clock
-    from tap_partnercenter.settings import Settings
 
-ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: Seconds for which an assertion is valid.
 ASSERTION_LIFETIME = 600
 
@@ -36,15 +38,11 @@ class Certificate:
     def __init__(
         self, key: RSAPrivateKey, certificate: x509.Certificate, client_id: str, clock: Clock
     ) -> None:
-        import jwt  # noqa: PLC0415 - of the extra `certificate`
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
-
         self.expires_at = certificate.not_valid_after_utc
         self._key = key
         self._thumbprint = jwt.utils.base64url_encode(certificate.fingerprint(SHA256())).decode()
         self._client_id = client_id
         self._clock = clock
-        self._encode = jwt.encode
 
     def assertion(self, endpoint: str) -> str:
         """Return a new assertion for the token endpoint; each can be used once."""
@@ -58,31 +56,21 @@ class Certificate:
             "nbf": now,
             "exp": now + ASSERTION_LIFETIME,
         }
-        return self._encode(claims, self._key, "PS256", {"x5t#S256": self._thumbprint})
+        return jwt.encode(claims, self._key, "PS256", {"x5t#S256": self._thumbprint})
 
 
-def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
-    """Read the certificate that the settings name, None for none.
+def read_certificate(path: Path, password: str | None, client_id: str, clock: Clock) -> Certificate:
+    """Read the certificate of an app.
 
     Raises:
         PartnerCenterError: If it cannot be used.
     """
-    if settings.client_certificate_path is None:
-        return None
-    try:
-        from cryptography.hazmat.primitives.asymmetric import rsa  # noqa: PLC0415
-    except ImportError:
-        _refuse(
-            "needs a library that is missing: install tap-partnercenter[certificate]", final=False
-        )
-    path = Path(settings.client_certificate_path).expanduser()
-    password = settings.client_certificate_password
     try:
         content = path.read_bytes()
     except OSError as error:
         _refuse(f"{path} cannot be read ({error.strerror})", final=False)
     key, certificates = _read(content, None if password is None else password.encode(), path)
-    if not isinstance(key, rsa.RSAPrivateKey):
+    if not isinstance(key, RSAPrivateKey):
         _refuse(f"{path} contains a key that is not RSA, which Microsoft Entra requires")
     found = next((c for c in certificates if c.public_key() == key.public_key()), None)
     if found is None:
@@ -99,21 +87,11 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
             "Wait until then, or check this machine's clock",
             final=False,
         )
-    return Certificate(key, found, settings.client_id, clock)
+    return Certificate(key, found, client_id, clock)
 
 
 def _read(content: bytes, password: bytes | None, path: Path) -> tuple[Any, list[x509.Certificate]]:
-    """Read PEM or PFX.
-
-    Raises:
-        PartnerCenterError: If it is neither, or the password is wrong.
-    """
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
-        load_pem_private_key,
-        pkcs12,
-    )
-
+    """Read PEM or PFX."""
     try:
         if _PEM not in content:
             key, certificate, others = pkcs12.load_key_and_certificates(content, password)

@@ -13,11 +13,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from singer_sdk.exceptions import FatalAPIError, RetriableAPIError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tap_partnercenter.outcomes import Rule
 
 
@@ -89,3 +92,19 @@ class TryAgain(RetriableAPIError):
         self.reason = reason
         self.retry_after = retry_after
         self.support_ids = support_ids
+
+
+@contextmanager
+def requires_extra(extra: str, needed_by: str) -> Iterator[None]:
+    """Name the extra of this package to install if an import fails.
+
+    Raises:
+        PartnerCenterError: If the library is missing that `needed_by`, a setting or command, needs.
+    """
+    try:
+        yield
+    except ImportError:
+        message = (
+            f"{needed_by} needs a library that is missing: install tap-partnercenter[{extra}]."
+        )
+        raise PartnerCenterError(message) from None

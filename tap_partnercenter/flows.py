@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import requests
 from typing_extensions import override
 
+from tap_partnercenter.auth import certificate_of
 from tap_partnercenter.causes import Route, cause_of
-from tap_partnercenter.certificate import certificate_of
-from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.errors import PartnerCenterError, requires_extra
 from tap_partnercenter.sign_in import PUBLIC, refusal_in
 from tap_partnercenter.transport import CONNECT_TIMEOUT
 
@@ -48,11 +48,8 @@ class Flows:
         Raises:
             PartnerCenterError: If the extra `login` is not installed, or the certificate unusable.
         """
-        try:
+        with requires_extra("login", "tap-partnercenter-login"):
             from msal.oauth2cli import Client  # noqa: PLC0415
-        except ImportError:
-            message = "A required library is missing: install tap-partnercenter[login]."
-            raise PartnerCenterError(message) from None
         # It would log responses.
         logging.getLogger("msal").setLevel(logging.CRITICAL + 1)
         self._settings = settings

@@ -12,11 +12,10 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.token_database import TokenTable
-from tap_partnercenter.token_file import TokenFile
+from tap_partnercenter.errors import PartnerCenterError, requires_extra
 from tap_partnercenter.token_store import EncryptedStore, Lock, NotKept, TokenStore
 
 if TYPE_CHECKING:
@@ -122,18 +121,11 @@ class TokenCache:
         if document is None:
             return {}
         try:
-            content = json.loads(document)
-            if "origin" in content:
-                # The format of earlier versions, without times.
-                token = {"refresh_token": content["refresh_token"]}
-                content = {"tokens": {content["origin"]: token}}
             return {
-                str(origin): StoredToken(
-                    str(token["refresh_token"]),
-                    float(token.get("since", 0)),
-                    float(token.get("issued_at", self._clock.now())),
+                origin: StoredToken(
+                    str(token["refresh_token"]), float(token["since"]), float(token["issued_at"])
                 )
-                for origin, token in content["tokens"].items()
+                for origin, token in json.loads(document)["tokens"].items()
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = (
@@ -168,22 +160,16 @@ class RefreshTokens:
         self._newest = configured
         #: Whether the newest token could not be stored.
         self._unsaved = False
-        self._app_only: bool | None = None
         self._issued: dict[str, float] = {}
 
-    @property
+    @cached_property
     def app_only(self) -> bool:
         """Whether there is no refresh token, either configured or stored by a login."""
-        if self._app_only is None:
-            self._app_only = self._configured is None and not self._has_stored()
-        return self._app_only
-
-    def _has_stored(self) -> bool:
         try:
-            return bool(self._cache and self._cache.read())
+            return self._configured is None and not (self._cache and self._cache.read())
         except PartnerCenterError:
             # Redeeming it will raise the reason.
-            return True
+            return False
 
     @property
     def expires_at(self) -> datetime | None:
@@ -299,9 +285,17 @@ def token_cache(settings: Settings, *, clock: Clock, logger: logging.Logger) -> 
     if path is None:
         return None
     lock = Lock(settings.max_retry_seconds, clock=clock, logger=logger)
-    store: TokenStore = (
-        TokenTable(path, account_of(settings), lock) if "://" in path else TokenFile(path, lock)
-    )
+    store: TokenStore
+    if "://" in path:
+        with requires_extra("database", "A database in token_cache_path"):
+            from tap_partnercenter.token_database import TokenTable  # noqa: PLC0415
+
+            store = TokenTable(path, account_of(settings), lock)
+    else:
+        # Importing filelock takes a third as long as the rest of the tap.
+        from tap_partnercenter.token_file import TokenFile  # noqa: PLC0415
+
+        store = TokenFile(path, lock)
     if settings.token_cache_key is not None:
         store = EncryptedStore(store, settings.token_cache_key)
     return TokenCache(store, settings, clock)

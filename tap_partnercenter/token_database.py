@@ -7,6 +7,8 @@ import hashlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
@@ -15,11 +17,15 @@ from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
-
 #: Seconds to wait for a connection.
 _CONNECT_TIMEOUT = 10
-_TABLE = "tap_partnercenter_tokens"
+_TABLE = sa.Table(
+    "tap_partnercenter_tokens",
+    sa.MetaData(),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+)
 
 
 class TokenTable(TokenStore):
@@ -32,21 +38,7 @@ class TokenTable(TokenStore):
             url: Of the database, `postgresql://…`.
             account: Owner of the tokens, which is the name of the row.
             lock: How long to wait for other processes.
-
-        Raises:
-            PartnerCenterError: If the library is missing.
         """
-        try:
-            import psycopg  # noqa: F401, PLC0415
-            import sqlalchemy as sa  # noqa: PLC0415
-            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
-        except ImportError:
-            message = (
-                "token_cache_path names a database, for which a library is missing: install "
-                "tap-partnercenter[database]."
-            )
-            raise PartnerCenterError(message) from None
-        self._sa, self._insert = sa, insert
         address = sa.make_url(url).set(drivername="postgresql+psycopg")
         host = address.host or address.query.get("host") or "localhost"
         self.place = f"the database {address.database} at {host}"
@@ -56,18 +48,11 @@ class TokenTable(TokenStore):
             hide_parameters=True,
             connect_args={"connect_timeout": _CONNECT_TIMEOUT},
         )
-        self._table = sa.Table(
-            _TABLE,
-            sa.MetaData(),
-            sa.Column("name", sa.String(64), primary_key=True),
-            sa.Column("content", sa.LargeBinary, nullable=False),
-            sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
-        )
         self._name = account
-        digest = hashlib.sha256(f"{_TABLE} {account}".encode()).digest()
+        digest = hashlib.sha256(f"{_TABLE.name} {account}".encode()).digest()
         self._key = int.from_bytes(digest[:8], "big", signed=True)
         self._waiting = lock
-        self._holder: Connection | None = None
+        self._holder: sa.Connection | None = None
 
     @override
     @contextmanager
@@ -79,49 +64,49 @@ class TokenTable(TokenStore):
             # The lock is released with its transaction, which ends with its connection.
             holder, self._holder = self._holder, None
             if holder is not None:
-                with contextlib.suppress(self._sa.exc.SQLAlchemyError):
+                with contextlib.suppress(sa.exc.SQLAlchemyError):
                     holder.close()
 
     def _acquire(self) -> bool:
         try:
             if self._holder is None:
                 self._holder = self._engine.connect()
-            locks = self._sa.func.pg_try_advisory_xact_lock(self._key)
-            return bool(self._holder.execute(self._sa.select(locks)).scalar())
-        except self._sa.exc.SQLAlchemyError as error:
+            locked = sa.func.pg_try_advisory_xact_lock(self._key)
+            return bool(self._holder.execute(sa.select(locked)).scalar())
+        except sa.exc.SQLAlchemyError as error:
             raise NotLockable(_reason(error)) from None
 
     @override
     def read(self) -> bytes | None:
-        row = self._sa.select(self._table.c.content).where(self._table.c.name == self._name)
+        row = sa.select(_TABLE.c.content).where(_TABLE.c.name == self._name)
         try:
             with self._engine.connect() as connection:
-                if not self._sa.inspect(connection).has_table(_TABLE):
+                if not sa.inspect(connection).has_table(_TABLE.name):
                     return None
                 content = connection.execute(row).scalar()
-        except self._sa.exc.SQLAlchemyError as error:
+        except sa.exc.SQLAlchemyError as error:
             message = (
                 f"token_cache_path: {self.place} cannot be read ({_reason(error)}). Check host, "
-                f"user, password, and the user's right to read the table {_TABLE}."
+                f"user, password, and the user's right to read the table {_TABLE.name}."
             )
             raise PartnerCenterError(message) from None
         return None if content is None else bytes(content)
 
     @override
     def write(self, document: bytes) -> None:
-        values: dict[str, Any] = {"content": document, "changed_at": self._sa.func.now()}
+        values: dict[str, Any] = {"content": document, "changed_at": sa.func.now()}
         upsert = (
-            self._insert(self._table)
+            insert(_TABLE)
             .values(name=self._name, **values)
             .on_conflict_do_update(index_elements=["name"], set_=values)
         )
         try:
             # If another process is creating the table at this moment, it exists then.
-            with contextlib.suppress(self._sa.exc.IntegrityError, self._sa.exc.ProgrammingError):
-                self._table.create(self._engine, checkfirst=True)
+            with contextlib.suppress(sa.exc.IntegrityError, sa.exc.ProgrammingError):
+                _TABLE.create(self._engine, checkfirst=True)
             with self._engine.begin() as connection:
                 connection.execute(upsert)
-        except self._sa.exc.SQLAlchemyError as error:
+        except sa.exc.SQLAlchemyError as error:
             raise NotKept(_reason(error)) from None
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
@@ -18,24 +19,18 @@ from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from filelock import BaseFileLock
-
 
 class TokenFile(TokenStore):
     """A file that only its owner can read, with an empty lock file next to it."""
 
     def __init__(self, path: str, lock: Lock) -> None:
-        # It takes a third as long to import as the rest of the tap, and is only needed here.
-        from filelock import FileLock, Timeout  # noqa: PLC0415
-
         # Replace the target of a symbolic link, not the link.
         self._path = Path(os.path.realpath(Path(path).expanduser()))
         self.place = str(self._path)
         self._waiting = lock
-        self._busy = Timeout
         # It logs each attempt to lock at DEBUG.
         logging.getLogger("filelock").setLevel(logging.INFO)
-        self._lock: BaseFileLock = FileLock(
+        self._lock = FileLock(
             f"{self._path}.lock",
             mode=0o600,
             blocking=False,
@@ -56,7 +51,7 @@ class TokenFile(TokenStore):
     def _acquire(self) -> bool:
         try:
             self._lock.acquire()
-        except self._busy:
+        except Timeout:
             return False
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__

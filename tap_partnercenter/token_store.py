@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from typing_extensions import override
 
-from tap_partnercenter.errors import PartnerCenterError
+from tap_partnercenter.errors import PartnerCenterError, requires_extra
 
 if TYPE_CHECKING:
     import logging
@@ -123,14 +123,8 @@ class EncryptedStore(TokenStore):
         Raises:
             PartnerCenterError: If the library is missing.
         """
-        try:
+        with requires_extra("database", "token_cache_key"):
             from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415
-        except ImportError:
-            message = (
-                "token_cache_key needs a library that is missing: install "
-                "tap-partnercenter[database]."
-            )
-            raise PartnerCenterError(message) from None
         self._store = store
         self.place = store.place
         self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.split(",")])
