@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,17 +25,16 @@ from tap_partnercenter.outcomes import (
     Place,
     rule_for,
 )
-from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.responses import ApiResponse, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.transport import UnreadableBody, decode_repaired, is_blank, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from tap_partnercenter.auth import TokenAuthenticator
     from tap_partnercenter.outcomes import Rule
-    from tap_partnercenter.pacing import Attempt, Gate
+    from tap_partnercenter.pacing import Gate
     from tap_partnercenter.pagination import Continuation, LinkPaginator
     from tap_partnercenter.report import Report
     from tap_partnercenter.retry import RetryPolicy
@@ -199,7 +197,7 @@ class Client:
             Refused: If not.
         """
         self._authenticator(page.prepared)
-        with self._attempt() as attempt:
+        with self._gate.attempt() as attempt:
             # A pause at the gate may outlast a token.
             signed = self._authenticator(page.prepared)
             self._report.requested()
@@ -235,16 +233,6 @@ class Client:
             reason = f"HTTP 200 with JSON that is not a {kind}"
             raise _try_again(response, NO_COLLECTION, reason)
         return response
-
-    @contextmanager
-    def _attempt(self) -> Iterator[Attempt]:
-        try:
-            with self._gate.attempt() as attempt:
-                yield attempt
-        except PauseTooLong as pause:
-            rule = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)
-            reason = f"HTTP 429 on another request: {rule.meaning}"
-            raise TryAgain(rule, reason, retry_after=pause.seconds) from None
 
     def _raise_for_response(
         self, response: ApiResponse, page: _PageRequest, pause: float | None

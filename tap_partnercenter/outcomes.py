@@ -289,5 +289,6 @@ def rule_for(status: int, code: str | None, place: Place) -> Rule:
     return next(rule for rule in RULES if rule.matches(status, code, place))
 
 
-#: The row for a 200 whose body is not a collection.
+#: The row for a 200 whose body is not a collection, and the row for throttling.
 NO_COLLECTION = rule_for(HTTPStatus.OK, None, Place.FIRST)
+THROTTLED = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)

@@ -26,6 +26,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tap_partnercenter.errors import TryAgain
+from tap_partnercenter.outcomes import THROTTLED
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -257,18 +260,6 @@ class _SustainedRate:
         return duration, sustained
 
 
-class PauseTooLong(Exception):
-    """The service asks for a longer wait than the run allows.
-
-    Attributes:
-        seconds: Until the gate opens.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(seconds)
-        self.seconds = seconds
-
-
 class Gate:
     """The one gate of a run: blocks threads until their request may be sent."""
 
@@ -299,7 +290,7 @@ class Gate:
 
         Raises:
             Cancelled: If the run ends in the meantime.
-            PauseTooLong: If the service asks for a longer wait than `max_seconds`.
+            TryAgain: If the service asks for a longer wait than `max_seconds`.
         """
         attempt = Attempt(self._enter())
         try:
@@ -324,7 +315,8 @@ class Gate:
                     return result
                 # The time until the next slot is our own, and at most a minute.
                 if pause > self._max_seconds:
-                    raise PauseTooLong(pause)
+                    reason = f"HTTP 429 on another request: {THROTTLED.meaning}"
+                    raise TryAgain(THROTTLED, reason, retry_after=pause)
                 self._report.wait(result)
 
 
