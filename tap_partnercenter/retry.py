@@ -45,11 +45,20 @@ class RetryPolicy:
     max_seconds: float
 
     def requested_pause(self, response: requests.Response) -> float | None:
-        """Return the seconds to wait that a response names, None if it names none."""
-        # A date is one of the service's clock, which may differ from ours.
+        """Return the seconds to wait that a response asks for, None if it does not.
+
+        `Retry-After` holds seconds or an HTTP date (RFC 9110, section 10.2.3).
+        """
+        text = response.headers.get("Retry-After", "").strip()
+        # `isdigit` alone accepts digits of other scripts; 20 digits are not a duration.
+        if text.isascii() and text.isdigit():
+            return float(text[:12])
+        until = _moment(text)
+        if until is None:
+            return None
+        # The date is by the service's clock, which may differ from ours.
         sent = _moment(response.headers.get("Date", ""))
-        now = self.clock.now() if sent is None else sent
-        return seconds_to_wait(response.headers.get("Retry-After"), now)
+        return max(0.0, until - (self.clock.now() if sent is None else sent))
 
     def with_retries(self, call: Callable[P, T]) -> Callable[P, T]:
         """Return the call, repeated while it raises :class:`TryAgain` and time is left.
@@ -129,26 +138,6 @@ def _jittered(attempts: int) -> float:
     """Return a random pause that grows with the attempts, so that clients get out of step."""
     # Full jitter: clients that failed together must not return together.
     return random.uniform(0, min(MAX_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
-
-
-def seconds_to_wait(retry_after: str | None, now: float) -> float | None:
-    """Parse a `Retry-After` header: seconds or an HTTP date (RFC 9110, section 10.2.3).
-
-    Args:
-        retry_after: Value of the header.
-        now: Seconds since the epoch, by the service's clock.
-
-    Returns:
-        Seconds from now, never negative; None if there is no valid value.
-    """
-    if retry_after is None:
-        return None
-    text = retry_after.strip()
-    # `isdigit` alone accepts digits of other scripts; 20 digits are not a duration.
-    if text.isascii() and text.isdigit():
-        return float(text[:12])
-    moment = _moment(text)
-    return None if moment is None else max(0.0, moment - now)
 
 
 def _moment(text: str) -> float | None:
