@@ -261,10 +261,16 @@ RULES: tuple[Rule, ...] = (
         remedy="Check api_url and any proxy.",
     ),
     Rule(
+        Outcome.SKIP,
+        {400},
+        places={Place.CUSTOMER, Place.DIRECTORY},
+        meaning="the service rejected the request for this customer",
+    ),
+    Rule(
         Outcome.FAIL,
         {400},
         {"2000"},
-        _CUSTOMER | {Place.RESELLERS},
+        {Place.RESELLERS},
         "the service rejected the request as malformed",
     ),
     Rule(

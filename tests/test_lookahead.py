@@ -77,7 +77,7 @@ def test_a_failure_does_not_affect_the_stream_in_progress(start: Start, sync: Sy
     first = sync(emulator, **settings)
     resume = first.state["bookmarks"]["reseller_customers"]["resume"]
     last = str([*emulator.customers()][-1]["id"])
-    emulator.faults = (Fault(place="relationships", customer_id=last, status=400, hang=0.2),)
+    emulator.faults = (Fault(place="relationships", customer_id=last, status=409, hang=0.2),)
     second = sync(emulator, state=first.state, **settings)
     assert (first.exit_code, second.exit_code) == (1, 1)
     assert second.error.startswith("customer_relationships: ")

@@ -100,18 +100,18 @@ def test_nothing_is_reported_after_the_end(
     emulator = start(customers=2)
     first, second = (str(customer["id"]) for customer in emulator.customers())
     emulator.faults = [
-        Fault(place="relationships", customer_id=first, hang=0.3, status=400),
+        Fault(place="relationships", customer_id=first, hang=0.3, status=409),
         Fault(place="relationships", customer_id=second, hang=0.6, reset=True),
     ]
     before = {*threading.enumerate()}
     result = sync(emulator, catalog=catalog_of("customers", "customer_relationships"))
     # The log ends with the error and its traceback.
-    assert result.log[-2].startswith("customer_relationships: HTTP 400, code 2000: ")
+    assert result.log[-2].startswith("customer_relationships: HTTP 409")
     assert result.log[-1].startswith("Traceback")
     for thread in {*threading.enumerate()} - before:
         if thread.name.startswith("fetch-"):
             thread.join()
-    assert emulator.stats().by_place["relationships"] == {"0": 1, "400": 1}
+    assert emulator.stats().by_place["relationships"] == {"0": 1, "409": 1}
     assert not [record for record in caplog.records if record.message.startswith("Attempt ")]
 
 

@@ -25,6 +25,9 @@ INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
     "1000": ({"status": 404, "code": 1000}, "HTTP 404, code 1000: the service does not return"),
     "60003": ({"status": 404, "code": 60003}, "HTTP 404, code 60003: the service does not return"),
     "3000": ({"status": 400, "code": 3000}, "HTTP 400, code 3000: the service finds no relation"),
+    "2000": ({"status": 400, "code": 2000}, "HTTP 400, code 2000: the service rejected"),
+    "2012": ({"status": 400, "code": 2012}, "HTTP 400, code 2012: the service rejected"),
+    "bad request": ({"status": 400, "shape": "C"}, "HTTP 400: the service rejected"),
     "gateway": ({"status": 404, "shape": "B"}, "HTTP 404: the service does not return"),
     "no body": ({"status": 403, "shape": "D"}, "HTTP 403: the service does not return"),
     "html": ({"status": 404, "shape": "html"}, "HTTP 404: the service does not return"),
@@ -48,7 +51,11 @@ def test_a_skip_without_a_user_recommends_one_too(start: Start, sync: Sync) -> N
     assert "code 20002" in line
 
 
-@pytest.mark.parametrize(("refusal", "place"), sampled(INDIVIDUAL, COLLECTIONS, each=2))
+@pytest.mark.parametrize(
+    ("refusal", "place"),
+    # After a link, code 2000 may mean that a token has expired.
+    sampled([name for name in INDIVIDUAL if name != "2000"], COLLECTIONS, each=2),
+)
 def test_what_skips_a_customer_is_fatal_for_a_collection(
     refusal: str, place: Place, broken: Broken, sync: Sync
 ) -> None:
