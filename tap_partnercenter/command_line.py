@@ -60,7 +60,7 @@ class CommandLine(PlainTap):
             with cls._printing():
                 cls.print_about(about_format)
             return
-        bookmarks = _json(state, or_empty=True)
+        bookmarks = _json(state, is_state=True)
         if state is not None and bookmarks is None:
             cls.logger.warning(
                 "%s: the state file is empty, so everything is read from the start", state.name
@@ -211,12 +211,12 @@ class CommandLine(PlainTap):
         raise SystemExit(FINAL if final else 1) from None
 
 
-def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | None:
+def _json(file: IO[str] | None, *, is_state: bool = False) -> dict[str, Any] | None:
     """Read a state or catalog file.
 
     Args:
         file: To read, if any.
-        or_empty: Whether an empty file counts as none: `… | tail -1 > state.json` leaves one when
+        is_state: Whether an empty file counts as none: `… | tail -1 > state.json` leaves one when
             the target dies before its first STATE.
 
     Raises:
@@ -228,7 +228,7 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
         # `--test` ends the program before click would close it.
         with file:
             text = file.read()
-        if or_empty and not text.strip():
+        if is_state and not text.strip():
             return None
         content = json.loads(text)
         # Half of a surrogate pair is valid JSON, but cannot be encoded.
@@ -236,7 +236,8 @@ def _json(file: IO[str] | None, *, or_empty: bool = False) -> dict[str, Any] | N
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        message = f"{file.name}: it does not contain a JSON object"
+        advice = ". If it has several lines, keep only the last" if is_state else ""
+        message = f"{file.name}: it does not contain a JSON object{advice}"
         raise click.UsageError(message)
     return content
 
