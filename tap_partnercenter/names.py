@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+
+
+def printable(name: str) -> str:
+    """Return the name of a field or setting, unless it may be something else, like a secret."""
+    return name if _NAME.fullmatch(name) else "(invalid name)"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,8 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
         return Shape(schema, path).fit_if_object
     if kinds - {"null"} == {"boolean"}:
         return partial(_boolean, path.removesuffix("."))
+    if kinds - {"null"} in ({"number"}, {"integer"}):
+        return partial(_number, path.removesuffix("."), whole="integer" in kinds)
     if "string" in kinds and "integer" not in kinds:
         return _text if "null" in kinds else _key_text
     if "array" in kinds and (convert := _conversion(schema.get("items", {}), path)):
@@ -140,6 +143,35 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
 
 def _undeclared(_: Any, __: OnIssue) -> None:  # noqa: ANN401 - never called
     """Stand in for the conversion of a field that no schema declares."""
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]{1,100}(\.[0-9]{1,100})?([Ee][+-]?[0-9]{1,3})?")
+
+
+def _number(
+    path: str,
+    value: Any,  # noqa: ANN401 - JSON
+    on_issue: OnIssue,
+    *,
+    whole: bool,
+) -> int | Decimal | None:
+    """Read a number, possibly sent as text; anything else becomes null.
+
+    Args:
+        path: Names the field.
+        value: As the service sent it.
+        on_issue: Called for a value that becomes null.
+        whole: Whether the field is an integer. Targets refuse others there.
+    """
+    if value.__class__ is int or value is None:
+        return value
+    number = value if isinstance(value, Decimal) else None
+    if isinstance(value, str) and _NUMBER.fullmatch(text := value.strip()):
+        number = Decimal(text)
+    if number is None or (whole and number != number.to_integral_value()):
+        on_issue(FieldIssue.NO_NUMBER, path)
+        return None
+    return number
 
 
 #: Accepted spellings of a boolean. A number with a decimal point counts by its value.

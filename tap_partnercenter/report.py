@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections import Counter, defaultdict
 from enum import Enum
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 from typing_extensions import override
 
-from tap_partnercenter.names import counted
+from tap_partnercenter.names import counted, printable
 
 if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock
@@ -38,9 +37,7 @@ class FieldIssue(Enum):
         "If records are missing, ask Microsoft"
     )
     NO_BOOLEAN = "The service sent values that are neither true nor false; they became null"
-
-
-_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
+    NO_NUMBER = "The service sent values that are not numbers, or not whole ones; they became null"
 
 
 class _Bar(tqdm):  # type: ignore[type-arg] # it is generic to the type checker alone
@@ -213,7 +210,7 @@ class Report:
     def field_issue(self, stream: str, issue: FieldIssue, path: str) -> None:
         """Count an odd field. Its name comes from the service and may be anything."""
         found = self._issues[issue]
-        name = f"{stream}.{path}" if _FIELD_NAME.fullmatch(path) else f"{stream}.(invalid name)"
+        name = f"{stream}.{printable(path)}"
         if name in found or len(found) < MAX_FIELDS_NAMED:
             found[name] += 1
         else:

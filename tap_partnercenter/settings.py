@@ -10,7 +10,7 @@ from singer_sdk import typing as th
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
 from tap_partnercenter.credentials import PROPERTIES, missing_credentials, text
-from tap_partnercenter.names import did_you_mean
+from tap_partnercenter.names import did_you_mean, printable
 from tap_partnercenter.shape import violations
 from tap_partnercenter.shard import Shard
 
@@ -296,4 +296,4 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 
 def unknown_settings(config: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[str]:
     """Report the settings that do not exist, each with the one that was probably meant."""
-    return (name + did_you_mean(name, known) for name in config if name not in known)
+    return (printable(name) + did_you_mean(name, known) for name in config if name not in known)

@@ -10,6 +10,7 @@ from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tests.command_line import FINAL, GOOD, catalog_of, run_tap
 from tests.conftest import KEY
+from tests.planted import CLIENT_SECRET
 
 if TYPE_CHECKING:
     from tests.conftest import Start, Sync
@@ -177,11 +178,16 @@ def test_a_cloud_sets_the_three_addresses(cloud: str) -> None:
 
 
 def test_an_unknown_setting_causes_a_warning(start: Start, sync: Sync) -> None:
-    """A misspelt setting has no effect, so the user should know."""
-    result = sync(start(), reseller_id=["9b1de2aa-7777-4888-9999-aaaabbbbcccc"])
+    """A misspelt setting has no effect, so the user should know. Odd names may be secrets."""
+    odd: dict[str, Any] = {
+        "reseller_id": ["9b1de2aa-7777-4888-9999-aaaabbbbcccc"],
+        CLIENT_SECRET: "",
+    }
+    result = sync(start(), **odd)
     assert result.exit_code == 0
     assert result.levels("WARNING") == [
         "There is no setting reseller_id (did you mean reseller_ids?): it has no effect.",
+        "There is no setting (invalid name): it has no effect.",
     ]
 
 

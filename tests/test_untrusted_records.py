@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -163,6 +165,42 @@ def test_texts_for_false_never_become_true(
     )
     odd = emitted is None and sent != (None,)
     assert result.levels("WARNING") == [reported] * odd
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "emitted"),
+    [
+        ("totalPrice", ("12.50", " 12.50 ", "+12.50"), Decimal("12.50")),
+        ("totalPrice", ("-1e3", -1000, -1000.0), -1000),
+        ("totalPrice", ("1234567890123.0123456789",), Decimal("1234567890123.0123456789")),
+        ("totalPrice", ("", "12,50", "NaN", "1_000", "٣", True, [], [1], {"a": 1}), None),
+        ("quantity", ("12", 12, 12.0, "12.0"), 12),
+        ("quantity", ("12.5", 12.5, "twelve", False), None),
+        ("quantity", (None,), None),
+    ],
+)
+def test_numbers_sent_as_text_become_numbers(
+    field: str, sent: tuple[object, ...], emitted: object, start: Start, sync: Sync
+) -> None:
+    """Otherwise, the target rejects the record. What is no number becomes null and is reported."""
+    orders: list[dict[str, object]] = [
+        {"id": f"o{n}", "totalPrice": value}
+        if field == "totalPrice"
+        else {"id": f"o{n}", "lineItems": [{"quantity": value}]}
+        for n, value in enumerate(sent)
+    ]
+    emulator = start(Fault(place="orders", json=page(*orders)), customers=1)
+    result = sync(emulator, catalog=catalog_of("orders"))
+    assert result.exit_code == 0
+    messages = [json.loads(line, parse_float=Decimal) for line in result.stdout.splitlines()]
+    records = [m["record"] for m in messages if m["type"] == "RECORD"]
+    values = [r[field] if field in r else r["lineItems"][0][field] for r in records]
+    assert values == [emitted] * len(sent)
+    assert not any(isinstance(value, bool | str) for value in values)
+    odd = emitted is None and sent != (None,)
+    path = {"totalPrice": "orders.totalPrice", "quantity": "orders.lineItems.quantity"}[field]
+    reported = "The service sent values that are not numbers, or not whole ones; they became null: "
+    assert result.levels("WARNING") == [f"{reported}{path} ({len(sent)})"] * odd
 
 
 def test_unknown_fields_are_counted_and_named_once(start: Start, sync: Sync) -> None:
