@@ -165,7 +165,7 @@ class FullTable(PassStream):
             # Not in `post_process`: its context is the SDK's, which differs from the one being read
             # after an expired checkpoint.
             for record in page.records:
-                yield {**record, **page.context}
+                yield {**record, **page.context} if page.context else record
             parents, self._parents = self._parents, []
             self.children.sync(parents)
             self.sibling(CustomerRefreshStream).write_refresh(
