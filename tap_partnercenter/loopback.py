@@ -16,7 +16,6 @@ from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
     from typing import Self
 
 #: Seconds that a browser may be silent on a connection, and may take to load the last page.
@@ -46,18 +45,23 @@ class Page(NamedTuple):
         return (
             '<!doctype html><html lang="en"><head><meta charset="utf-8">'
             f"<title>{escape(self.title)}</title><style>{_STYLE}</style></head>"
-            f'<body><main class="{"failed" if self.failed else "well"}">'
+            f'<body><main class="{"failed" if self.failed else ""}">'
             f"<h1>{escape(self.title)}</h1>{paragraphs}</main></body></html>"
         )
 
 
-class Listener:
+class Listener(ThreadingHTTPServer):
     """Waits on a loopback port for one sign-in to finish.
 
     Attributes:
         redirect_uri: The URI to register for the app.
+        state: Of the sign-in; responses with another one are not used.
         unrelated_responses: Number of responses that belong to another sign-in.
     """
+
+    daemon_threads = True
+    # On Windows it would let two programs listen on one port.
+    allow_reuse_address = os.name == "posix"
 
     def __init__(self, port: int) -> None:
         """Listen.
@@ -65,6 +69,8 @@ class Listener:
         Raises:
             OSError: If the port is taken.
         """
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.redirect_uri = f"http://localhost:{self.server_port}"
         self.state = ""
         self.unrelated_responses = 0
         self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
@@ -74,26 +80,20 @@ class Listener:
         self._ready, self._shown = threading.Event(), threading.Event()
         #: Path of the page; reloading it does not resend the form.
         self._page_path = f"/{secrets.token_urlsafe(16)}"
-        self._server = _Server(("127.0.0.1", port), _handler_for(self))
-        self.port = int(self._server.server_address[1])
-        self.redirect_uri = f"http://localhost:{self.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
+    @override
     def __enter__(self) -> Self:
         """Begin to serve."""
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    @override
+    def __exit__(self, *error: object) -> None:
         """Free the port."""
-        self._server.shutdown()
+        self.shutdown()
         self._thread.join()
-        self._server.server_close()
+        self.server_close()
 
     def wait(self, seconds: float) -> dict[str, str] | None:
         """Return what the browser sent, None if nothing arrived in time."""
@@ -115,7 +115,7 @@ class Listener:
             The status, the location to redirect to, and the page to show.
         """
         # Another host name means a request from a foreign page (DNS rebinding).
-        if host not in {f"localhost:{self.port}", f"127.0.0.1:{self.port}"}:
+        if host not in {f"localhost:{self.server_port}", f"127.0.0.1:{self.server_port}"}:
             return HTTPStatus.FORBIDDEN, "", None
         if path == self._page_path and self._ready.wait(_TIMEOUT * 6):
             return HTTPStatus.OK, "", self._page
@@ -139,46 +139,38 @@ class Listener:
             self._shown.set()
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    # On Windows it would let two programs listen on one port.
-    allow_reuse_address = os.name == "posix"
+class _Handler(BaseHTTPRequestHandler):
+    server: Listener
+    timeout = _TIMEOUT
 
+    def do_GET(self) -> None:
+        self._answer(None)
 
-def _handler_for(listener: Listener) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _TIMEOUT
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        size = int(length) if length.isascii() and length.isdigit() else 0
+        self._answer(self.rfile.read(min(size, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
 
-        def do_GET(self) -> None:
-            self._answer(None)
+    def _answer(self, form: str | None) -> None:
+        host = self.headers.get("Host", "")
+        status, location, page = self.server.answer(self.path, host, form)
+        body = b"" if page is None else page.html().encode()
+        self.send_response(status)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+        self.send_header("Content-Security-Policy", policy)
+        self.end_headers()
+        self.wfile.write(body)
+        self.server.was_shown(page)
 
-        def do_POST(self) -> None:
-            length = self.headers.get("Content-Length", "")
-            size = int(length) if length.isascii() and length.isdigit() else 0
-            self._answer(self.rfile.read(min(size, _MAX_FORM_BYTES)).decode("utf-8", "replace"))
-
-        def _answer(self, form: str | None) -> None:
-            host = self.headers.get("Host", "")
-            status, location, page = listener.answer(self.path, host, form)
-            body = b"" if page is None else page.html().encode()
-            self.send_response(status)
-            if location:
-                self.send_header("Location", location)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Referrer-Policy", "no-referrer")
-            policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
-            self.send_header("Content-Security-Policy", policy)
-            self.end_headers()
-            self.wfile.write(body)
-            listener.was_shown(page)
-
-        @override
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    return Handler
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: a request could contain a code."""
 
 
 def _marked(text: str) -> str:
