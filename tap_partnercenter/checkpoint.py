@@ -46,34 +46,25 @@ def scope_digest(scope: Sequence[Any]) -> str:
     return hashlib.sha256(json.dumps(scope, default=str).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Reads and writes the position of one stream."""
+    """Reads and writes the position of one stream, in its bookmark.
 
-    def __init__(  # noqa: PLR0913, PLR0917 - where a position stands, and what it belongs to
-        self,
-        bookmarks: MutableMapping[str, Any],
-        stream: str,
-        url: str,
-        partitions: Sequence[str | None],
-        scope: Sequence[Any],
-        logger: Logger,
-    ) -> None:
-        """Use the bookmark of a stream. It is not changed before there is something to store.
+    Attributes:
+        bookmarks: Those of all streams, in the state.
+        stream: Its name.
+        url: Address of its first page: a continuation leads to the same collection.
+        partitions: Those of the stream; a single None for a stream without partitions.
+        scope: Digest of what the pass covers; positions with another scope are ignored.
+        logger: Logs a position that leads to another collection.
+    """
 
-        Args:
-            bookmarks: Those of all streams, in the state.
-            stream: Its name.
-            url: Address of its first page: a continuation leads to the same collection.
-            partitions: Those of the stream, None for a stream that has no such thing.
-            scope: What the pass covers; positions with another scope are ignored.
-            logger: Logs a position that leads to another collection.
-        """
-        self._bookmarks = bookmarks
-        self._stream = stream
-        self._logger = logger
-        self._url = urlsplit(url)
-        self._partitions = partitions
-        self._scope = scope_digest(scope)
+    bookmarks: MutableMapping[str, Any]
+    stream: str
+    url: str
+    partitions: Sequence[str | None]
+    scope: str
+    logger: Logger
 
     def position(self, now: float) -> Position | None:
         """Return where an earlier run stopped, or None to read from the start.
@@ -81,18 +72,18 @@ class Checkpoint:
         Args:
             now: Seconds since the epoch.
         """
-        stored: Any = self._bookmarks.get(self._stream, {}).get(_KEY)
+        stored: Any = self.bookmarks.get(self.stream, {}).get(_KEY)
         try:
             if (
-                stored["scope"] != self._scope
+                stored["scope"] != self.scope
                 or not 0 <= now - stored["version"] <= OLDEST
-                or stored.get("partition") not in self._partitions
+                or stored.get("partition") not in self.partitions
             ):
                 return None
             continuation = None
             if "uri" in stored:
                 continuation = Continuation(
-                    self._own(absolute_url(stored["uri"], self._url._replace(path="").geturl())),
+                    self._own(stored["uri"]),
                     tuple(checked_header(name, value) for name, value in stored["headers"]),
                     largest=int(stored["largest"]),
                 )
@@ -100,7 +91,7 @@ class Checkpoint:
                 int(stored["version"]),
                 stored.get("partition"),
                 continuation,
-                self._skipped(stored["skipped"]),
+                {str(stream): int(count) for stream, count in stored["skipped"].items()},
             )
         except (
             TypeError,
@@ -116,7 +107,7 @@ class Checkpoint:
     def save(self, position: Position) -> None:
         """Store the position. The caller writes the STATE message."""
         stored: dict[str, Any] = {
-            "scope": self._scope,
+            "scope": self.scope,
             "version": position.version,
             "skipped": dict(position.skipped),
         }
@@ -129,29 +120,20 @@ class Checkpoint:
             stored["largest"] = position.continuation.largest
         self._bookmark[_KEY] = stored
 
-    def _own(self, url: str) -> str:
-        """Return an address that leads into the collection.
-
-        Raises:
-            UnusableContinuation: If it leads to another one, whose rows would pass for the rest.
-        """
+    def _own(self, uri: str) -> str:
+        """Return a URL unless it leads to another collection, whose rows would pass for ours."""
+        first_page = urlsplit(self.url)
+        url = absolute_url(uri, first_page._replace(path="").geturl())
         path = urlsplit(url).path
-        if path.rstrip("/").lower() != self._url.path.lower():
-            self._logger.warning(
+        if path.rstrip("/").lower() != first_page.path.lower():
+            self.logger.warning(
                 "%s: the state points to another collection (%s), so the stream is read from the "
                 "start",
-                self._stream,
+                self.stream,
                 path,
             )
             raise UnusableContinuation(path)
         return url
-
-    @staticmethod
-    def _skipped(stored: Any) -> dict[str, int]:  # noqa: ANN401 - JSON
-        if isinstance(stored, int):
-            # Written by version 0.1.0, which had one child stream.
-            return {"customer_relationships": stored}
-        return {str(stream): int(count) for stream, count in stored.items()}
 
     def clear(self) -> None:
         """Remove the position: the stream is complete or starts again."""
@@ -159,5 +141,5 @@ class Checkpoint:
 
     @property
     def _bookmark(self) -> MutableMapping[str, Any]:
-        bookmark: MutableMapping[str, Any] = self._bookmarks.setdefault(self._stream, {})
+        bookmark: MutableMapping[str, Any] = self.bookmarks.setdefault(self.stream, {})
         return bookmark

@@ -38,9 +38,9 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class ChildStream(PassStream):
-    """A collection below each customer: at least one request per customer.
+    """A collection of each customer: at least one request per customer.
 
-    A subclass is a declaration, like any stream; its path names the member of `parent_key`.
+    The path of a subclass contains `{customer_id}`.
     """
 
     #: The field that names the customer, added to each record.
@@ -87,7 +87,7 @@ class ChildStream(PassStream):
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
         """Read the records of the next customers, as many as the context says."""
         for _ in range((context or {})["customers"]):
-            held = self.held
+            rows_before = self.rows_read
             customer_id: str | None = None
             for page in self._parent.children.take():
                 customer_id = page.context[self.parent_key]
@@ -99,7 +99,7 @@ class ChildStream(PassStream):
                 self._blanks += page.blank
                 self._listed = self._listed or not page.blank
                 if page.restarted:
-                    self.held = held
+                    self.rows_read = rows_before
                 self.note_page(page)
                 for record in page.records:
                     yield self._with_customer(record, page.context)
@@ -114,15 +114,11 @@ class ChildStream(PassStream):
 
     @property
     def _may_be_individual(self) -> bool:
-        """Whether refusals may be individual: others were answered, or each customer decides."""
+        """Whether refusals may be individual: others succeeded, or each customer decides."""
         return self._answered or self.place is Place.DIRECTORY
 
     def _with_customer(self, record: Record, context: Mapping[str, str]) -> Record:
-        """Add the customer to a record that does not name it.
-
-        Raises:
-            PartnerCenterError: If it names another.
-        """
+        """Add the customer's id, unless it is the record's own, which is then checked."""
         if self.parent_key in self.primary_keys:
             return {**record, **context}
         if str(record.get("id")).lower() != context[self.parent_key].lower():
@@ -171,11 +167,7 @@ class ChildStream(PassStream):
         return self._blanks >= SYSTEMATIC and not self._listed
 
     def _skip(self, customer_id: str, refusal: SkippedCustomer) -> None:
-        """Skip a customer, unless the refusals are systematic.
-
-        Raises:
-            PartnerCenterError: If they are.
-        """
+        """Skip a customer, or fail if the refusals are systematic or too many."""
         self.skipped += 1
         self._refused += 1
         self._last_refusal = refusal

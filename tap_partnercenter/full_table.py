@@ -151,12 +151,12 @@ class FullTable(PassStream):
 
     def _read_pages(self, context: Context | None) -> Iterator[dict[str, Any]]:
         self.run.report.reading(self.name, self._share(context))
-        held = {stream: stream.held for stream in self._pass_streams}
+        rows_before = {stream: stream.rows_read for stream in self._pass_streams}
         for page in self._ahead.take():
             if page.restarted:
                 self._since, self._resumed_midway = utc_now(), False
                 for stream in self._pass_streams:
-                    stream.held = held[stream]
+                    stream.rows_read = rows_before[stream]
             self.note_page(page)
             self._on_last_page = page.following is None and context == self._contexts[-1]
             # Children come first: they report when all of them are started.
@@ -199,11 +199,11 @@ class FullTable(PassStream):
         return f"({self._place(context) + 1} of {partitions})"
 
     def _place(self, context: Context | None) -> int:
-        """Return the index of a context's partition."""
         return self._places[_partition(context)]
 
     @cached_property
     def _places(self) -> dict[str | None, int]:
+        """The index of each partition, in order."""
         return {_partition(context): place for place, context in enumerate(self._contexts)}
 
     @cached_property
@@ -249,8 +249,8 @@ class FullTable(PassStream):
 
     @cached_property
     def _checkpoint(self) -> Checkpoint:
-        partitions = [_partition(context) for context in self._contexts]
-        scope = [*self._scope, partitions, self.refresh_plan.scope]
+        partitions = [*self._places]
+        scope = scope_digest([*self._scope, partitions, self.refresh_plan.scope])
         # Not `stream_state`: a stream that is started early has no bookmark before its turn.
         bookmarks = self.tap_state.setdefault("bookmarks", {})
         url = self.url_base + self.path
@@ -278,15 +278,14 @@ class FullTable(PassStream):
         self._since = utc_now()
         self._whole = []
         self._resumed_midway = position is not None and position.continuation is not None
-        partitions = [_partition(context) for context in self._contexts]
-        self._first = partitions.index(position.partition) if position else 0
+        self._first = self._places[position.partition] if position else 0
         settings = self.run.settings
         # Pages of one partition arrive one after another: while a large partition is read, the
         # others need room to continue alongside it.
         room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),
-            held=2 if len(partitions) == 1 else room,
+            held=2 if len(self._contexts) == 1 else room,
         )
         for stream in self._pass_streams:
             skipped = position.skipped.get(stream.name, 0) if position else 0
@@ -307,7 +306,6 @@ class FullTable(PassStream):
 
 
 def _selection(stream: PassStream) -> list[str]:
-    """List the fields of a stream that are selected."""
     return sorted(".".join(field) for field, selected in stream.mask.items() if selected)
 
 

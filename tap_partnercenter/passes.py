@@ -24,13 +24,13 @@ class PassStream(PartnerCenterStream):
     #: Whether an earlier run read the first pages of the pass.
     resumed = False
     #: Rows that the pass has read, before any stream map.
-    held = 0
+    rows_read = 0
     #: Whether the pass contained suspiciously few rows.
     shrunk = False
 
     def begin_pass(self, version: int, *, resumed: bool, skipped: int) -> None:
         """Begin a pass, or continue one in which an earlier run skipped some customers."""
-        self.resumed, self.skipped, self.held = resumed, skipped, 0
+        self.resumed, self.skipped, self.rows_read = resumed, skipped, 0
         if skipped:
             self.logger.warning(
                 "%s: the interrupted run skipped %s, whose rows are missing too",
@@ -43,7 +43,7 @@ class PassStream(PartnerCenterStream):
     @override
     def note_page(self, page: Page) -> None:
         super().note_page(page)
-        self.held += len(page.records)
+        self.rows_read += len(page.records)
 
     def end_pass(self, version: int) -> None:
         """Complete a pass over the table: the target may delete the rows it did not contain."""
@@ -89,7 +89,7 @@ class PassStream(PartnerCenterStream):
             settings.delete_vanished
             # State may have been edited by hand.
             and type(before) is int
-            and (before - self.held) * 100 > most * before
+            and (before - self.rows_read) * 100 > most * before
         )
         if self.shrunk:
             self.logger.warning(
@@ -98,10 +98,10 @@ class PassStream(PartnerCenterStream):
                 "permissions. If the rows are really gone, run once with a higher "
                 "max_vanished_percent (100 disables the check)",
                 self.name,
-                counted(self.held, "row"),
+                counted(self.rows_read, "row"),
                 before,
                 most,
             )
         else:
-            bookmark["rows"] = self.held
+            bookmark["rows"] = self.rows_read
         return self.shrunk

@@ -81,24 +81,21 @@ class RefreshPlan:
         return "audit" if customer_id.lower() in self.changed else None
 
 
+@dataclass(frozen=True, slots=True)
 class RefreshPlanner:
-    """Plans a run from the bookmark of the last complete one, and the audit records since."""
+    """Plans a run from the bookmark of the last complete one, and the audit records since.
 
-    def __init__(
-        self, bookmarks: MutableMapping[str, Any], stream: str, days: int, scope: str
-    ) -> None:
-        """Use the bookmark of a stream.
+    Attributes:
+        bookmarks: Those of all streams, in the state.
+        stream: The parent of the streams that are planned.
+        days: Days between two full refreshes of a customer; 1 to read everything in each run.
+        scope: Digest of what a run covers. If it differs from the last one, everything is read.
+    """
 
-        Args:
-            bookmarks: Those of all streams, in the state.
-            stream: Its name.
-            days: Days between two full refreshes of a customer; 1 to read everything in each run.
-            scope: Digest of what a run covers. If it differs from the last one, everything is read.
-        """
-        self._bookmarks = bookmarks
-        self._stream = stream
-        self._days = days
-        self._scope = scope
+    bookmarks: MutableMapping[str, Any]
+    stream: str
+    days: int
+    scope: str
 
     def plan(self, now: float, audit: ChangeStream, logger: Logger) -> RefreshPlan:
         """Decide which customers' children are read, and log it.
@@ -109,8 +106,8 @@ class RefreshPlanner:
             logger: For one line.
         """
         today = _day(now)
-        everything = RefreshPlan(self._days, today)
-        if self._days == 1:
+        everything = RefreshPlan(self.days, today)
+        if self.days == 1:
             return everything
         since = self._since()
         first = since and since - audit.overlap * _DAY
@@ -121,12 +118,12 @@ class RefreshPlanner:
             )
         elif since > today:
             why = f"the last complete run is dated {since}, which is in the future"
-        elif (today - since).days >= self._days:
+        elif (today - since).days >= self.days:
             why = f"the last complete run was on {since}, and every customer has been due since"
         elif first < today - audit.max_days_back * _DAY:
             why = f"the last complete run was on {since}, and audit records do not go back that far"
         else:
-            planned = RefreshPlan(self._days, today, since)
+            planned = RefreshPlan(self.days, today, since)
             try:
                 planned = self._with_changes(
                     audit, first, planned, settled=_day(now - _SETTLED_AFTER)
@@ -135,22 +132,22 @@ class RefreshPlanner:
                 logger.warning(
                     "%s: children of all customers are read, because audit records cannot be read: "
                     "%s",
-                    self._stream,
+                    self.stream,
                     error,
                 )
                 return everything
             logger.info(
                 "%s: children are read for the customers due since %s (%d of %d parts) and for %d "
                 "named by audit records since %s",
-                self._stream,
+                self.stream,
                 since,
                 (today - since).days,
-                self._days,
+                self.days,
                 len(planned.changed),
                 first,
             )
             return planned
-        logger.info("%s: children of all customers are read: %s", self._stream, why)
+        logger.info("%s: children of all customers are read: %s", self.stream, why)
         return everything
 
     def complete(self, planned: RefreshPlan, begun: float, *, resumed: bool) -> None:
@@ -162,12 +159,12 @@ class RefreshPlanner:
             resumed: Whether the pass was resumed. Then the first customers were read before the
                 audit log was read as stored in the night.
         """
-        bookmark = self._bookmarks.setdefault(self._stream, {})
+        bookmark = self.bookmarks.setdefault(self.stream, {})
         bookmark.pop(_KEY, None)
-        if self._days > 1:
+        if self.days > 1:
             day = min(planned.today, _day(begun))
             seen = {} if resumed else dict(planned.seen)
-            bookmark[_KEY] = {"scope": self._scope, "complete": day.isoformat(), "seen": seen}
+            bookmark[_KEY] = {"scope": self.scope, "complete": day.isoformat(), "seen": seen}
 
     def _since(self) -> dt.date | None:
         stored = self._stored
@@ -179,8 +176,8 @@ class RefreshPlanner:
 
     @property
     def _stored(self) -> Mapping[str, Any]:
-        stored: Any = self._bookmarks.get(self._stream, {}).get(_KEY)
-        fits = isinstance(stored, dict) and stored.get("scope") == self._scope
+        stored: Any = self.bookmarks.get(self.stream, {}).get(_KEY)
+        fits = isinstance(stored, dict) and stored.get("scope") == self.scope
         return stored if fits else {}
 
     def _with_changes(
@@ -191,9 +188,6 @@ class RefreshPlanner:
         Any record that names a customer counts. A late or replaced record changes the digest of its
         day, and all customers named on that day are read. Those of the last day are read again in
         any case: the recorded change may not have been visible yet.
-
-        Raises:
-            PartnerCenterError: If a day cannot be read.
         """
         before = self._stored.get("seen")
         known = before if isinstance(before, dict) else {}
@@ -201,7 +195,7 @@ class RefreshPlanner:
         seen = {}
         for number in range((planned.today - first).days + 1):
             day = first + number * _DAY
-            audit.run.report.reading(self._stream, f"(who changed, {day})")
+            audit.run.report.reading(self.stream, f"(who changed, {day})")
             audit.run.report.progress()
             total, named = 0, set()
             for record in audit.request_records({"day": day.isoformat()}):
