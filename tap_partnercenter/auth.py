@@ -24,7 +24,7 @@ from tap_partnercenter.errors import (
     requires_extra,
 )
 from tap_partnercenter.outcomes import Outcome, Rule
-from tap_partnercenter.sign_in import PASSING, PUBLIC, refusal_in
+from tap_partnercenter.sign_in import PUBLIC, TEMPORARY, refusal_in
 from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
 from tap_partnercenter.transport import UnreadableBody, decode, read_body
 
@@ -60,9 +60,9 @@ class _Token:
 
 
 class TokenAuthenticator(AuthBase):
-    """Signs requests with an access token, fetching one when it is needed.
+    """Signs requests with an access token; the first request, and each after its expiry, gets one.
 
-    Threads that need a token at the same moment wait for the one that fetches it.
+    Threads that need a token at the same moment wait for the one that requests it.
     """
 
     def __init__(
@@ -100,11 +100,7 @@ class TokenAuthenticator(AuthBase):
 
     @override
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the Authorization header.
-
-        Raises:
-            PartnerCenterError: If there is no token.
-        """
+        """Add the Authorization header; raises what :meth:`current` raises."""
         r.headers["Authorization"] = f"Bearer {self.current()}"
         return r
 
@@ -149,12 +145,7 @@ class TokenAuthenticator(AuthBase):
         return _Token(document["access_token"], asked_at + max(lifetime - MARGIN, lifetime / 2))
 
     def _redeem(self, refresh_token: str | None) -> Mapping[str, Any]:
-        """Ask the token endpoint once.
-
-        Raises:
-            TryAgain: If another attempt may help.
-            PartnerCenterError: If not.
-        """
+        """Send one request to the token endpoint."""
         endpoint = f"{self._settings.auth_url}/{self._settings.tenant_id}/oauth2/v2.0/token"
         form = {
             "client_id": self._settings.client_id,
@@ -204,7 +195,7 @@ class TokenAuthenticator(AuthBase):
         if (
             status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
             or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-            or refusal.error in PASSING
+            or refusal.error in TEMPORARY
         ):
             reason = f"the token endpoint returned {what}"
             return TryAgain(_BUSY, reason, retry_after=self._requested_pause(response))

@@ -14,11 +14,11 @@ class Claims:
     """The claims of an access token that an operator wants to know ("Access token claims").
 
     Attributes:
-        user: Who signed in, None for an app alone.
+        user: Who signed in, None for an app without a user.
         tenant: GUID of the tenant.
-        mfa: Whether it was with a second factor, None where there is no user to have one.
+        mfa: Whether the user signed in with MFA, None without a user.
         rights: Roles of the app, or what the user delegated to it.
-        expires_at: When the token ends.
+        expires_at: When the token expires.
     """
 
     user: str | None

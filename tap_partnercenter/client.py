@@ -47,7 +47,7 @@ _REQUEST_ID = "MS-RequestId"
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a stream asks for.
+    """What a stream requests.
 
     Attributes:
         stream: Name of the stream, for messages.
@@ -55,12 +55,12 @@ class Collection:
         url: Absolute address of the first page, without its query.
         params: Query of the first page; a continuation brings its own.
         context: Partition or customer: the fields that each record gets.
-        place: What the first page is to the table of failures …
-        next_place: … and what a later one is.
+        place: The place of the first page in the table of failures …
+        next_place: … and of later pages.
         single: Whether the response is one record instead of a page of records.
         lacks_user: Whether the service requires a user and the run has none.
-        enrolment: Which partners have it, and what the others do, as a sentence; empty: all have.
-        shard_key: The field by which shards divide the records, None where they do not.
+        enrolment: Which partners have it, and what others should do, as a sentence; empty for all.
+        shard_key: The field by which shards divide the records, None if they do not.
     """
 
     stream: str
@@ -85,13 +85,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class _PageRequest:
-    """A request for one page.
-
-    Attributes:
-        collection: Where the page belongs.
-        place: What the page is to the table of failures.
-        prepared: The HTTP request.
-    """
+    """A request for one page, and its place in the table of failures."""
 
     collection: Collection
     place: Place
@@ -108,7 +102,7 @@ class _PageRequest:
 
 
 class Client:
-    """Asks for the pages of a run, from any thread."""
+    """Requests the pages of a run, from any thread."""
 
     def __init__(  # noqa: PLR0913 - the objects of the run
         self,
@@ -190,12 +184,7 @@ class Client:
         return request
 
     def _fetch(self, page: _PageRequest) -> ApiResponse:
-        """Request a page once and judge the response.
-
-        Raises:
-            TryAgain: If another attempt may help.
-            Refused: If not.
-        """
+        """Request a page once and judge the response."""
         self._authenticator(page.prepared)
         with self._gate.attempt() as attempt:
             # A pause at the gate may outlast a token.
@@ -237,12 +226,7 @@ class Client:
     def _raise_for_response(
         self, response: ApiResponse, page: _PageRequest, pause: float | None
     ) -> NoReturn:
-        """Act on a response other than 200.
-
-        Raises:
-            TryAgain: If another attempt may help.
-            Refused: If not.
-        """
+        """Raise what the table says about a response other than 200."""
         code = code_of(response.document)
         rule = rule_for(response.status_code, code, page.place)
         numbers = f"HTTP {response.status_code}" + (f", code {code}" if code else "")

@@ -1,4 +1,4 @@
-"""Time as the tap sees it: tests can move it, and a signal can cut a wait short."""
+"""The tap's clock: tests replace it, and a signal ends its waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 
 class Cancelled(Exception):
-    """The run ends; all waits stop."""
+    """The run has ended, and with it every wait."""
 
 
 class Clock:
@@ -20,18 +20,18 @@ class Clock:
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def monotonic(self) -> float:
-        """Return a time that never goes back, for measuring spans."""
+        """Return a time that never goes back, for measuring durations."""
         return time.monotonic()
 
     def now(self) -> float:
-        """Return the time since the epoch, for comparing with dates of a server."""
+        """Return the time since the epoch, for comparing with a server's dates."""
         return time.time()
 
     def wait(self, seconds: float) -> None:
         """Wait.
 
         Raises:
-            Cancelled: If the run was cancelled before or meanwhile.
+            Cancelled: If the run has ended, or ends in the meantime.
         """
         try:
             self._ended.get(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))

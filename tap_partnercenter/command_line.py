@@ -96,11 +96,7 @@ class CommandLine(PlainTap):
     @classmethod
     @contextmanager
     def _printing(cls) -> Iterator[None]:
-        """Print something; errors while writing are reported on one line.
-
-        Raises:
-            SystemExit: If it cannot be written.
-        """
+        """Report errors while printing in one line."""
         try:
             with printing():
                 yield
@@ -140,11 +136,7 @@ class CommandLine(PlainTap):
         testing: bool = False,
         **kwargs: Any,  # noqa: ANN401 - the SDK's
     ) -> Iterator[Self]:
-        """Make a tap, and end its run with the right line and exit code.
-
-        Raises:
-            SystemExit: If the run did not succeed.
-        """
+        """Create a tap, and end its run with a summary and an exit code."""
         tap = cls._make(config, **kwargs)
         tap.testing = testing
         try:
@@ -179,11 +171,7 @@ class CommandLine(PlainTap):
         config: Any,  # noqa: ANN401 - a private class of the SDK
         **kwargs: Any,  # noqa: ANN401 - the SDK's
     ) -> Self:
-        """Make a tap.
-
-        Raises:
-            SystemExit: If the configuration is not valid.
-        """
+        """Create a tap, or exit if the configuration is not valid."""
         try:
             check_output()
             try:

@@ -1,4 +1,4 @@
-"""The connection test, `--test`: who signs in, and does each stream answer?"""
+"""The connection test, `--test`: who signs in, and whether each stream responds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Findings:
 
     Attributes:
         rows: The table: name and text of each row.
-        failures: Why streams do not answer, by their names.
+        failures: Why streams are not reachable, by their names.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -48,10 +48,10 @@ class Findings:
 def try_streams(tap: TapPartnerCenter) -> None:
     """Read the first page of each selected stream, and show the results in a table.
 
-    Nothing is written: a test is about answers, and records are personal data.
+    Nothing is written to standard output: records are personal data.
 
     Raises:
-        PartnerCenterError: If a stream does not answer: its reason, of several the first.
+        PartnerCenterError: If a stream is not reachable, with the first reason.
     """
     found = examine(tap)
     for line in found.lines():
@@ -77,14 +77,9 @@ def examine(tap: TapPartnerCenter) -> Findings:
     except PartnerCenterError as error:
         refused, token = error, ""
     kind = "app-only" if tap.run.app_only else "App+User"
-    certificate = authenticator.certificate
-    means = (
-        f"a certificate that expires on {certificate.expires_at:%Y-%m-%d}"
-        if certificate is not None
-        else "a certificate"
-        if settings.client_certificate_path is not None
-        else "a client secret"
-    )
+    means = "a client secret" if settings.client_certificate_path is None else "a certificate"
+    if authenticator.certificate is not None:
+        means += f" that expires on {authenticator.certificate.expires_at:%Y-%m-%d}"
     found.rows += [
         ("credentials", f"{kind}, with {means}"),
         ("tenant", settings.tenant_id),
@@ -108,7 +103,7 @@ def examine(tap: TapPartnerCenter) -> Findings:
                 text = f"not reachable: {_message(error).removeprefix(f'{stream.name}: ')}"
                 waited = tap.clock.monotonic() - began
                 if isinstance(error, ConnectionFailed) and (error.silent or waited > _PATIENCE):
-                    # The others would take as long to say the same.
+                    # The others would take as long to fail.
                     refused = error
             found.rows.append((stream.name, text))
     return found
@@ -132,7 +127,7 @@ def _refresh_token(tap: TapPartnerCenter) -> str:
     ends = (
         "90 days after it was issued" if tokens.expires_at is None else f"on {tokens.expires_at:%F}"
     )
-    kept = "stored in token_cache_path" if tokens.kept else "not stored: set token_cache_path"
+    kept = "stored in token_cache_path" if tokens.is_stored else "not stored: set token_cache_path"
     return f"expires {ends} unless it is used before then; {kept}"
 
 

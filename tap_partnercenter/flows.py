@@ -36,18 +36,13 @@ class PlainSession(requests.Session):
 
 
 class Flows:
-    """Signs a user in.
+    """Signs a user in. A sign-in that fails raises a `PartnerCenterError`.
 
     MSAL's applications insist on https and on discovering endpoints that the settings already name.
     The lower-level client does not, and still has PKCE, state and nonce.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        """Prepare; nothing is requested yet.
-
-        Raises:
-            PartnerCenterError: If the extra `login` is not installed, or the certificate unusable.
-        """
         with requires_extra("login", "tap-partnercenter-login"):
             from msal.oauth2cli import Client  # noqa: PLC0415
         # It would log responses.
@@ -100,29 +95,17 @@ class Flows:
     def redeem(
         self, flow: Mapping[str, Any], auth_response: Mapping[str, str]
     ) -> Mapping[str, Any]:
-        """Redeem what the browser sent, and return the tokens.
-
-        Raises:
-            PartnerCenterError: If that fails.
-        """
+        """Redeem what the browser sent, and return the tokens."""
         redeem = functools.partial(self._client.obtain_token_by_auth_code_flow, flow, auth_response)
         return _checked(self._asked(redeem))
 
     def begin_device(self) -> dict[str, Any]:
-        """Request a device code, and the code for its user.
-
-        Raises:
-            PartnerCenterError: If there is none.
-        """
+        """Request a device code, and the code for its user."""
         begin = functools.partial(self._client.initiate_device_flow, scope=self.scopes)
         return _checked(self._asked(begin), "device_code")
 
     def redeem_device(self, flow: dict[str, Any]) -> Mapping[str, Any]:
-        """Wait for the user of a device code to answer, and return the tokens.
-
-        Raises:
-            PartnerCenterError: If that fails.
-        """
+        """Wait until the user has entered the code, and return the tokens."""
         client = self._client
         while True:
             once = functools.partial(
@@ -161,11 +144,7 @@ class Flows:
 
 
 def _checked(result: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:
-    """Return a response that contains a required member.
-
-    Raises:
-        PartnerCenterError: If it does not.
-    """
+    """Return a response that contains a required member; otherwise raise its error."""
     if isinstance(result.get(required), str) and result[required]:
         return result
     if "error" not in result:

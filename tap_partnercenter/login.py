@@ -24,7 +24,7 @@ from tap_partnercenter.loopback import Listener, Page
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tap_partnercenter.tap import TapPartnerCenter
 from tap_partnercenter.token_cache import REFRESH_TOKEN_LIFETIME, token_cache
-from tap_partnercenter.token_store import NotKept
+from tap_partnercenter.token_store import NotStored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,7 +71,7 @@ def main(  # noqa: PLR0913 - one for each option
     There is no option for secrets, because other users of the machine could see them.
     """
     try:
-        given = _given(config, flags)
+        given = _configuration(config, flags)
         login = Login(given)
         if device_code:
             tokens = login.by_device_code()
@@ -85,17 +85,12 @@ def main(  # noqa: PLR0913 - one for each option
 
 
 class Login:
-    """One sign-in, from its settings to its token."""
+    """One sign-in, from its settings to its token. What fails raises a `PartnerCenterError`."""
 
     #: Reads the time and waits; tests replace it.
     clock_class: type[Clock] = Clock
 
     def __init__(self, config: dict[str, Any]) -> None:
-        """Check the settings.
-
-        Raises:
-            PartnerCenterError: If they do not allow a sign-in.
-        """
         self._config = config
         self._settings = Settings.from_config(config)
         self._clock = self.clock_class()
@@ -107,11 +102,7 @@ class Login:
         self._flows = Flows(self._settings, self._clock)
 
     def by_browser(self, port: int, timeout: float, *, open_browser: bool) -> Mapping[str, Any]:
-        """Sign in with the browser of this machine.
-
-        Raises:
-            PartnerCenterError: If that fails.
-        """
+        """Sign in with the browser of this machine."""
         try:
             listener = Listener(port)
         except (OSError, OverflowError) as error:
@@ -151,11 +142,7 @@ class Login:
         return tokens
 
     def by_device_code(self) -> Mapping[str, Any]:
-        """Sign in with a browser anywhere.
-
-        Raises:
-            PartnerCenterError: If that fails.
-        """
+        """Sign in with a browser anywhere."""
         flow = self._flows.begin_device()
         self._announce()
         click.echo(
@@ -193,7 +180,7 @@ class Login:
         for line in found.lines():
             click.echo(line)
         click.echo("\nIn your Meltano project:\n")
-        for line in _set_up(self._config):
+        for line in _setup_commands(self._config):
             click.echo(f"  {line}")
         return not found.failures
 
@@ -208,7 +195,7 @@ class Login:
     def _save(self, tokens: Mapping[str, Any]) -> None:
         try:
             self._cache.begin(str(tokens["refresh_token"]))
-        except NotKept as error:
+        except NotStored as error:
             message = (
                 f"The token could not be stored in token_cache_path: {error}. Make it writable, or "
                 "set another path; then sign in again."
@@ -216,12 +203,8 @@ class Login:
             raise PartnerCenterError(message) from None
 
 
-def _given(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return the configuration from flags, variables, the file and prompts.
-
-    Raises:
-        PartnerCenterError: If it is not valid.
-    """
+def _configuration(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the configuration from options, environment variables, the file and prompts."""
     config: dict[str, Any] = {"cloud": "global"} | ({} if path is None else _file(path))
     config |= {name: os.environ[n] for name in NAMES if (n := PREFIX + name.upper()) in os.environ}
     config |= {name: text for name, text in flags.items() if text}
@@ -283,8 +266,8 @@ def _page(claims: Claims | None) -> Page:
     return Page("Signed in to Partner Center", paragraphs)
 
 
-def _set_up(config: Mapping[str, Any]) -> list[str]:
-    """Return the commands that configure the tap, without the secrets."""
+def _setup_commands(config: Mapping[str, Any]) -> list[str]:
+    """Return the commands that configure the tap; secrets are left out."""
     properties = CONFIG_JSONSCHEMA["properties"]
     lines = []
     for name in NAMES:

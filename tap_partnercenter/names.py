@@ -1,4 +1,4 @@
-"""Words in messages: names that may be meant, and numbers of things."""
+"""Wording of messages: suggestions for misspelt names, and counts of things."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Say how many of something there are: `1 record`, `2 records`."""
+    """Return a number with its noun: `1 record`, `2 records`."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

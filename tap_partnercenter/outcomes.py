@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Place(Enum):
-    """Where a request belongs in the reading of a stream."""
+    """Which part of a stream a request reads."""
 
     FIRST = "first page"
     NEXT = "continuation"
@@ -77,9 +77,9 @@ _DIRECTORY = frozenset({Place.DIRECTORY})
 _ADMIN_AGENT = (
     "Give the consenting user the role Admin agent in Partner Center, or deselect the stream."
 )
-#: For every refusal of a request that needs a user if there is none: codes changed over time.
+#: For any 403 to a request that needs a user if there is none: its code has changed over time.
 APP_AND_USER = "Set refresh_token (App+User credentials), or deselect the stream."
-#: The code that a partner meets whose enrolment does not have a stream.
+#: The code for a partner whose enrolment does not include a resource.
 NOT_ENROLLED = "1002"
 _CONSENT = "Consent again with MFA and set the new refresh_token."
 _NOT_THE_LAST = (
@@ -90,9 +90,9 @@ _NOT_THE_LAST = (
 RULES: tuple[Rule, ...] = (
     # The service has named no further page, and confirms it.
     Rule(Outcome.END, {400, 404, 416}, places={Place.COMPUTED}),
-    # 400: the service can hand out a token after the last page (seen in Microsoft's own bulk
-    # migration tool). But code 2000 is general bad input, such as a token that has expired: what it
-    # means is up to the page before (`pages.Pages`). The remedies are for the second time.
+    # The service can issue a token after the last page (seen in Microsoft's own bulk migration
+    # tool). But code 2000 is general bad input, such as a token that has expired: what it means
+    # depends on the page before (`pages.Pages`). The remedies are for the second time.
     Rule(
         Outcome.END,
         {400},
@@ -228,7 +228,7 @@ RULES: tuple[Rule, ...] = (
         meaning="the service is throttling this tenant",
         remedy="Lower max_concurrent_requests or max_requests_per_minute, or run at another time.",
     ),
-    # Passing faults
+    # Temporary faults
     Rule(
         Outcome.RETRY,
         codes={"900192"},
@@ -290,7 +290,7 @@ def rule_for(status: int, code: str | None, place: Place) -> Rule:
     Args:
         status: HTTP status.
         code: `code` of the body as text; the service sends it as a number and as a string.
-        place: Where the request stands.
+        place: Which part of a stream was requested.
     """
     return next(rule for rule in RULES if rule.matches(status, code, place))
 

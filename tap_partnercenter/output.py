@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 #: Bytes after which a block is written.
 BLOCK = 64 * 1024
-#: Bytes that a pipe with room takes without a wait; Windows cannot wait for a pipe's room.
+#: Bytes that a pipe with room accepts at once; on Windows there is no way to wait for room.
 PIECE: int = getattr(select, "PIPE_BUF", BLOCK)
-#: Milliseconds for which a target may take the rest of a line longer than that after a signal,
-#: and between two looks whether there was one.
-GRACE, LOOK = 1000, 50
+#: Milliseconds after a signal in which the target may accept the rest of a longer line, and
+#: between two checks for a signal.
+GRACE, POLL_INTERVAL = 1000, 50
 
 
 class OutputError(PartnerCenterError):
@@ -74,14 +74,10 @@ def printing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        discard_output()
+        # Keep Python's flush at exit from failing again.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise _refused(error) from error
-
-
-def discard_output() -> None:
-    """Keep Python's flush at exit from failing again."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refused(error: OSError) -> OutputError:
@@ -177,15 +173,11 @@ class BlockWriter(MsgSpecWriter):
             raise _refused(error) from error
 
     def _wait(self, poller: select.poll, *, between_lines: bool) -> None:
-        """Wait until a piece can be written; between two lines, a signal ends the wait immediately.
-
-        Raises:
-            _WouldBlockError: If the run must end and the target accepts no more.
-        """
+        """Wait until a piece can be written; between two lines, a signal ends the wait at once."""
         if not between_lines:
             grace = GRACE
-            while not poller.poll(LOOK):
-                grace -= LOOK if self._ending else 0
+            while not poller.poll(POLL_INTERVAL):
+                grace -= POLL_INTERVAL if self._ending else 0
                 if grace < 0:
                     raise _WouldBlockError
             return

@@ -1,4 +1,4 @@
-"""Reads a collection page by page, up to an end that is certain."""
+"""Reads a collection page by page, until it is certain that there are no more."""
 
 from __future__ import annotations
 

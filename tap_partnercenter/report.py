@@ -85,7 +85,7 @@ class Report:
         self._logged_at: defaultdict[str, float] = defaultdict(lambda: self._started - INTERVAL)
         self._logged_at["progress"] = self._started
         #: What is being read, as shown in progress lines.
-        self._current = "begun"
+        self._current = "started"
         # On a terminal a live bar replaces the lines.
         self._bar = _Bar(unit=" records", leave=False, dynamic_ncols=True, disable=None)
         self._records: Counter[str] = Counter()

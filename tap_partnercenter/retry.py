@@ -121,9 +121,9 @@ class _Retries:
         """Wait before the next attempt."""
         error = cast("TryAgain", details["exception"])
         # Throttling is logged separately, and an expired token is not a failure.
-        passing = error.rule.outcome is Outcome.RETRY
+        temporary = error.rule.outcome is Outcome.RETRY
         report = self._policy.report
-        report.retried(error.reason if passing else None, self._policy.max_seconds)
+        report.retried(error.reason if temporary else None, self._policy.max_seconds)
         report.live_logger.debug(
             "Attempt %d failed: %s. Next in %.1f seconds.",
             details["tries"],

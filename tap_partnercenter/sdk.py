@@ -231,11 +231,7 @@ class PlainStream(RESTStream[Any]):
         return self.stream_maps[0].stream_alias
 
     def passes_map(self, record: dict[str, Any]) -> bool:
-        """Return whether the stream map keeps a record.
-
-        Raises:
-            MapExpressionError: If its filter fails on the record.
-        """
+        """Return whether the filter of the stream map keeps a record."""
         with self._mapping:
             return self.stream_maps[0].get_filter_result(record)
 

@@ -282,7 +282,6 @@ def _given(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
-    """Report the settings that contradict each other."""
     count, index = given["shard_count"], given["shard_index"]
     if index >= count:
         yield f"shard_index must be less than shard_count, which is {count}, not {index}."

@@ -1,6 +1,6 @@
-"""What is wrong with the tap's input, found by JSON Schema and reported without values.
+"""Validates the tap's input by JSON Schema, and reports errors without values.
 
-A value can be a secret in the wrong place. Besides the standard keywords, a schema may have
+A value could be a secret in the wrong place. Besides the standard keywords, a schema may have
 `expected`: a description of the valid values.
 """
 

@@ -55,10 +55,10 @@ REMEDIES: Mapping[str, str] = {
 #: "Client is public so neither 'client_assertion' nor 'client_secret' should be presented."
 PUBLIC = "700025"
 #: Errors that are temporary.
-PASSING = frozenset({"temporarily_unavailable", "server_error"})
+TEMPORARY = frozenset({"temporarily_unavailable", "server_error"})
 #: Refusals that may not happen on another machine, or at another time.
 _LOCAL_REASONS = frozenset({"53003", "700024"})
-_NAMES = PASSING | REMEDIES.keys()
+_NAMES = TEMPORARY | REMEDIES.keys()
 
 
 class Refusal(NamedTuple):

@@ -65,7 +65,7 @@ class PartnerCenterStream(PlainStream):
     single: ClassVar[bool] = False
     #: How the next page is found.
     paginator_class: ClassVar[type[LinkPaginator]] = SeekPaginator
-    #: What the table of failures calls the first page, or a later one.
+    #: The place of the first page in the table of failures, and that of later pages.
     place: ClassVar[Place] = Place.FIRST
     next_place: ClassVar[Place] = Place.NEXT
 

@@ -140,12 +140,7 @@ def _all_fields(stream: Stream) -> dict[str, Any]:
 
 
 def _problems(maps: Mapping[str, Any], schemas: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Report each stream, field and option that does not exist, with the one probably meant.
-
-    Args:
-        maps: The setting, as the SDK's own schema allows it.
-        schemas: Those of all streams.
-    """
+    """Report each stream, field and option that does not exist, with the one probably meant."""
     for name, changes in _mapped(maps):
         source = _source(name, changes)
         matched = _matched(source, schemas)
@@ -214,7 +209,6 @@ def _mistake(field: str, change: str | None, fields: AbstractSet[str] | None) ->
 
 
 def _similar_name(field: str, names: set[str], fields: AbstractSet[str]) -> str | None:
-    """Return what is wrong with the names in an expression."""
     if "self" in names and field not in fields:
         return f"self is undefined, because {_unknown(field, fields)}"
     unknown = sorted(names - fields - _FUNCTIONS - _NAMES - {"self"})
@@ -229,12 +223,7 @@ def _unknown(field: str, fields: AbstractSet[str]) -> str:
 
 
 def _names(expression: str) -> set[str]:
-    """Return the names that an expression reads.
-
-    Raises:
-        SyntaxError: If it is not an expression.
-        ValueError: If it contains a null character.
-    """
+    """Return the names that an expression reads."""
     nodes = ast.walk(ast.parse(expression, mode="eval"))
     names = [node for node in nodes if isinstance(node, ast.Name)]
     # A comprehension has names of its own.

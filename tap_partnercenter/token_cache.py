@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tap_partnercenter.errors import PartnerCenterError, requires_extra
-from tap_partnercenter.token_store import EncryptedStore, Lock, NotKept, TokenStore
+from tap_partnercenter.token_store import EncryptedStore, Lock, NotStored, TokenStore
 
 if TYPE_CHECKING:
     import logging
@@ -91,7 +91,7 @@ class TokenCache:
         """Store the successor of a token, either a stored one or the configured one.
 
         Raises:
-            NotKept: If it cannot be stored.
+            NotStored: If it cannot be stored.
         """
         tokens = self._read()
         now = self._clock.now()
@@ -109,7 +109,7 @@ class TokenCache:
         """Store the token of a login: from now on it comes first.
 
         Raises:
-            NotKept: If it cannot be stored.
+            NotStored: If it cannot be stored.
         """
         now = self._clock.now()
         token = StoredToken(refresh_token, now, now)
@@ -180,7 +180,7 @@ class RefreshTokens:
         )
 
     @property
-    def kept(self) -> bool:
+    def is_stored(self) -> bool:
         """Whether the newest token is stored for later runs."""
         return self._cache is not None and not self._unsaved
 
@@ -251,7 +251,7 @@ class RefreshTokens:
             return
         try:
             self._cache.replace(before, newest)
-        except NotKept as error:
+        except NotStored as error:
             # The current token is valid: a full disk is no reason to abort the run.
             self._unsaved = True
             self._logger.warning(

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
+from tap_partnercenter.token_store import Lock, NotLockable, NotStored, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ class TokenTable(TokenStore):
             with self._engine.begin() as connection:
                 connection.execute(upsert)
         except sa.exc.SQLAlchemyError as error:
-            raise NotKept(_reason(error)) from None
+            raise NotStored(_reason(error)) from None
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
-from tap_partnercenter.token_store import Lock, NotKept, NotLockable, TokenStore
+from tap_partnercenter.token_store import Lock, NotLockable, NotStored, TokenStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,4 +101,4 @@ class TokenFile(TokenStore):
                     Path(name).unlink()
                 raise
         except OSError as error:
-            raise NotKept(error.strerror or type(error).__name__) from None
+            raise NotStored(error.strerror or type(error).__name__) from None

@@ -24,7 +24,7 @@ _LOG_WAIT_AFTER = 5.0
 _POLL = 0.05
 
 
-class NotKept(Exception):
+class NotStored(Exception):
     """A store cannot be written. The message is the reason, in a few words."""
 
 
@@ -55,7 +55,7 @@ class TokenStore(Protocol):
         """Replace the document atomically.
 
         Raises:
-            NotKept: If it cannot be stored; the old one is still there.
+            NotStored: If it cannot be stored; the old one is still there.
         """
 
 

@@ -117,12 +117,7 @@ def _environment(origin: str, setting: str) -> tuple[Mapping[str, Any], Route]:
 
 @contextmanager
 def _explained(route: Route) -> Iterator[None]:
-    """Translate a failed request into a message for the operator.
-
-    Raises:
-        TryAgain: If another attempt may help.
-        PartnerCenterError: If not.
-    """
+    """Translate a failed request into an error with a message for the operator."""
     try:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
