@@ -10,8 +10,8 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from singer_sdk.singerlib import Catalog, CatalogEntry, MetadataMapping, Schema, StreamMetadata
 
-from tap_partnercenter.names import did_you_mean
-from tap_partnercenter.shape import refuse, violations
+from tap_partnercenter.validation import refuse, violations
+from tap_partnercenter.wording import did_you_mean
 
 if TYPE_CHECKING:
     import logging
@@ -64,7 +64,7 @@ def check_shape(catalog: Mapping[str, Any]) -> None:
     """Check for what the SDK would fail on.
 
     Raises:
-        Unusable: With one line for each place.
+        InvalidInput: With one line for each place.
     """
     try:
         msgspec.convert(catalog, _Catalog)
@@ -81,7 +81,7 @@ def completed(given: Catalog, streams: Sequence[Stream], logger: logging.Logger)
     schema or key that it leaves out is the tap's own.
 
     Raises:
-        Unusable: With one line for each request that the tap cannot fulfil.
+        InvalidInput: With one line for each request that the tap cannot fulfil.
     """
     own = {stream.name: _own_entry(stream) for stream in streams}
     refuse(

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError, SkippedCustomer
-from tap_partnercenter.names import counted
 from tap_partnercenter.outcomes import Outcome, Place, Rule
 from tap_partnercenter.passes import PassStream
+from tap_partnercenter.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

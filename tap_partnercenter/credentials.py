@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from singer_sdk import typing as th
 
-from tap_partnercenter.shape import DATABASE
+from tap_partnercenter.validation import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def text(form: str = "text") -> th.CustomType:
-    """Text in a format of :mod:`tap_partnercenter.shape`."""
+    """Text in a format of :mod:`tap_partnercenter.validation`."""
     return th.CustomType({"type": ["string"], "format": form})
 
 

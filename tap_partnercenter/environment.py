@@ -7,8 +7,8 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
-from tap_partnercenter.names import did_you_mean
-from tap_partnercenter.shape import refuse
+from tap_partnercenter.validation import refuse
+from tap_partnercenter.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ def check_environment(schema: Mapping[str, Any]) -> None:
     """Report all variables at once that the SDK would fail on one by one, or misread.
 
     Raises:
-        Unusable: With one line for each.
+        InvalidInput: With one line for each.
     """
     found = []
     for name, field in schema["properties"].items():

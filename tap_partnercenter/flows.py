@@ -11,9 +11,9 @@ import requests
 from typing_extensions import override
 
 from tap_partnercenter.auth import certificate_of
-from tap_partnercenter.causes import Route, cause_of
+from tap_partnercenter.connection_errors import Route, cause_of
+from tap_partnercenter.entra_errors import PUBLIC, refusal_in
 from tap_partnercenter.errors import PartnerCenterError, requires_extra
-from tap_partnercenter.sign_in import PUBLIC, refusal_in
 from tap_partnercenter.transport import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from tap_partnercenter.audit import AuditStream
 from tap_partnercenter.checkpoint import Checkpoint, Position, scope_digest
 from tap_partnercenter.children import Children, ChildStream
 from tap_partnercenter.errors import ExpiredCheckpoint
-from tap_partnercenter.names import counted
 from tap_partnercenter.passes import PassStream
-from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream, utc_now
 from tap_partnercenter.refresh_plan import RefreshPlan, RefreshPlanner
+from tap_partnercenter.refresh_streams import CustomerRefreshStream, ListRefreshStream, utc_now
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
+from tap_partnercenter.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

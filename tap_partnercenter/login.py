@@ -15,7 +15,7 @@ import click
 from tap_partnercenter.claims import claims_of
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.clouds import CLOUDS
-from tap_partnercenter.connection import examine
+from tap_partnercenter.connection_test import examine
 from tap_partnercenter.credentials import PROPERTIES
 from tap_partnercenter.environment import PREFIX
 from tap_partnercenter.errors import PartnerCenterError

@@ -10,9 +10,9 @@ from typing_extensions import override
 
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.full_table import FullTable
-from tap_partnercenter.names import did_you_mean
 from tap_partnercenter.outcomes import Place
-from tap_partnercenter.shape import GUID
+from tap_partnercenter.validation import GUID
+from tap_partnercenter.wording import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from tap_partnercenter.names import counted
 from tap_partnercenter.stream import PartnerCenterStream
+from tap_partnercenter.wording import counted
 
 if TYPE_CHECKING:
     from tap_partnercenter.pages import Page

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 from typing_extensions import override
 
-from tap_partnercenter.names import counted, printable
+from tap_partnercenter.wording import counted, printable
 
 if TYPE_CHECKING:
     from tap_partnercenter.clock import Clock

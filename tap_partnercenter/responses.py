@@ -10,7 +10,7 @@ import requests
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tap_partnercenter.causes import Route
+    from tap_partnercenter.connection_errors import Route
 
 #: Members of an envelope besides `items`.
 _ENVELOPE = frozenset({"totalCount", "attributes", "links", "continuationToken"})

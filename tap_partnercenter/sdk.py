@@ -19,7 +19,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
-from tap_partnercenter.shape import refuse
+from tap_partnercenter.validation import refuse
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Mapping

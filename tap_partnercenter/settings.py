@@ -10,9 +10,9 @@ from singer_sdk import typing as th
 
 from tap_partnercenter.clouds import CLOUDS, Cloud
 from tap_partnercenter.credentials import PROPERTIES, missing_credentials, text
-from tap_partnercenter.names import did_you_mean, printable
-from tap_partnercenter.shape import violations
 from tap_partnercenter.shard import Shard
+from tap_partnercenter.validation import violations
+from tap_partnercenter.wording import did_you_mean, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

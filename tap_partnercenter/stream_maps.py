@@ -16,8 +16,8 @@ from singer_sdk.exceptions import MappingError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform
 
 from tap_partnercenter.catalog import with_all_fields
-from tap_partnercenter.names import did_you_mean
-from tap_partnercenter.shape import refuse, violations
+from tap_partnercenter.validation import refuse, violations
+from tap_partnercenter.wording import did_you_mean
 
 if TYPE_CHECKING:
     import logging
@@ -86,7 +86,7 @@ def checked_mapper(
     """Create the mapper, which maps and flattens records.
 
     Raises:
-        Unusable: With one line for each name in the maps that does not exist.
+        InvalidInput: With one line for each name in the maps that does not exist.
         MappingError: If the SDK cannot interpret them.
     """
     # A copy, since the mapper removes `__else__` from the maps. It does not treat null as unset.

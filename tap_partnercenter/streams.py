@@ -10,7 +10,7 @@ from tap_partnercenter.full_table import FullTable
 from tap_partnercenter.outcomes import Place
 from tap_partnercenter.pagination import OffsetPaginator
 from tap_partnercenter.partitions import PerReseller, ResellerTable
-from tap_partnercenter.refresh import CustomerRefreshStream, ListRefreshStream
+from tap_partnercenter.refresh_streams import CustomerRefreshStream, ListRefreshStream
 
 if TYPE_CHECKING:
     from tap_partnercenter.stream import PartnerCenterStream

@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 from typing_extensions import override
 
-from tap_partnercenter.causes import Route, cause_of
+from tap_partnercenter.connection_errors import Route, cause_of
 from tap_partnercenter.deadline import limit_response_time
 from tap_partnercenter.errors import PartnerCenterError, TryAgain
 from tap_partnercenter.outcomes import Outcome, Rule

@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tap_partnercenter.entra_errors import REMEDIES
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA
-from tap_partnercenter.sign_in import REMEDIES
 
 CONNECTION = Path(__file__).resolve().parents[1] / "tests/golden/connection/with_a_store.txt"
 

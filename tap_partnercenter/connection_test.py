@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from tap_partnercenter.claims import claims_of
 from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError
 from tap_partnercenter.full_table import FullTable
-from tap_partnercenter.names import counted
-from tap_partnercenter.refresh import RefreshStream
+from tap_partnercenter.refresh_streams import RefreshStream
+from tap_partnercenter.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -126,7 +126,7 @@ _Validator = extend(  # type: ignore[no-untyped-call] # the stubs lack it
 )
 
 
-class Unusable(ConfigValidationError):
+class InvalidInput(ConfigValidationError):
     """The configuration or catalog is invalid. `errors` has one line for each reason."""
 
     def __init__(self, errors: list[str]) -> None:
@@ -137,10 +137,10 @@ def refuse(lines: Iterable[str]) -> None:
     """Reject the tap's input if there are any errors.
 
     Raises:
-        Unusable: With these lines.
+        InvalidInput: With these lines.
     """
     if errors := [*lines]:
-        raise Unusable(errors)
+        raise InvalidInput(errors)
 
 
 class Violation(NamedTuple):
