@@ -60,12 +60,12 @@ class CommandLine(PlainTap):
             with cls._printing():
                 cls.print_about(about_format)
             return
-        bookmarks = _json(state, is_state=True)
+        bookmarks = json_object(state, is_state=True)
         if state is not None and bookmarks is None:
             cls.logger.warning(
                 "%s: the state file is empty, so everything is read from the start", state.name
             )
-        with cls._running(config, state=bookmarks, catalog=_json(catalog)) as tap:
+        with cls._running(config, state=bookmarks, catalog=json_object(catalog)) as tap:
             tap.sync_all()
 
     @classmethod
@@ -109,7 +109,7 @@ class CommandLine(PlainTap):
         """Try each stream, or print the schemas."""
         if value == "disabled":
             return
-        config, catalog = ctx.params.get("config"), _json(ctx.params.get("catalog"))
+        config, catalog = ctx.params.get("config"), json_object(ctx.params.get("catalog"))
         if value == "schema":
             with cls._running(config, catalog=catalog) as tap:
                 tap.write_schemas()
@@ -199,8 +199,8 @@ class CommandLine(PlainTap):
         raise SystemExit(FINAL if final else 1) from None
 
 
-def _json(file: IO[str] | None, *, is_state: bool = False) -> dict[str, Any] | None:
-    """Read a state or catalog file.
+def json_object(file: IO[str] | None, *, is_state: bool = False) -> dict[str, Any] | None:
+    """Read a configuration, state or catalog file.
 
     Args:
         file: To read, if any.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import webbrowser
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from tap_partnercenter.claims import claims_of
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.clouds import CLOUDS
+from tap_partnercenter.command_line import json_object
 from tap_partnercenter.connection_test import examine
 from tap_partnercenter.credentials import PROPERTIES
 from tap_partnercenter.environment import PREFIX
@@ -41,7 +41,7 @@ _PLUGIN = "tap-partnercenter"
 
 
 @click.command("tap-partnercenter-login")
-@click.option("--config", type=click.Path(), help="Configuration file of the tap (JSON).")
+@click.option("--config", type=click.File(encoding="utf-8"), help="The tap's JSON configuration.")
 @click.option("--tenant-id", help="Tenant of the partner: its GUID or a verified domain.")
 @click.option("--client-id", help="Application (client) id of the app registration.")
 @click.option("--cloud", type=click.Choice([*CLOUDS]), help="Microsoft cloud of the tenant.")
@@ -57,7 +57,7 @@ def main(  # noqa: PLR0913 - one for each option
     context: click.Context,
     /,
     *,
-    config: str | None,
+    config: IO[str] | None,
     device_code: bool,
     port: int,
     timeout: int,
@@ -203,9 +203,9 @@ class Login:
             raise PartnerCenterError(message) from None
 
 
-def _configuration(path: str | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
+def _configuration(file: IO[str] | None, flags: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the configuration from options, environment variables, the file and prompts."""
-    config: dict[str, Any] = {"cloud": "global"} | ({} if path is None else _file(path))
+    config: dict[str, Any] = {"cloud": "global"} | (json_object(file) or {})
     config |= {name: os.environ[n] for name in NAMES if (n := PREFIX + name.upper()) in os.environ}
     config |= {name: text for name, text in flags.items() if text}
     for name in ("tenant_id", "client_id", "client_secret"):
@@ -226,20 +226,6 @@ def _configuration(path: str | None, flags: Mapping[str, str | None]) -> dict[st
     if wrong := problems(config, TapPartnerCenter.config_jsonschema):
         raise PartnerCenterError(" ".join(wrong))
     return config
-
-
-def _file(path: str) -> dict[str, Any]:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        message = f"--config: {path}: {error.strerror}."
-        raise PartnerCenterError(message) from None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        message = f"--config: {path}: it does not contain a JSON object."
-        raise PartnerCenterError(message)
-    return content
 
 
 def _who(claims: Claims | None) -> str:
