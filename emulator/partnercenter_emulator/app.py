@@ -13,8 +13,8 @@ from .admin import PREFIX, create_admin
 from .answers import BODILESS, MAX_NUMBER_LENGTH, Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
-from .connection import cut, finish, is_disconnected, write
-from .drip import PAUSE, drip
+from .connection import cut, finish, is_disconnected, write, write_late, write_what_is_late
+from .drip import PAUSE, drip, head
 from .faults import huge_body, tampered
 from .listing import read_listing
 from .resources import SIGN_IN_PLACES
@@ -148,32 +148,20 @@ class Application:
         if call.place not in SIGN_IN_PLACES and (fault is None or fault.body is None):
             self._add_headers(call, answer)
         headers = self._headers(call, answer)
-        start = {"type": "http.response.start", "status": answer.status, "headers": headers}
-        if fault is not None and fault.huge_body:
-            await send(start)
-            for piece in huge_body(fault.huge_body):
-                if is_disconnected(scope):
-                    break
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-            return
-        if fault is not None and fault.drip is not None:
-            immediate, delayed = drip(fault.drip, answer.status, headers, answer.body)
-            write(scope, immediate)
-            for piece in delayed:
-                await _pause(PAUSE, receive)
-                write(scope, piece)
-            await finish(scope, receive)
+        write_what_is_late(scope)
+        if fault is not None and await _deliver_oddly(fault, answer, headers, scope, receive, send):
             return
         if answer.status not in BODILESS:
             headers.append((b"content-length", b"%d" % len(answer.body)))
-        await send(start)
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if fault is not None and fault.truncate:
             half = answer.body[: len(answer.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
             await finish(scope, receive)
             return
         await send({"type": "http.response.body", "body": answer.body})
+        if fault is not None and fault.repeat:
+            write_late(scope, b"".join(head(answer.status, headers)) + b"\r\n" + answer.body)
 
     def _headers(self, call: Call, answer: Answer) -> Headers:
         headers = [
@@ -211,6 +199,40 @@ class Application:
             with contextlib.suppress(ValueError, OverflowError):
                 until = parsedate_to_datetime(text).timestamp()
         state.journal.close(state.quota_key(call), until)
+
+
+async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
+    fault: Fault,
+    answer: Answer,
+    headers: Headers,
+    scope: dict[str, Any],
+    receive: Receive,
+    send: Send,
+) -> bool:
+    """Send a response in a way of its own, if the fault has one; return whether it was sent."""
+    if fault.interim is not None:
+        write(scope, b"HTTP/1.1 %d Interim\r\n\r\n" % fault.interim)
+    if fault.huge_body:
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        for piece in huge_body(fault.huge_body):
+            if is_disconnected(scope):
+                break
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return True
+    if fault.drip is not None:
+        immediate, delayed = drip(fault.drip, answer.status, headers, answer.body)
+        write(scope, immediate)
+        for piece in delayed:
+            await _pause(PAUSE, receive)
+            write(scope, piece)
+        await finish(scope, receive)
+        return True
+    if fault.unframed:
+        write(scope, b"".join(head(answer.status, headers)) + b"\r\n" + answer.body)
+        await finish(scope, receive)
+        return True
+    return False
 
 
 async def _pause(seconds: float, receive: Receive) -> None:

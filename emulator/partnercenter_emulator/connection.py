@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
 _KEY = "partnercenter_emulator.transport"
+_LATE = "partnercenter_emulator.late"
 _LINGER = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
@@ -28,12 +29,14 @@ class Protocol(HttpToolsProtocol):
         # which are sent separately, arrive 40 ms apart.
         connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._late = bytearray()
         super().connection_made(transport)
 
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"][_KEY] = self.transport
+        self.scope["state"][_LATE] = self._late
 
 
 async def cut(
@@ -65,6 +68,19 @@ def write(scope: dict[str, Any], data: bytes) -> None:
     transport = _transport(scope)
     if transport is not None:
         transport.write(data)
+
+
+def write_late(scope: dict[str, Any], data: bytes) -> None:
+    """Send unmodified bytes when the next request on the same connection is answered."""
+    scope.get("state", {}).get(_LATE, bytearray()).extend(data)
+
+
+def write_what_is_late(scope: dict[str, Any]) -> None:
+    """Send what :func:`write_late` has kept."""
+    late: bytearray | None = scope.get("state", {}).get(_LATE)
+    if late:
+        write(scope, bytes(late))
+        late.clear()
 
 
 def is_disconnected(scope: dict[str, Any]) -> bool:

@@ -23,9 +23,7 @@ def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes,
     All bytes are as on the wire, since servers do not send a partial head. The response ends with
     its last piece, except in `continue`, which never ends.
     """
-    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode("latin-1")
-    headers = [*headers, (b"connection", b"close")]
-    fields = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+    line, fields = head(status, [*headers, (b"connection", b"close")])
     length = b"content-length: %d\r\n" % len(body)
     match part:
         case "continue":
@@ -37,6 +35,12 @@ def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes,
         case "trailers":
             chunked = b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(body), body)
             return line + fields + chunked, _bytes(b"x-trailer: %b\r\n\r\n" % (b"-" * 200))
+
+
+def head(status: int, headers: Headers) -> tuple[bytes, bytes]:
+    """Return the status line and the headers, without the empty line that ends them."""
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode("latin-1")
+    return line, b"".join(name + b": " + value + b"\r\n" for name, value in headers)
 
 
 def _bytes(text: bytes) -> Iterable[bytes]:

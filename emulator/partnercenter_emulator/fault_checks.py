@@ -26,6 +26,8 @@ REPLACEMENTS = (
     *("redirect", "huge_body", "deep_json"),
 )
 """Actions that replace the API's whole response."""
+WAYS = ("reset", "truncate", "drip", "huge_body", "unframed", "repeat")
+"""Ways in which a response is sent, or not."""
 OF_THE_DOCUMENT = (
     *("link_to", "cycle", "duplicate_first_item", "add_fields", "drop_field"),
     *("items_not_list", "item_not_object"),
@@ -79,6 +81,9 @@ def problem_of(fault: Fault) -> str | None:  # noqa: C901, PLR0911 - a line per 
         or fault.shape == "D"
     ):
         return "truncate needs a body whose length is promised"
+    ways = [name for name in WAYS if name in given]
+    if len(ways) > 1 and {"unframed", "repeat"}.intersection(ways):
+        return f"only one of {', '.join(ways)} can be used"
     return _bad_header(fault)
 
 

@@ -89,6 +89,17 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         Part | None,
         Meta(description="Send this share of the response one byte at a time."),
     ] = None
+    interim: Annotated[
+        Annotated[int, Meta(ge=100, le=199)] | None,
+        Meta(description="Send an interim response with this status first, such as 103."),
+    ] = None
+    unframed: Annotated[
+        bool, Meta(description="Send no length, but close the connection after the body.")
+    ] = False
+    repeat: Annotated[
+        bool,
+        Meta(description="Send the response again, before the next one on its connection."),
+    ] = False
     expire_token: Annotated[
         bool, Meta(description="Revoke the access token that was used, and return 401.")
     ] = False

@@ -31,6 +31,8 @@ USELESS: list[tuple[dict[str, Any], str]] = [
     ({"status": 500, "reset": True}, "status and reset cannot be combined"),
     ({"reset": True, "not_json": True}, "only one of reset, not_json"),
     ({"json": None, "cycle": 1}, "only one of json, cycle"),
+    ({"unframed": True, "truncate": True}, "only one of truncate, unframed"),
+    ({"repeat": True, "drip": "body"}, "only one of drip, repeat"),
     ({"place": "token", "cycle": 1}, "cycle has no effect at token"),
     ({"place": "customers", "customer_id": "x", "status": 500}, "customer_id has no effect"),
     ({"place": "customers", "reseller_id": "x", "status": 500}, "reseller_id has no effect"),

@@ -161,6 +161,45 @@ def test_an_answer_may_never_begin(sign_in: SignIn) -> None:
         assert b"200" not in received
 
 
+def _received(sign_in: SignIn, requested: int, **fault: Any) -> list[bytes]:
+    """What one connection receives for each of several requests."""
+    with Emulator(SMALL, faults=[Fault(place="customers", times=1, **fault)]) as emulator:
+        client = sign_in(emulator)
+        address = urlsplit(emulator.url)
+        with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+            received = []
+            for number in range(requested):
+                lines = [f"GET {LIST} HTTP/1.1", "Host: x", f"MS-RequestId: {number}"]
+                lines += [f"Authorization: {client.headers['Authorization']!s}", "\r\n"]
+                connection.sendall("\r\n".join(lines).encode())
+                answer = b""
+                while not answer.endswith(b"}"):
+                    answer += connection.recv(65536)
+                received.append(answer)
+            return received
+
+
+def test_an_answer_may_follow_an_interim_one(sign_in: SignIn) -> None:
+    """It is the API's own."""
+    (answer,) = _received(sign_in, 1, interim=103)
+    interim, _, rest = answer.partition(b"\r\n\r\n")
+    assert interim == b"HTTP/1.1 103 Interim"
+    assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_a_body_may_end_with_its_connection(sign_in: SignIn) -> None:
+    """Nothing else tells where it ends."""
+    answer = _answer(sign_in, unframed=True)
+    assert len(answer.json()["items"]) == 2
+    assert not {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
+
+
+def test_an_answer_may_be_sent_twice(sign_in: SignIn) -> None:
+    """The second time before the answer to the next request."""
+    first, second = _received(sign_in, 2, repeat=True)
+    assert second.startswith(first)
+
+
 def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:
     """Both with status 200 and JSON's content type."""
     for fault, length in (({"not_json": True}, 20), ({"empty_body": True}, 0)):
