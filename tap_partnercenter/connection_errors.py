@@ -86,6 +86,7 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (urllib3.exceptions.ReadTimeoutError, "timed out"),
     (http.client.RemoteDisconnected, "connection closed"),
     (http.client.IncompleteRead, "response cut short"),
+    (http.client.HTTPException, "malformed response"),
     (requests.exceptions.ContentDecodingError, "response cannot be decompressed"),
     (requests.ConnectionError, "no connection"),
 )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import HTTPConnectionPool
 
 
+#: Statuses of interim responses, such as 103 Early Hints. After 101, what follows is not HTTP.
+_INTERIM = range(102, 200)
+
+
 class _UntilDeadline(io.RawIOBase):
     """Reads from a socket with the remaining time, not with the full timeout for each read."""
 
@@ -56,6 +60,18 @@ class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - http.client's
         super().__init__(sock, *args, **kwargs)
         self.fp = io.BufferedReader(_UntilDeadline(self.fp.detach(), sock))
+
+    @override
+    def begin(self) -> None:
+        """Read the head of the final response.
+
+        Interim ones may precede it (RFC 9110, section 15.2). http.client skips only those with
+        status 100.
+        """
+        super().begin()
+        while self.status in _INTERIM:
+            self.headers = None  # type: ignore[assignment] # as before the first
+            super().begin()
 
 
 def _timed(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:

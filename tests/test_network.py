@@ -14,6 +14,7 @@ import pytest
 import requests
 import trustme
 
+from partnercenter_emulator import Fault
 from tests.command_line import run_tap
 from tests.truth import assert_complete
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from partnercenter_emulator import Emulator
-    from tests.conftest import Start, Sync
+    from tests.conftest import Broken, Start, Sync
 
 
 def pump(client: socket.socket, server: socket.socket) -> None:
@@ -281,3 +282,18 @@ def test_compressed_pages_are_requested(start: Start, sync: Sync) -> None:
     assert_complete(result, emulator)
     assert heads
     assert all(b"\r\nAccept-Encoding: gzip\r\n" in head for head in heads)
+
+
+@pytest.mark.parametrize("status", [100, 102, 103, 199])
+def test_an_interim_response_is_not_the_response(status: int, broken: Broken, sync: Sync) -> None:
+    """A proxy may send Early Hints (RFC 8297), or say that a response takes a while."""
+    emulator = broken(Fault(interim=status))
+    assert_complete(sync(emulator), emulator)
+
+
+def test_a_malformed_response_is_called_so(broken: Broken, sync: Sync) -> None:
+    """Python accepts a hundred headers."""
+    many = {f"X-{number}": "1" for number in range(101)}
+    result = sync(broken(Fault(place="customers", headers=many)), max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert "(malformed response)" in result.error
