@@ -35,6 +35,8 @@ _BLOCK = 256 * 1024
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 #: Maximum bytes of a body without content, including a byte order mark and some whitespace.
 _MAX_BLANK_BYTES = 32
+#: Names of the only encoding that is requested.
+_GZIP = frozenset({"gzip", "x-gzip"})
 _DECODER = msgspec.json.Decoder(float_hook=decimal.Decimal)
 
 
@@ -143,7 +145,7 @@ def read_body(response: ApiResponse) -> bytes:
         UnreadableBody: If it is too large, or cannot be decompressed.
     """
     # urllib3 does not notice a missing end: half a response could pass for an empty one.
-    packed = response.headers.get("Content-Encoding", "").strip().lower() in {"gzip", "x-gzip"}
+    packed = response.headers.get("Content-Encoding", "").strip().lower() in _GZIP
     blocks = []
     size = 0
     with _explained(response.route), response:
@@ -198,11 +200,30 @@ def decode(body: bytes) -> Mapping[str, Any]:
     return document
 
 
-def is_blank(body: bytes) -> bool:
-    """Return whether a body is empty, `null` or `{}`."""
+def is_blank(body: bytes, response: ApiResponse) -> bool:
+    """Return whether the body of a response is empty, `null` or `{}`.
+
+    Raises:
+        UnreadableBody: If it is empty, but may have been sent with content.
+    """
     if len(body) > _MAX_BLANK_BYTES:
         return False
-    return b"".join(body.removeprefix(_BYTE_ORDER_MARK).split()) in {b"", b"null", b"{}"}
+    content = b"".join(body.removeprefix(_BYTE_ORDER_MARK).split())
+    if not content and not _has_end(response):
+        message = "a body that may have been lost"
+        raise UnreadableBody(message)
+    return content in {b"", b"null", b"{}"}
+
+
+def _has_end(response: ApiResponse) -> bool:
+    """Return whether a missing end of a body would have been noticed.
+
+    One without a length ends with the connection, which may have been lost (RFC 9112, section 6.3).
+    Encodings that were not requested are decoded by urllib3 as far as they go.
+    """
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    framed = response.raw.chunked or response.raw.length_remaining is not None
+    return framed and encoding in {"", "identity", *_GZIP}
 
 
 def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:

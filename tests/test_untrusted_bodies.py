@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,6 +66,31 @@ def test_a_truncated_compressed_body_is_requested_again(
     result = sync(emulator)
     assert_complete(result, emulator)
     assert emulator.stats().by_place[place]["200"] > 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"empty_body": True, "unframed": True},
+        {"body": zlib.compress(b"{}")[:2], "headers": {"Content-Encoding": "deflate"}},
+    ],
+    ids=["without a length", "in another encoding"],
+)
+def test_an_empty_body_that_may_be_a_lost_one_is_requested_again(
+    fault: dict[str, Any], broken: Broken, sync: Sync
+) -> None:
+    """The connection was lost after the headers: the customer's relationships may still exist."""
+    emulator = broken(Fault(place="relationships", times=1, **fault))
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert any("HTTP 200 with a body that may have been lost" in line for line in result.log)
+
+
+def test_a_null_without_a_length_is_an_answer(broken: Broken, sync: Sync) -> None:
+    """A proxy may speak HTTP/1.0; what arrived says that there is nothing."""
+    result = sync(broken(Fault(place="relationships", body=b"null", unframed=True)))
+    assert result.exit_code == 0, result.stderr
+    assert result.records("customer_relationships") == []
 
 
 def test_a_body_compressed_in_two_pieces_is_complete(broken: Broken, sync: Sync) -> None:
