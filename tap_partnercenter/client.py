@@ -44,7 +44,9 @@ if TYPE_CHECKING:
     from tap_partnercenter.shard import Shard
     from tap_partnercenter.transport import Transport
 
-_REQUEST_ID = "MS-RequestId"
+_REQUEST_ID, _CORRELATION_ID = "MS-RequestId", "MS-CorrelationId"
+#: Length of the last group of an id and its hyphen: the same in all ids of a run.
+_GROUP = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ class Client:
             request.prepare_url(collection.url, {**collection.params, **size})
         # Ours come last: no response may change the ids that Microsoft support needs.
         request.prepare_headers(
-            {**continuation_headers, **self._headers, _REQUEST_ID: str(uuid.uuid4())}
+            {**continuation_headers, **self._headers, _REQUEST_ID: _new_id(self._headers)}
         )
         return request
 
@@ -205,6 +207,11 @@ class Client:
             signed = self._authenticator(page.prepared)
             self._report.requested()
             response = self._transport.send(signed, "api_url")
+            if _is_of_another_request(response):
+                # Dropped with its connection: the response to this request may follow there.
+                response.close()
+                reason = f"HTTP {response.status_code} in response to another request"
+                raise TryAgain(NO_COLLECTION, reason, support_ids=support_ids(response))
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
                 attempt.refuse(self._requested_pause(response))
             try:
@@ -311,5 +318,20 @@ def _try_again(
     ("Partner Center REST headers").
     """
     ids = support_ids(response)
-    response.request.headers[_REQUEST_ID] = str(uuid.uuid4())
+    response.request.headers[_REQUEST_ID] = _new_id(response.request.headers)
     return TryAgain(rule, reason, retry_after=pause, support_ids=ids)
+
+
+def _new_id(headers: Mapping[str, str]) -> str:
+    """Return a GUID for a request; its last group is that of the run's correlation id."""
+    return str(uuid.uuid4())[:-_GROUP] + headers[_CORRELATION_ID][-_GROUP:]
+
+
+def _is_of_another_request(response: ApiResponse) -> bool:
+    """Return whether a response repeats the id of another request of this run.
+
+    It does if the responses on a connection were mixed up. Any other id is up to the service.
+    """
+    sent = response.request.headers
+    repeated = response.headers.get(_REQUEST_ID, "").lower()
+    return repeated != sent[_REQUEST_ID] and repeated.endswith(sent[_CORRELATION_ID][-_GROUP:])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from partnercenter_emulator import Emulator
+    from partnercenter_emulator.faults import Place
     from tests.conftest import Broken, Start, Sync
 
 
@@ -282,6 +283,24 @@ def test_compressed_pages_are_requested(start: Start, sync: Sync) -> None:
     assert_complete(result, emulator)
     assert heads
     assert all(b"\r\nAccept-Encoding: gzip\r\n" in head for head in heads)
+
+
+@pytest.mark.parametrize("place", ["customers", "continuation", "relationships"])
+@pytest.mark.parametrize("workers", [1, 8])
+def test_a_response_that_arrives_twice_is_not_taken_for_the_next_one(
+    workers: int, place: Place, start: Start, sync: Sync
+) -> None:
+    """Otherwise a customer would get the relationships of another one."""
+    emulator = start(Fault(place=place, times=1, repeat=True), customers=8, resellers=4)
+    result = sync(emulator, page_size=3, max_concurrent_requests=workers)
+    assert_complete(result, emulator)
+
+
+def test_the_service_may_assign_request_ids_of_its_own(broken: Broken, sync: Sync) -> None:
+    """Only the id of another request of the same run says that responses were mixed up."""
+    own = "11111111-2222-4333-8444-555555555555"
+    emulator = broken(Fault(headers={"MS-RequestId": own}))
+    assert_complete(sync(emulator), emulator)
 
 
 @pytest.mark.parametrize("status", [100, 102, 103, 199])
