@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,17 +25,16 @@ from tap_partnercenter.outcomes import (
     Place,
     rule_for,
 )
-from tap_partnercenter.pacing import PauseTooLong
 from tap_partnercenter.pagination import TOKEN_HEADER, UnusableContinuation
 from tap_partnercenter.responses import ApiResponse, code_of, is_collection, is_entity, support_ids
 from tap_partnercenter.transport import UnreadableBody, decode_repaired, is_blank, read_body
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from tap_partnercenter.auth import TokenAuthenticator
     from tap_partnercenter.outcomes import Rule
-    from tap_partnercenter.pacing import Attempt, Gate
+    from tap_partnercenter.pacing import Gate
     from tap_partnercenter.pagination import Continuation, LinkPaginator
     from tap_partnercenter.report import Report
     from tap_partnercenter.retry import RetryPolicy
@@ -51,7 +49,7 @@ _GROUP = 13
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What a stream asks for.
+    """What a stream requests.
 
     Attributes:
         stream: Name of the stream, for messages.
@@ -59,12 +57,12 @@ class Collection:
         url: Absolute address of the first page, without its query.
         params: Query of the first page; a continuation brings its own.
         context: Partition or customer: the fields that each record gets.
-        place: What the first page is to the table of failures …
-        next_place: … and what a later one is.
+        place: The place of the first page in the table of failures …
+        next_place: … and of later pages.
         single: Whether the response is one record instead of a page of records.
         lacks_user: Whether the service requires a user and the run has none.
-        enrolment: Which partners have it, and what the others do, as a sentence; empty: all have.
-        shard_key: The field by which shards divide the records, None where they do not.
+        enrolment: Which partners have it, and what others should do, as a sentence; empty for all.
+        shard_key: The field by which shards divide the records, None if they do not.
     """
 
     stream: str
@@ -89,13 +87,7 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class _PageRequest:
-    """A request for one page.
-
-    Attributes:
-        collection: Where the page belongs.
-        place: What the page is to the table of failures.
-        prepared: The HTTP request.
-    """
+    """A request for one page, and its place in the table of failures."""
 
     collection: Collection
     place: Place
@@ -112,7 +104,7 @@ class _PageRequest:
 
 
 class Client:
-    """Asks for the pages of a run, from any thread."""
+    """Requests the pages of a run, from any thread."""
 
     def __init__(  # noqa: PLR0913 - the objects of the run
         self,
@@ -125,7 +117,6 @@ class Client:
         report: Report,
         transport: Transport,
     ) -> None:
-        """Prepare; `headers` are those of every request."""
         self.settings = settings
         self._headers = headers
         self._authenticator = authenticator
@@ -195,14 +186,9 @@ class Client:
         return request
 
     def _fetch(self, page: _PageRequest) -> ApiResponse:
-        """Request a page once and judge the response.
-
-        Raises:
-            TryAgain: If another attempt may help.
-            Refused: If not.
-        """
+        """Request a page once and judge the response."""
         self._authenticator(page.prepared)
-        with self._attempt() as attempt:
+        with self._gate.attempt() as attempt:
             # A pause at the gate may outlast a token.
             signed = self._authenticator(page.prepared)
             self._report.requested()
@@ -245,25 +231,10 @@ class Client:
             raise _try_again(response, NO_COLLECTION, reason)
         return response
 
-    @contextmanager
-    def _attempt(self) -> Iterator[Attempt]:
-        try:
-            with self._gate.attempt() as attempt:
-                yield attempt
-        except PauseTooLong as pause:
-            rule = rule_for(HTTPStatus.TOO_MANY_REQUESTS, None, Place.FIRST)
-            reason = f"HTTP 429 on another request: {rule.meaning}"
-            raise TryAgain(rule, reason, retry_after=pause.seconds) from None
-
     def _raise_for_response(
         self, response: ApiResponse, page: _PageRequest, pause: float | None
     ) -> NoReturn:
-        """Act on a response other than 200.
-
-        Raises:
-            TryAgain: If another attempt may help.
-            Refused: If not.
-        """
+        """Raise what the table says about a response other than 200."""
         code = code_of(response.document)
         rule = rule_for(response.status_code, code, page.place)
         numbers = f"HTTP {response.status_code}" + (f", code {code}" if code else "")
