@@ -69,8 +69,7 @@ class Checkpoint:
     def position(self, now: float) -> Position | None:
         """Return where an earlier run stopped, or None to read from the start.
 
-        Args:
-            now: Seconds since the epoch.
+        `now` is in seconds since the epoch.
         """
         stored: Any = self.bookmarks.get(self.stream, {}).get(_KEY)
         try:

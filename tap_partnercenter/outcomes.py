@@ -285,13 +285,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def rule_for(status: int, code: str | None, place: Place) -> Rule:
-    """Return the row for a response.
-
-    Args:
-        status: HTTP status.
-        code: `code` of the body as text; the service sends it as a number and as a string.
-        place: Which part of a stream was requested.
-    """
+    """Return the row for a response with this HTTP status, and with this code in its body."""
     return next(rule for rule in RULES if rule.matches(status, code, place))
 
 

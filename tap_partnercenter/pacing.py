@@ -266,14 +266,7 @@ class Gate:
     def __init__(
         self, *, clock: Clock, report: Report, max_seconds: float, max_per_minute: int | None = None
     ) -> None:
-        """Start open.
-
-        Args:
-            clock: Reads the time, and waits.
-            report: Records waits.
-            max_seconds: Longest pause to wait for.
-            max_per_minute: Maximum requests per minute, None for no maximum.
-        """
+        """Start open; `max_seconds` is the longest pause to wait for."""
         self._clock = clock
         self._max_seconds = max_seconds
         self._report = report

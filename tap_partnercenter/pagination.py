@@ -75,12 +75,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
     """Follows `links.next`: its uri unchanged, with all of its headers."""
 
     def __init__(self, api_url: str, start: Continuation | None = None) -> None:
-        """Begin at the first page, or where an earlier run stopped.
-
-        Args:
-            api_url: Origin of all pages.
-            start: Continuation to begin with.
-        """
+        """Begin at the first page, or where an earlier run stopped."""
         super().__init__(start)
         self._api_url = api_url
         # A page that links to itself or to an earlier one would never end.
@@ -96,8 +91,7 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
     def after_short_page(self, requested_size: int | None) -> bool:
         """Return whether the last non-empty page looks like the end of the data.
 
-        Args:
-            requested_size: Number of records requested, None if the service decides.
+        `requested_size` is None if the service decides.
         """
         # A service may cap pages below the requested size, which only another page can show.
         return self.filled < min(requested_size or self.largest_before, self.largest_before)

@@ -56,9 +56,7 @@ class Shape:
     def fit(self, record: Mapping[str, Any], on_issue: OnIssue) -> dict[str, Any]:
         """Return the declared fields of a record, in the record's order.
 
-        Args:
-            record: As the service sent it.
-            on_issue: Called for each field that cannot be passed on unchanged.
+        `on_issue` is called for each field that cannot be passed on unchanged.
         """
         fields = self._fields
         fitted: dict[str, Any] = {}

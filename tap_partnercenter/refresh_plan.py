@@ -100,10 +100,7 @@ class RefreshPlanner:
     def plan(self, now: float, audit: ChangeStream, logger: Logger) -> RefreshPlan:
         """Decide which customers' children are read, and log it.
 
-        Args:
-            now: Seconds since the epoch.
-            audit: The stream of audit records; it need not be selected.
-            logger: For one line.
+        The stream of audit records need not be selected. `now` is in seconds since the epoch.
         """
         today = _day(now)
         everything = RefreshPlan(self.days, today)

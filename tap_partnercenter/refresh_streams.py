@@ -105,9 +105,7 @@ class ListRefreshStream(RefreshStream):
     ) -> None:
         """Write rows for a list, for this shard's part of it, or for some of its partitions.
 
-        Args:
-            stream: Which lists.
-            parts: The context of each part, None for all, and when reading it began.
+        A part is its context, None for all of the list, and when reading it began.
         """
         if not stream.is_loaded:
             return  # its table was not written

@@ -160,13 +160,7 @@ class Report:
         self._current = f"{stream} {share}".strip()
 
     def emitted(self, stream: str, records: int, share: str = "") -> None:
-        """Note how many records a stream has so far, and log progress when it is due.
-
-        Args:
-            stream: Its name.
-            records: Of the stream, so far.
-            share: How much of the stream that is, if known.
-        """
+        """Note how many records, and what share of it, a stream has so far; log that when due."""
         new = records - self._records[stream]
         self._records[stream] = records
         if not self._bar.disable:

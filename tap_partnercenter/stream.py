@@ -123,24 +123,19 @@ class PartnerCenterStream(PlainStream):
     # Pages
 
     def pages(self, context: Context | None, start: Continuation | None = None) -> Pages:
-        """Return a reader of a collection.
-
-        Args:
-            context: Partition or customer.
-            start: Where to continue, instead of the first page.
-        """
+        """Return a reader of a partition or customer, which begins at `start` or the first page."""
         collection = Collection(
-            self.name,
-            self.path,
-            self.get_url(context),
-            self.get_url_params(context, None),
-            context or {},
-            self.place,
-            self.next_place,
-            self.single,
-            self.lacks_user,
-            self.enrolment,
-            self.shard_key,
+            stream=self.name,
+            path=self.path,
+            url=self.get_url(context),
+            params=self.get_url_params(context, None),
+            context=context or {},
+            place=self.place,
+            next_place=self.next_place,
+            single=self.single,
+            lacks_user=self.lacks_user,
+            enrolment=self.enrolment,
+            shard_key=self.shard_key,
         )
         return Pages(self.run.client, collection, self.get_new_paginator, start)
 

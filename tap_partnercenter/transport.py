@@ -88,9 +88,7 @@ class Transport:
     def send(self, request: requests.PreparedRequest, setting: str) -> ApiResponse:
         """Send a request and return its response with the body still unread.
 
-        Args:
-            request: To a URL from a setting.
-            setting: The name of that setting, for messages.
+        `setting` is the name of the setting with the URL, for messages.
 
         Raises:
             TryAgain: If there was no response.
