@@ -15,7 +15,7 @@ from tap_partnercenter.claims import claims_of
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.command_line import json_object
-from tap_partnercenter.connection_test import examine
+from tap_partnercenter.connection_check import examine
 from tap_partnercenter.credentials import PROPERTIES
 from tap_partnercenter.environment import PREFIX
 from tap_partnercenter.errors import PartnerCenterError

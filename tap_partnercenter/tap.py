@@ -12,7 +12,7 @@ from typing_extensions import override
 from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.command_line import CommandLine
-from tap_partnercenter.connection_test import try_streams
+from tap_partnercenter.connection_check import try_streams
 from tap_partnercenter.output import BlockWriter
 from tap_partnercenter.run import Run
 from tap_partnercenter.settings import (
