@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from partnercenter_emulator import Fault
-from tests.answers import RESELLER
 from tests.command_line import catalog_of
 from tests.failures import API, assert_refused
+from tests.responses import RESELLER
 
 if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place

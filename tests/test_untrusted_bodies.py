@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault
-from tests.answers import customer, page
 from tests.command_line import catalog_of
 from tests.failures import API, assert_refused, sampled
+from tests.responses import customer, page
 from tests.truth import assert_complete
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from partnercenter_emulator import Fault
-from tests.answers import linked, page
 from tests.command_line import catalog_of
 from tests.failures import assert_refused
+from tests.responses import linked, page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

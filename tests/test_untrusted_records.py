@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault, Fixture
-from tests.answers import RESELLER, customer, page
 from tests.command_line import catalog_of
 from tests.failures import assert_refused
+from tests.responses import RESELLER, customer, page
 from tests.truth import held
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from starlette.applications import Starlette
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from .answers import as_json
 from .changes import AuditOptions
 from .credentials import TENANT_DOMAIN
 from .faults import Fault
 from .journal import as_json_lines
+from .responses import as_json
 from .truth import held
 
 if TYPE_CHECKING:

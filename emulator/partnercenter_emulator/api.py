@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .answers import Answer, ApiError, error_answer, json_answer, service_error
 from .credentials import RETIRED_RESOURCE
 from .customers import create_customer
 from .offsets import offset_page
 from .paging import Pager, whole
 from .resources import NEEDS_USER
+from .responses import ApiError, Response, error_response, json_response, service_error
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -28,10 +28,10 @@ def check_route(call: Call) -> None:
         ApiError: 404 in the gateway's shape, or 405 in the framework's.
     """
     if call.resource is None:
-        raise ApiError(error_answer(404, "B", None, "Resource not found"))
+        raise ApiError(error_response(404, "B", None, "Resource not found"))
     if call.method != call.resource.method:
         text = f"The requested resource does not support http method '{call.method}'."
-        raise ApiError(error_answer(405, "C", None, text))
+        raise ApiError(error_response(405, "C", None, text))
 
 
 def check_token(call: Call, state: State) -> None:
@@ -51,7 +51,7 @@ def check_token(call: Call, state: State) -> None:
         mfa = "code"
     if mfa == "header":
         challenge = [(b"www-authenticate", MFA_CHALLENGE)]
-        raise ApiError(Answer(401, headers=challenge, content_type=None))
+        raise ApiError(Response(401, headers=challenge, content_type=None))
     if mfa == "code":
         raise service_error(401, "900421", "The token lacks multi-factor authentication.")
     code = state.options.app_only_code
@@ -63,7 +63,7 @@ def check_token(call: Call, state: State) -> None:
         raise service_error(403, 900150, "The user does not have the role that this needs.")
 
 
-def respond(call: Call, state: State, cycle: int) -> Answer:
+def respond(call: Call, state: State, cycle: int) -> Response:
     """Return the API's response; `cycle` is that of a fault, or 0.
 
     Raises:
@@ -75,20 +75,20 @@ def respond(call: Call, state: State, cycle: int) -> Answer:
         return create_customer(call.body, state)
     position = _position(call, state) if resource.of_customer else 0
     if resource.record is not None:
-        return json_answer(resource.record(state, position))
+        return json_response(resource.record(state, position))
     listing = call.listing
     if listing is not None and listing.problem is not None:
         raise listing.problem
     assert resource.rows is not None, call.place  # noqa: S101 - what else there is
     rows = resource.rows(state, position, listing.parameters if listing is not None else {})
     if listing is not None and resource.paging == "offset":
-        return json_answer(
+        return json_response(
             offset_page(resource, rows, listing, state.options, _origin(call), cycle)
         )
     if listing is None or not listing.paged:
-        return json_answer(whole(resource, rows, listing, state.options))
+        return json_response(whole(resource, rows, listing, state.options))
     pager = Pager(resource, rows, listing, state.continuations, state.options, _origin(call))
-    return json_answer(pager.page(cycle))
+    return json_response(pager.page(cycle))
 
 
 def _origin(call: Call) -> str:

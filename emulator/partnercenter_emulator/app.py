@@ -10,7 +10,6 @@ from email.utils import formatdate, parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .admin import PREFIX, create_admin
-from .answers import BODILESS, MAX_NUMBER_LENGTH, Answer, ApiError, Headers, error_answer
 from .api import check_route, check_token, respond
 from .calls import Call
 from .connection import cut, finish, is_disconnected, write, write_late, write_what_is_late
@@ -18,6 +17,7 @@ from .drip import PAUSE, drip, head
 from .faults import huge_body, tampered
 from .listing import read_listing
 from .resources import SIGN_IN_PLACES
+from .responses import BODILESS, MAX_NUMBER_LENGTH, ApiError, Headers, Response, error_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, MutableMapping
@@ -89,7 +89,7 @@ class Application:
         finally:
             state.journal.leave(call, status)
 
-    async def _answer(self, call: Call, receive: Receive) -> tuple[Answer, Fault | None]:
+    async def _answer(self, call: Call, receive: Receive) -> tuple[Response, Fault | None]:
         """Return the response, and the fault that applies, if any."""
         state = self._state
         fault: Fault | None = None
@@ -114,7 +114,7 @@ class Application:
         except ApiError as refusal:
             return refusal.answer, fault
 
-    def _normal_answer(self, call: Call, cycle: int) -> Answer:
+    def _normal_answer(self, call: Call, cycle: int) -> Response:
         if call.place == "token":
             return self._state.token_endpoint.answer(call, self._state.options)
         if call.place in SIGN_IN_PLACES:
@@ -126,7 +126,7 @@ class Application:
         wait = state.quota.admit(state.quota_key(call), call.arrived_at)
         if wait <= 0:
             return
-        answer = error_answer(429, "B", None, "Too many requests. Try again later.")
+        answer = error_response(429, "B", None, "Too many requests. Try again later.")
         if state.options.retry_after == "seconds":
             answer.headers.append((b"retry-after", b"%d" % math.ceil(wait)))
         elif state.options.retry_after == "date":
@@ -137,7 +137,7 @@ class Application:
     async def _deliver(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
         self,
         call: Call,
-        answer: Answer,
+        answer: Response,
         fault: Fault | None,
         scope: dict[str, Any],
         receive: Receive,
@@ -163,7 +163,7 @@ class Application:
         if fault is not None and fault.repeat:
             write_late(scope, b"".join(head(answer.status, headers)) + b"\r\n" + answer.body)
 
-    def _headers(self, call: Call, answer: Answer) -> Headers:
+    def _headers(self, call: Call, answer: Response) -> Headers:
         headers = [
             (b"ms-requestid", call.request_id.encode("latin-1")),
             (b"ms-correlationid", call.correlation_id.encode("latin-1")),
@@ -179,7 +179,7 @@ class Application:
             headers.append((b"content-type", answer.content_type))
         return headers + given
 
-    def _add_headers(self, call: Call, answer: Answer) -> None:
+    def _add_headers(self, call: Call, answer: Response) -> None:
         """Add the byte order mark and the compression that the options set."""
         options = self._state.options
         kind = "success" if answer.status < 400 else "error"  # noqa: PLR2004
@@ -203,7 +203,7 @@ class Application:
 
 async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
     fault: Fault,
-    answer: Answer,
+    answer: Response,
     headers: Headers,
     scope: dict[str, Any],
     receive: Receive,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .answers import as_json
 from .history import DAY_TICKS, EPOCH_TICKS, GeneratedHistory, date_of
+from .responses import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 
-from .answers import Answer, ApiError, json_answer
 from .credentials import ACCOUNTS, Consent
 from .entra import check_tenant, form_of, required
 from .errors import entra_error
 from .grants import DEVICE_CODE_LIFETIME, AuthorizationRequest
+from .responses import ApiError, Response, json_response
 
 if TYPE_CHECKING:
     from .calls import Call
@@ -44,7 +44,7 @@ class SignInPages:
         self._credentials = credentials
         self._grants = grants
 
-    def answer(self, call: Call, options: Options) -> Answer:
+    def answer(self, call: Call, options: Options) -> Response:
         """Respond to a request for one of these pages or endpoints.
 
         Raises:
@@ -57,7 +57,7 @@ class SignInPages:
             return self._begin_device(call, options)
         return self._authorize(call)
 
-    def _authorize(self, call: Call) -> Answer:
+    def _authorize(self, call: Call) -> Response:
         """Show what an app requests, and send the user's decision back to it."""
         query = {
             name: values[0]
@@ -82,7 +82,7 @@ class SignInPages:
         if query.get("response_mode") == "form_post":
             return _page("Working...", _return_form(asked.redirect_uri, answer | state))
         location = f"{asked.redirect_uri}?{urlencode(answer | state)}"
-        return Answer(302, headers=[(b"location", location.encode())], content_type=None)
+        return Response(302, headers=[(b"location", location.encode())], content_type=None)
 
     def _asked(self, query: dict[str, str]) -> AuthorizationRequest:
         self._check_client(required(query, "client_id"))
@@ -99,7 +99,7 @@ class SignInPages:
             redirect_uri, scope, query.get("code_challenge"), query.get("nonce")
         )
 
-    def _begin_device(self, call: Call, options: Options) -> Answer:
+    def _begin_device(self, call: Call, options: Options) -> Response:
         if call.method != "POST":
             text = "The endpoint only accepts POST requests."
             raise ApiError(entra_error(405, 900561, text))
@@ -107,7 +107,7 @@ class SignInPages:
         self._check_client(required(form, "client_id"))
         sign_in = self._grants.begin_device(required(form, "scope"))
         address = f"http://{call.header(b'host')}/common/oauth2/deviceauth"
-        return json_answer(
+        return json_response(
             {
                 "user_code": sign_in.user_code,
                 "device_code": sign_in.device_code,
@@ -121,7 +121,7 @@ class SignInPages:
             }
         )
 
-    def _device_page(self, call: Call) -> Answer:
+    def _device_page(self, call: Call) -> Response:
         """Ask for the code shown by a machine without a browser, and for a decision."""
         if call.method != "POST":
             return _page("Enter code", _consent_form(None))
@@ -176,7 +176,7 @@ def _return_form(address: str, answer: dict[str, str]) -> str:
 <script>document.forms[0].submit()</script>"""
 
 
-def _page(title: str, content: str) -> Answer:
+def _page(title: str, content: str) -> Response:
     text = f"""<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style></head>
@@ -186,4 +186,4 @@ def _page(title: str, content: str) -> Answer:
 </main></body>
 </html>
 """
-    return Answer(200, text.encode(), content_type=HTML)
+    return Response(200, text.encode(), content_type=HTML)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from .answers import service_error
 from .options import LinkForm  # noqa: TC001 - msgspec reads the annotation
+from .responses import service_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable

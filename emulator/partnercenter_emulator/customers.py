@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .answers import Answer, ApiError, error_answer, json_answer, service_error
 from .changes import DEFAULT_AUDIT
+from .responses import ApiError, Response, error_response, json_response, service_error
 
 if TYPE_CHECKING:
     from .data import Record
@@ -42,7 +42,7 @@ _ADDRESS = (
 _PASSWORD = string.ascii_letters + string.digits + "*!$%"
 
 
-def create_customer(body: bytes, state: State) -> Answer:
+def create_customer(body: bytes, state: State) -> Response:
     """Create a customer and return 201 with its record and the first user's credentials.
 
     Raises:
@@ -54,7 +54,7 @@ def create_customer(body: bytes, state: State) -> Answer:
         document = _lowered(msgspec.json.decode(body, type=dict[str, Any]))
     except msgspec.DecodeError:
         text = "The request body is not a JSON object."
-        raise ApiError(error_answer(400, "C", None, text)) from None
+        raise ApiError(error_response(400, "C", None, text)) from None
     company = _object(document, "companyProfile")
     billing = _object(document, "billingProfile")
     address = _object(billing, "defaultAddress")
@@ -83,7 +83,7 @@ def create_customer(body: bytes, state: State) -> Answer:
     position = directory.position_of(record["id"])
     assert position is not None, record["id"]  # noqa: S101 - it was just created
     state.changes.record_change("customers", "add", position, DEFAULT_AUDIT, new=record)
-    return json_answer(record, 201)
+    return json_response(record, 201)
 
 
 def _reseller(document: Record, directory: Directory) -> int | None:

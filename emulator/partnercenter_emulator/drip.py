@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .answers import Headers
+    from .responses import Headers
 
 Part: TypeAlias = Literal["continue", "headers", "body", "trailers"]
 

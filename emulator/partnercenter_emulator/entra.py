@@ -6,9 +6,9 @@ import hmac
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from .answers import Answer, ApiError, json_answer
 from .credentials import RESOURCES, TENANT_DOMAIN, Consent
 from .errors import entra_error
+from .responses import ApiError, Response, json_response
 from .signed import Assertions, RefusedAssertion
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class TokenEndpoint:
         self._assertions = Assertions(credentials, clock)
         self._clock = clock
 
-    def answer(self, call: Call, options: Options) -> Answer:
+    def answer(self, call: Call, options: Options) -> Response:
         """Respond to a POST to `/{tenant}/oauth2/token` or `/{tenant}/oauth2/v2.0/token`.
 
         Raises:
@@ -86,7 +86,7 @@ class TokenEndpoint:
                 document["refresh_token"] = self._tokens.issue_refresh(consent)
             if grant in INTERACTIVE and "openid" in companions:
                 document["id_token"] = self._tokens.issue_id(consent, nonce)
-        answer = json_answer(document)
+        answer = json_response(document)
         answer.headers += [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
         return answer
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 
-from .answers import Answer, json_answer
+from .responses import Response, json_response
 
 _ERRORS = {
     50011: "invalid_request",
@@ -52,7 +52,7 @@ _ERRORS = {
 }
 
 
-def entra_error(status: int, number: int, text: str) -> Answer:
+def entra_error(status: int, number: int, text: str) -> Response:
     """Return an error of the token endpoint; `number` is the one after "AADSTS"."""
     trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%SZ}"
@@ -68,4 +68,4 @@ def entra_error(status: int, number: int, text: str) -> Answer:
         "correlation_id": correlation,
         "error_uri": f"https://login.microsoftonline.com/error?code={number}",
     }
-    return json_answer(document, status)
+    return json_response(document, status)

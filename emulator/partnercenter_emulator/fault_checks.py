@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .answers import BODILESS
 from .resources import PLACES, RESOURCES
+from .responses import BODILESS
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

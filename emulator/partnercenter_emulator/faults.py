@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Meta
 
-from .answers import (
-    BODILESS,
-    MAX_NUMBER_LENGTH,
-    Answer,
-    Headers,
-    Shape,
-    as_json,
-    error_answer,
-    json_answer,
-)
 from .drip import Part  # noqa: TC001 - msgspec reads it
 from .errors import entra_error
 from .fault_checks import problem_of
 from .resources import SIGN_IN_PLACES
+from .responses import (
+    BODILESS,
+    MAX_NUMBER_LENGTH,
+    Headers,
+    Response,
+    Shape,
+    as_json,
+    error_response,
+    json_response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,7 +151,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             or self.item_not_object
         )
 
-    def replacement(self, place: str) -> Answer | None:
+    def replacement(self, place: str) -> Response | None:
         """Return the response to send instead of the API's; None to let the API respond."""
         answer = self._replacement(place)
         if answer is not None:
@@ -165,39 +165,39 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             for name, value in (self.headers or {}).items()
         ]
 
-    def _replacement(self, place: str) -> Answer | None:  # noqa: C901, PLR0911 - a line per action
+    def _replacement(self, place: str) -> Response | None:  # noqa: C901, PLR0911 - a line per action
         status = self.status or 200
         if self.expire_token:
-            return error_answer(401, "A", 400, "Access denied: the token has expired.")
+            return error_response(401, "A", 400, "Access denied: the token has expired.")
         if self.body is not None:
-            return Answer(status, self.body)
+            return Response(status, self.body)
         if self.json is not UNSET:
-            return json_answer(self.json, status)
+            return json_response(self.json, status)
         if self.not_json:
-            return Answer(status, b"{this is not JSON")
+            return Response(status, b"{this is not JSON")
         if self.empty_body:
-            return Answer(status, content_type=None) if status in BODILESS else Answer(status)
+            return Response(status, content_type=None) if status in BODILESS else Response(status)
         if self.redirect is not None:
-            return Answer(
+            return Response(
                 self.status or 302, headers=[(b"location", self.redirect.encode("latin-1"))]
             )
         if self.huge_body:
-            return Answer(status)
+            return Response(status)
         if self.deep_json:
-            return Answer(status, b"[" * self.deep_json + b"]" * self.deep_json)
+            return Response(status, b"[" * self.deep_json + b"]" * self.deep_json)
         if self.status is None:
             return None
         if self.status in BODILESS:
-            return Answer(status, content_type=None)
+            return Response(status, content_type=None)
         text = self.description or f"Fault on demand: {_phrase(status)}."
         if place in SIGN_IN_PLACES and self.shape is None:
             number = str(self.code)
             known = number.isascii() and number.isdecimal() and len(number) < MAX_NUMBER_LENGTH
             return entra_error(status, int(number) if known else 90033, text)
-        return error_answer(status, self.shape, self.code, text)
+        return error_response(status, self.shape, self.code, text)
 
 
-def tampered(fault: Fault, answer: Answer) -> Answer:
+def tampered(fault: Fault, answer: Response) -> Response:
     """Return the API's response as changed by the fault; only JSON objects can be changed."""
     answer.headers.extend(fault.extra_headers())
     document = _read(answer.body) if fault.changes_document() else None

@@ -9,8 +9,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from .answers import ApiError
 from .errors import entra_error
+from .responses import ApiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .answers import as_json
+from .responses import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from .answers import MAX_NUMBER_LENGTH, ApiError
 from .continuation import SHARD_HEADER, TOKEN_HEADER, Cursor
 from .parameters import condition_of, refuse
 from .resources import BY_PLACE
+from .responses import MAX_NUMBER_LENGTH, ApiError
 
 if TYPE_CHECKING:
     from .calls import Call

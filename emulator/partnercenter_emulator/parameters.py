@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from .answers import ApiError, error_answer, service_error
 from .directory import Filter
+from .responses import ApiError, error_response, service_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,7 +82,7 @@ def _day(text: str) -> str:
     except ValueError:
         known = False
     if not known:
-        raise ApiError(error_answer(400, "C", None, "The request is invalid."))
+        raise ApiError(error_response(400, "C", None, "The request is invalid."))
     return text
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import date
 from typing import TYPE_CHECKING
 
-from .answers import ApiError, error_answer
 from .audit import DAYS_KEPT, DEFAULT_DAYS
 from .parameters import AGREEMENT_TYPES, RELATIONSHIP_TYPES, condition_of
+from .responses import ApiError, error_response
 from .rows import Customers, Listed, Rows
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def audit_records(state: State, _: int, parameters: Parameters) -> Rows:
         first = date.fromisoformat(start).toordinal() - EPOCH
     if today - first > DAYS_KEPT:
         text = f"The startDate must not be more than {DAYS_KEPT} days in the past."
-        raise ApiError(error_answer(400, "C", None, text))
+        raise ApiError(error_response(400, "C", None, text))
     last = today if end is None else date.fromisoformat(end).toordinal() - EPOCH
     return Listed(state.audit.records(state.options, first, last))
 

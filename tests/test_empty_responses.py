@@ -1,4 +1,4 @@
-"""Empty answers: nothing for one customer is an answer, nothing instead of a list is not."""
+"""Empty responses: valid for one customer, an error instead of a list."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault, Fixture
-from tests.answers import RESELLER, customer, linked, page
 from tests.failures import API, assert_refused, sampled
+from tests.responses import RESELLER, customer, linked, page
 from tests.truth import held
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Answers made by hand, for tests of what no server should send."""
+"""Responses made by hand, for tests of what no server should send."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ as_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """One response: status, its own headers, whole body."""
 
     status: int
@@ -49,25 +49,25 @@ class Answer:
 class ApiError(Exception):
     """A response other than success, raised where the reason is found."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         """Store the response for the client."""
         super().__init__(answer.status)
         self.answer = answer
 
 
-def json_answer(document: object, status: int = 200) -> Answer:
+def json_response(document: object, status: int = 200) -> Response:
     """Return a response whose body is `document`."""
-    return Answer(status, as_json(document))
+    return Response(status, as_json(document))
 
 
 def service_error(status: int, code: int | str, description: str) -> ApiError:
     """Return an error of the service itself (shape A)."""
-    return ApiError(error_answer(status, "A", code, description))
+    return ApiError(error_response(status, "A", code, description))
 
 
-def error_answer(
+def error_response(
     status: int, shape: Shape | None, code: int | str | None, description: str
-) -> Answer:
+) -> Response:
     """Return an error in one of the API's shapes, by default the one usual for its status."""
     if shape is None:
         shape = "B" if status == 429 and code is None else "A"  # noqa: PLR2004
@@ -75,13 +75,13 @@ def error_answer(
         case "A":
             code = DEFAULT_CODES.get(status, status) if code is None else code
             error = {"code": code, "description": description}
-            return json_answer(error | {"data": [], "source": "PartnerFD"}, status)
+            return json_response(error | {"data": [], "source": "PartnerFD"}, status)
         case "B":
-            return json_answer({"statusCode": status, "message": description}, status)
+            return json_response({"statusCode": status, "message": description}, status)
         case "C":
-            return json_answer({"message": description}, status)
+            return json_response({"message": description}, status)
         case "D":
-            return Answer(status, content_type=None)
+            return Response(status, content_type=None)
         case "html":
             page = f"<html><head><title>{status}</title></head><body>{description}</body></html>"
-            return Answer(status, page.encode(), content_type=b"text/html; charset=utf-8")
+            return Response(status, page.encode(), content_type=b"text/html; charset=utf-8")
