@@ -111,6 +111,14 @@ class TokenAuthenticator(AuthBase):
             if self._token is not None and refused == f"Bearer {self._token.value}":
                 self._token = None
 
+    def close(self) -> None:
+        """Store the newest refresh token if that has failed, unless a thread is signing in."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self.refresh_tokens.save_again()
+            finally:
+                self._lock.release()
+
     def current(self) -> str:
         """Return a token that is valid for a while.
 

@@ -145,10 +145,12 @@ class CommandLine(PlainTap):
             with tuned(), logging_redirect_tqdm() if sys.stderr.isatty() else nullcontext():
                 yield tap
             tap.message_writer.flush()
+            tap.run.authenticator.close()
         except SystemExit:
             tap.stop("interrupted")
             raise
         except Exception as error:  # noqa: BLE001 - every failure gets its line
+            tap.run.authenticator.close()
             tap.stop("failed")
             cls._fail(error)
         finally:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ from tap_partnercenter.token_store import EncryptedStore, Lock, NotStored, Token
 
 if TYPE_CHECKING:
     import logging
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.settings import Settings
@@ -93,7 +93,11 @@ class TokenCache:
         Raises:
             NotStored: If it cannot be stored.
         """
-        tokens = self._read()
+        try:
+            tokens = self._read()
+        except PartnerCenterError as error:
+            # It was there before the sign-in, whose token is valid in any case.
+            raise NotStored(str(error).removeprefix("token_cache_path: ").rstrip(".")) from None
         now = self._clock.now()
         # A login stores its token twice, with and without the configured one.
         found = [origin for origin, token in tokens.items() if token.refresh_token == before]
@@ -158,8 +162,10 @@ class RefreshTokens:
         self._clock = clock
         self._logger = logger
         self._newest = configured
-        #: Whether the newest token could not be stored.
-        self._unsaved = False
+        #: Whether this run has signed in before.
+        self._redeemed = False
+        #: The token that the store still holds because the newest could not be stored.
+        self._outdated: str | None = None
         self._issued: dict[str, float] = {}
 
     @cached_property
@@ -182,7 +188,7 @@ class RefreshTokens:
     @property
     def is_stored(self) -> bool:
         """Whether the newest token is stored for later runs."""
-        return self._cache is not None and not self._unsaved
+        return self._cache is not None and self._outdated is None
 
     def redeem(self, ask: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Sign in once.
@@ -200,7 +206,7 @@ class RefreshTokens:
             return ask(None)
         refused: dict[str, RefusedToken] = {}
         with nullcontext() if self._cache is None else self._cache.locked():
-            while token := next((t for t in self._candidates() if t not in refused), None):
+            while token := next((t for t in self._candidates(refused) if t not in refused), None):
                 try:
                     answer = ask(token)
                 except RefusedToken as error:
@@ -222,46 +228,68 @@ class RefreshTokens:
                 return answer
         raise next(iter(refused.values()))
 
-    def _candidates(self) -> Iterator[str]:
+    def _candidates(self, refused: Collection[str]) -> Iterator[str]:
         """The tokens that may be accepted, the newest first.
 
         The store is read again after each refusal: a process without the lock may have written.
         """
-        if self._unsaved or self._cache is None:
+        if self._outdated is not None or self._cache is None:
             yield str(self._newest)
         if self._cache is None:
             return
-        if self._configured is not None and not self._cache.includes_configured():
+        try:
+            stored = [*self._stored(self._cache)]
+        except PartnerCenterError as error:
+            # It could be read before: its absence is no reason to abort a run of many hours.
+            if not self._redeemed or self._newest in refused:
+                raise
+            self._logger.warning("%s The run continues with the token that it has.", error)
+        else:
+            yield from stored
+        yield from (token for token in (self._newest, self._configured) if token is not None)
+
+    def _stored(self, cache: TokenCache) -> Iterator[str]:
+        """The tokens in the store, after those that are newer."""
+        if self._configured is not None and not cache.includes_configured():
             # It was added to the configuration, so it is newer than the stored ones.
             yield str(self._newest)
             yield self._configured
-        for stored in self._cache.read():
+        for stored in cache.read():
             self._issued[stored.refresh_token] = stored.issued_at
             yield stored.refresh_token
-        yield from (token for token in (self._newest, self._configured) if token is not None)
 
     def _save(self, before: str, newest: object) -> None:
         """Use a token from now on, and store it where configured."""
         if not isinstance(newest, str):
             return
-        self._newest = newest
         if newest != before:
             self._issued[newest] = self._clock.now()
+        if before == self._newest:
+            before = self._outdated or before
+        self._newest, self._redeemed = newest, True
         if self._cache is None:
             return
         try:
             self._cache.replace(before, newest)
         except NotStored as error:
             # The current token is valid: a full disk is no reason to abort the run.
-            self._unsaved = True
+            self._outdated = before
             self._logger.warning(
                 "The new refresh token could not be stored in token_cache_path: %s. Fix the path "
                 "before the token in use is 90 days old.",
                 error,
             )
         else:
-            self._unsaved = False
-        self._warn(before if self._unsaved else newest)
+            self._outdated = None
+        self._warn(self._outdated or newest)
+
+    def save_again(self) -> None:
+        """Store the newest token if that has failed: a database may be back by now."""
+        if self._cache is None or self._outdated is None:
+            return
+        with self._cache.locked(), suppress(NotStored):
+            self._cache.replace(self._outdated, str(self._newest))
+            self._logger.info("The new refresh token could be stored in token_cache_path after all")
 
     def _warn(self, remaining: str) -> None:
         """Warn when the token that the next run will use expires soon."""
@@ -290,7 +318,7 @@ def token_cache(settings: Settings, *, clock: Clock, logger: logging.Logger) -> 
         with requires_extra("database", "A database in token_cache_path"):
             from tap_partnercenter.token_database import TokenTable  # noqa: PLC0415
 
-            store = TokenTable(path, account_of(settings), lock)
+            store = TokenTable(path, account_of(settings), lock, settings.request_timeout)
     else:
         # Importing filelock takes a third as long as the rest of the tap.
         from tap_partnercenter.token_file import TokenFile  # noqa: PLC0415

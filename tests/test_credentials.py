@@ -16,6 +16,7 @@ from tests.certificates import PASSWORD
 from tests.command_line import FINAL, QuickClock, catalog_of, run_tap
 from tests.conftest import KEY
 from tests.failures import revocations
+from tests.gateway import gateway
 from tests.processes import begun, ended
 from tests.truth import assert_complete
 
@@ -266,14 +267,93 @@ def test_each_use_moves_the_end_of_a_stored_token(start: Start, tmp_path: Path) 
     assert issued[1] - issued[0] > 59 * DAY
 
 
-def test_an_unreachable_database_is_reported_without_its_password(start: Start, sync: Sync) -> None:
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("", "Connection refused"),
+        ("?sslmode=nonsense", 'invalid sslmode value: "nonsense"'),
+        ("?colour=red", 'invalid connection option "colour"'),
+    ],
+)
+def test_an_unreachable_database_is_reported_without_its_password(
+    options: str, reason: str, start: Start, sync: Sync
+) -> None:
+    """In a single line, with the reason: it is down, or the address is wrong."""
     emulator = start()
-    url = "postgresql://user:Passw0rdPlanted@127.0.0.1:1/name"
+    url = f"postgresql://user:Passw0rdPlanted@127.0.0.1:1/name{options}"
     result = sync(emulator, token_cache_path=url, token_cache_key=KEY)
     assert result.exit_code == 1
-    assert "the database name at 127.0.0.1 cannot be read (OperationalError)" in result.error
+    assert "the database name at 127.0.0.1 cannot be read (" in result.error
+    assert reason in result.error
+    assert result.levels("WARNING") == []
     assert "Passw0rdPlanted" not in result.stderr
     assert emulator.stats().requests == 0
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["one sign-in", "two"])
+def test_a_database_that_restarts_while_a_token_is_redeemed_loses_no_token(
+    again: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+    database: Server,
+    table: str,
+) -> None:
+    """The new token is stored at the next sign-in, or at the end of the run."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    emulator.faults = [Fault(place="resellers", times=1, expire_token=True)] * again
+    with gateway(database) as between:
+        stats = emulator.stats
+        between.is_up = lambda: not stats().tokens_issued or "resellers" in stats().by_place
+        restarted = sync(emulator, token_cache_path=between.url, token_cache_key=KEY)
+    assert_complete(restarted, emulator)
+    (line,) = restarted.levels("WARNING")
+    assert line.startswith(
+        "The new refresh token could not be stored in token_cache_path: the database postgres at "
+        "127.0.0.1 cannot be read ("
+    )
+    result = sync(emulator, token_cache_path=table, token_cache_key=KEY)
+    assert_complete(result, emulator)
+    assert result.levels("WARNING") == []
+
+
+def test_a_database_that_disappears_does_not_end_a_run(
+    start: Start, sync: Sync, database: Server, table: str
+) -> None:
+    """The run has a valid token, and has read for hours."""
+    assert table
+    emulator = start(Fault(place="resellers", times=1, expire_token=True))
+    with gateway(database) as between:
+        between.is_up = lambda: "customers" not in emulator.stats().by_place
+        result = sync(emulator, token_cache_path=between.url, token_cache_key=KEY)
+    assert_complete(result, emulator)
+    unreadable, unsaved = result.levels("WARNING")
+    assert unreadable.startswith("token_cache_path: the database postgres at 127.0.0.1 cannot be")
+    assert unreadable.endswith("The run continues with the token that it has.")
+    assert unsaved.startswith("The new refresh token could not be stored in token_cache_path")
+
+
+def test_a_database_that_hangs_does_not_stop_the_tap_forever(
+    start: Start, sync: Sync, database: Server, table: str
+) -> None:
+    """Somebody has locked the table, first for everyone, then for writers only."""
+    emulator = start()
+    store: dict[str, Any] = {
+        "token_cache_path": table,
+        "token_cache_key": KEY,
+        "request_timeout": 1,
+    }
+    assert sync(emulator, **store).exit_code == 0
+    with database.connect() as connection:
+        connection.execute("begin; lock table tap_partnercenter_tokens")
+        unread = sync(emulator, **store)
+        connection.execute("end; begin; lock table tap_partnercenter_tokens in share mode")
+        unsaved = sync(emulator, **store)
+    assert unread.exit_code == 1
+    assert "the database postgres at" in unread.error
+    assert "cannot be read (no response within 1 s)" in unread.error
+    assert_complete(unsaved, emulator)
+    (line,) = unsaved.levels("WARNING")
+    assert "could not be stored in token_cache_path: no response within 1 s" in line
 
 
 def test_an_unreachable_database_does_not_mean_app_only(start: Start, sync: Sync) -> None:
