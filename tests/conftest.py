@@ -68,7 +68,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     trials.addoption(
         "--kill-seed", type=int, default=1, help="what is killed, and when (%(default)s)"
     )
-    trials.addoption("--kill-count", type=int, default=108, help="blows, at least (%(default)s)")
+    trials.addoption(
+        "--kill-count", type=int, default=108, help="processes to kill, at least (%(default)s)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -131,7 +131,7 @@ def test_a_clock_that_was_slightly_ahead_costs_nothing(world: World, ahead: str)
 
 
 @pytest.mark.parametrize("later", ["2026-11-23T00:00:00Z", "2027-01-01T00:00:00Z", "9999-12-31"])
-def test_a_bookmark_of_the_future_loses_no_records(world: World, later: str) -> None:
+def test_a_bookmark_in_the_future_loses_no_records(world: World, later: str) -> None:
     """It does not say which days were read: all are read again, and the bookmark is true again."""
     result = world.run(from_bookmark(later))
     assert result.exit_code == 0, result.stderr
@@ -145,7 +145,7 @@ def test_a_bookmark_of_the_future_loses_no_records(world: World, later: str) -> 
     assert again.levels("WARNING") == []
 
 
-def test_an_interrupted_run_from_a_bookmark_of_the_future_resumes(world: World) -> None:
+def test_an_interrupted_run_from_a_bookmark_in_the_future_resumes(world: World) -> None:
     """The first complete day replaces the bookmark."""
     world.emulator.faults = [Fault(place="audit_records", skip=40, status=501)]
     first = world.run(from_bookmark("2027-01-01T00:00:00Z"), max_concurrent_requests=1)

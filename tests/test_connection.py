@@ -220,7 +220,7 @@ def test_a_connection_test_tries_what_is_selected(
         ("partition", {"reseller_customers"}),
     ],
 )
-def test_a_connection_test_fails_with_the_stream_that_does_not_answer(
+def test_a_connection_test_fails_with_the_stream_that_does_not_respond(
     place: Any, silent: set[str], start: Start, sync: Sync
 ) -> None:
     """The others are still tried; the exit code is 1."""

@@ -46,7 +46,7 @@ def test_a_customer_with_an_empty_response_has_no_relationships(
 
 
 @pytest.mark.parametrize("answer", NOTHING)
-def test_a_proxy_that_empties_every_answer_is_reported_and_deletes_nothing(
+def test_a_proxy_that_empties_every_response_is_reported_and_deletes_nothing(
     answer: str, start: Start, sync: Sync
 ) -> None:
     """An empty response for one customer is valid; for every customer it may be an outage."""

@@ -167,7 +167,7 @@ def test_a_response_to_another_sign_in_is_ignored(
     assert not (tmp_path / "tokens").exists()
 
 
-def test_an_answer_counts_once(
+def test_a_response_is_accepted_once(
     start: Start, browser: Browser, sign_in: Callable[..., Result]
 ) -> None:
     """The listener also refuses other host names and other requests."""
@@ -283,7 +283,7 @@ def test_a_certificate_signs_the_login(
     assert browser.pages
 
 
-def test_settings_come_from_flags_variables_the_file_and_answers(
+def test_settings_come_from_flags_variables_the_file_and_prompts(
     start: Start, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this order; the prompt for the secret has no echo, and the token is stored."""

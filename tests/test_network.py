@@ -134,7 +134,7 @@ def test_an_unusable_proxy_is_reported_at_once(
     assert result.waits == []
 
 
-def test_an_address_without_tls_is_reported_at_once(start: Start, sync: Sync) -> None:
+def test_a_server_without_tls_is_reported_at_once(start: Start, sync: Sync) -> None:
     """https for a port that speaks http: the line names the setting."""
     emulator = start()
     address = emulator.url.replace("http://", "https://")

@@ -88,7 +88,7 @@ def test_every_page_of_the_resellers_has_its_customers(start: Start, sync: Sync)
 
 
 @pytest.mark.parametrize("headers", [{"X-Other": "1"}, {"MS-ContinuationToken": "third"}])
-def test_a_token_in_a_header_of_the_answer_leads_to_the_next_page(
+def test_a_token_in_a_header_of_the_response_leads_to_the_next_page(
     headers: dict[str, str], start: Start, sync: Sync
 ) -> None:
     """Like one in the body; on the last page it may be that of the request."""

@@ -92,7 +92,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("status", [200, 403])
 @pytest.mark.parametrize(("answer", "place"), sampled(ANSWERS, API, always=["token"]))
-def test_no_answer_is_repeated(place: Any, answer: str, status: int) -> None:
+def test_no_response_is_repeated(place: Any, answer: str, status: int) -> None:
     """As a 200 and as an error, in bodies and headers: none of it is in log, error or state."""
     action = ANSWERS[answer] if answer == "redirect" else {**ANSWERS[answer], "status": status}
     with planted(Fault(place=place, headers=HEADERS, **action)) as emulator:
@@ -149,7 +149,7 @@ def test_a_successful_run_reveals_no_secret(level: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/9.9 x " + LEAK.encode()])
-def test_a_server_that_speaks_no_http_is_not_quoted(
+def test_a_server_that_does_not_speak_http_is_not_quoted(
     answer: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Malformed header lines, and text instead of a status line."""

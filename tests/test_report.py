@@ -34,7 +34,7 @@ def test_a_long_run_reports_its_progress(start: Start, sync: Sync) -> None:
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
-def test_a_run_without_any_answer_says_that_it_is_alive(
+def test_a_run_without_any_response_says_that_it_is_alive(
     concurrency: int, start: Start, sync: Sync
 ) -> None:
     """Lines also come while nothing is received, and none of them claims a record."""

@@ -90,7 +90,7 @@ def test_a_temporary_fault_does_not_change_the_messages(
         ("resellers", {"drip": "continue"}),
     ],
 )
-def test_a_slow_or_missing_answer_times_out_and_is_retried(
+def test_a_slow_or_missing_response_times_out_and_is_retried(
     place: Place, fault: dict[str, Any], broken: Broken, sync: Sync
 ) -> None:
     """request_timeout limits the whole response, not the time to its first or next byte."""
@@ -161,7 +161,7 @@ def test_an_unreachable_service_is_reported_without_response_ids(
 
 
 @pytest.mark.parametrize("fault", ["not_json", "truncate", "empty_body"])
-def test_an_answer_that_stays_unreadable_is_an_error(
+def test_a_response_that_stays_unreadable_is_an_error(
     fault: str, broken: Broken, sync: Sync
 ) -> None:
     """A 200 alone does not mean success."""

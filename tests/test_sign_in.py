@@ -240,7 +240,7 @@ def test_the_lifetime_of_a_token_may_be_a_number_or_a_string(
 
 
 @pytest.mark.parametrize("token", [None, "", 5, "new\nline", "naïve"])
-def test_an_answer_without_a_usable_token_is_retried(
+def test_a_response_without_a_usable_token_is_retried(
     token: object, broken: Broken, sync: Sync
 ) -> None:
     """A token response with status 200 but no token is a transient error."""

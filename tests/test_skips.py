@@ -34,7 +34,7 @@ INDIVIDUAL: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_a_skip_without_a_user_recommends_one_too(start: Start, sync: Sync) -> None:
+def test_a_skip_without_a_user_recommends_one(start: Start, sync: Sync) -> None:
     """If other customers were answered, the summary says so; other statuses add no such advice."""
     document = {"items": [], "totalCount": 0}
     emulator = start(
@@ -125,7 +125,7 @@ def test_the_first_ten_refused_are_systematic(start: Start, sync: Sync) -> None:
     assert emulator.stats().by_place["relationships"] == {"403": 10}
 
 
-def test_ten_refused_after_an_answer_are_not_systematic(start: Start, sync: Sync) -> None:
+def test_ten_refused_after_a_response_are_not_systematic(start: Start, sync: Sync) -> None:
     """Once the service has answered for one customer, refusals are individual."""
     emulator = start(Fault(place="relationships", skip=1, status=403, code=20002), customers=130)
     result = sync(emulator, max_skipped_customers=200, max_concurrent_requests=1)

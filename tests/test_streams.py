@@ -152,7 +152,7 @@ def test_a_refused_customer_is_left_out_and_named(name: str, start: Start, sync:
     assert versions == {"customers", *CHILDREN} - {name}
 
 
-def test_rights_that_customers_grant_are_missing_one_by_one(start: Start, sync: Sync) -> None:
+def test_customers_that_grant_no_rights_are_skipped(start: Start, sync: Sync) -> None:
     """The run continues without a role in the directories of the first twelve customers."""
     emulator = start(customers=14)
     ids = [customer["id"] for customer in emulator.customers()]

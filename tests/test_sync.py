@@ -88,7 +88,7 @@ def test_full_pages_of_the_default_size_lose_nothing(start: Start, sync: Sync) -
 
 
 @pytest.mark.slow
-def test_two_runs_say_the_same(provider: Emulator, result: Result) -> None:
+def test_two_runs_have_the_same_output(provider: Emulator, result: Result) -> None:
     """The output depends on the data alone: order and content repeat."""
     again = run_tap(config={**provider.tap_config(), "page_size": 100})
     assert without_times(again) == without_times(result)

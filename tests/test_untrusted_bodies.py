@@ -86,7 +86,7 @@ def test_an_empty_body_that_may_be_a_lost_one_is_requested_again(
     assert any("HTTP 200 with a body that may have been lost" in line for line in result.log)
 
 
-def test_a_null_without_a_length_is_an_answer(broken: Broken, sync: Sync) -> None:
+def test_a_null_without_a_length_is_a_response(broken: Broken, sync: Sync) -> None:
     """A proxy may speak HTTP/1.0; what arrived says that there is nothing."""
     result = sync(broken(Fault(place="relationships", body=b"null", unframed=True)))
     assert result.exit_code == 0, result.stderr
@@ -112,7 +112,7 @@ def test_a_body_with_a_wrong_content_encoding_is_reported(start: Start, sync: Sy
 
 @pytest.mark.parametrize("bom", ["none", "all"])
 @pytest.mark.parametrize("compressing", [False, True])
-def test_answers_are_the_same_compressed_or_not(
+def test_responses_are_the_same_compressed_or_not(
     compressing: bool,  # noqa: FBT001
     bom: str,
     start: Start,

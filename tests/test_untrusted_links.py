@@ -156,7 +156,7 @@ def test_a_link_cannot_set_the_taps_own_headers(header: object, start: Start, sy
     assert "continuation" not in emulator.stats().by_place
 
 
-def test_blanks_around_a_header_of_a_link_mean_nothing(start: Start, sync: Sync) -> None:
+def test_spaces_around_a_header_of_a_link_are_removed(start: Start, sync: Sync) -> None:
     """They are not part of its value (RFC 9110, section 5.5)."""
     emulator = start()
     sync(emulator, page_size=3)
@@ -166,7 +166,7 @@ def test_blanks_around_a_header_of_a_link_mean_nothing(start: Start, sync: Sync)
 
 
 @pytest.mark.parametrize("name", ["MS-CorrelationId", "ms-requestid", "User-Agent"])
-def test_a_link_cannot_hide_the_run(name: str, start: Start, sync: Sync) -> None:
+def test_a_link_cannot_change_the_ids_of_the_run(name: str, start: Start, sync: Sync) -> None:
     """The tap's own ids, by which support finds the run, are kept."""
     header = {"key": name, "value": "00000000-0000-0000-0000-000000000000"}
     token = {"key": "MS-ContinuationToken", "value": "none"}

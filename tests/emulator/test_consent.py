@@ -172,7 +172,7 @@ def test_an_app_may_receive_the_response_as_a_form_post(
         ({"scope": ""}, 900144),
     ],
 )
-def test_an_app_that_asks_wrongly_is_never_answered(
+def test_an_app_with_an_invalid_request_gets_no_redirect(
     changes: dict[str, str], number: int, connect: SignIn
 ) -> None:
     """The user sees why; nothing is sent to an unregistered address."""
@@ -253,7 +253,7 @@ def test_a_device_code_waits_for_its_user(connect: SignIn) -> None:
 @pytest.mark.parametrize(
     ("seconds", "error"), [(0, "authorization_declined"), (901, "expired_token")]
 )
-def test_a_device_code_may_come_to_nothing(seconds: int, error: str, connect: SignIn) -> None:
+def test_a_device_code_may_fail(seconds: int, error: str, connect: SignIn) -> None:
     """The user declines, or does nothing."""
     now = [1_800_000_000.0]
     with Emulator(SMALL, clock=lambda: now[0]) as emulator:
@@ -338,7 +338,7 @@ def with_certificate(certificate: x509.Certificate) -> Credentials:
     return Credentials(certificate=pem)
 
 
-def test_an_assertion_counts_once(
+def test_an_assertion_is_accepted_once(
     connect: SignIn, assertion: Callable[..., dict[str, str]], with_certificate: Credentials
 ) -> None:
     """The next one needs its own id."""

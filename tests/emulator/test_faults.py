@@ -74,7 +74,7 @@ def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
 
 @pytest.mark.parametrize("status", [204, 304])
 @pytest.mark.parametrize("fault", [{}, {"empty_body": True}])
-def test_an_answer_without_a_body_keeps_the_connection(
+def test_a_response_without_a_body_keeps_the_connection(
     status: int, fault: dict[str, Any], sign_in: SignIn
 ) -> None:
     """It has no length either, and the next answer uses the same connection."""
@@ -139,14 +139,14 @@ def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["headers", "body", "trailers"])
-def test_an_answer_may_drip(part: str, sign_in: SignIn) -> None:
+def test_a_response_may_drip(part: str, sign_in: SignIn) -> None:
     """It is complete in the end, for clients that wait."""
     answer = _answer(sign_in, drip=part, json={"items": []}, headers={"X-More": "1"})
     assert (answer.json(), answer.headers["X-More"]) == ({"items": []}, "1")
     assert answer.elapsed.total_seconds() > (1 if part == "headers" else 0)
 
 
-def test_an_answer_may_never_begin(sign_in: SignIn) -> None:
+def test_a_response_may_never_begin(sign_in: SignIn) -> None:
     """A client that waits gets 100 Continue again and again."""
     with Emulator(SMALL, faults=[Fault(place="customers", drip="continue")]) as emulator:
         client = sign_in(emulator)
@@ -179,7 +179,7 @@ def _received(sign_in: SignIn, requested: int, **fault: Any) -> list[bytes]:
             return received
 
 
-def test_an_answer_may_follow_an_interim_one(sign_in: SignIn) -> None:
+def test_a_response_may_follow_an_interim_one(sign_in: SignIn) -> None:
     """It is the API's own."""
     (answer,) = _received(sign_in, 1, interim=103)
     interim, _, rest = answer.partition(b"\r\n\r\n")
@@ -194,7 +194,7 @@ def test_a_body_may_end_with_its_connection(sign_in: SignIn) -> None:
     assert not {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
 
 
-def test_an_answer_may_be_sent_twice(sign_in: SignIn) -> None:
+def test_a_response_may_be_sent_twice(sign_in: SignIn) -> None:
     """The second time before the answer to the next request."""
     first, second = _received(sign_in, 2, repeat=True)
     assert second.startswith(first)
@@ -256,7 +256,7 @@ def test_a_token_may_expire_in_the_middle(sign_in: SignIn) -> None:
         assert sign_in(emulator).get(LIST).status_code == 200
 
 
-def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
+def test_a_response_may_hang(connect: SignIn, sign_in: SignIn) -> None:
     """The emulator notices if a client gives up, and stops at once despite a hanging request."""
     with Emulator(SMALL, faults=[Fault(place="customers", hang=3600)]) as emulator:
         client = sign_in(emulator)
@@ -266,7 +266,7 @@ def test_an_answer_may_hang(connect: SignIn, sign_in: SignIn) -> None:
     assert emulator.stats().in_flight == 0
 
 
-def test_a_short_hang_only_delays_the_answer(sign_in: SignIn) -> None:
+def test_a_short_hang_only_delays_the_response(sign_in: SignIn) -> None:
     """The answer is sent afterwards."""
     assert _answer(sign_in, hang=0.005).status_code == 200
     assert _answer(sign_in, hang=0.005, status=500).status_code == 500
@@ -353,7 +353,7 @@ def test_the_token_endpoint_fails_in_its_own_shape(connect: SignIn, token_form: 
     ("bom", "marked"),
     [("none", []), ("success", [200]), ("error", [400, 429]), ("all", [200, 400, 429])],
 )
-def test_answers_may_begin_with_a_byte_order_mark(
+def test_responses_may_begin_with_a_byte_order_mark(
     bom: str, marked: list[int], sign_in: SignIn
 ) -> None:
     """On successes, as in all real recordings, on errors (even 429), or on all of them."""
@@ -370,7 +370,7 @@ def test_answers_may_begin_with_a_byte_order_mark(
             assert json.loads(answer.content.decode("utf-8-sig"))
 
 
-def test_answers_may_be_compressed(sign_in: SignIn) -> None:
+def test_responses_may_be_compressed(sign_in: SignIn) -> None:
     """Only for clients that accept it."""
     with Emulator(Options(customers=3, gzip=True)) as emulator:
         client = sign_in(emulator)
@@ -381,7 +381,7 @@ def test_answers_may_be_compressed(sign_in: SignIn) -> None:
         assert packed.json() == plain.json()
 
 
-def test_latency_delays_every_answer(sign_in: SignIn) -> None:
+def test_latency_delays_every_response(sign_in: SignIn) -> None:
     """API and token endpoint have separate delays."""
     with Emulator(Options(customers=3, latency=0.004, token_latency=0.003)) as emulator:
         sign_in(emulator).get(LIST)

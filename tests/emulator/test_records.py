@@ -289,7 +289,7 @@ def test_generated_domains_are_in_use(sign_in: SignIn, printed: Callable[[str], 
         assert sign_in(emulator).post("/v1/customers", json=body).status_code == 201
 
 
-def test_answers_have_the_vendors_headers(sign_in: SignIn) -> None:
+def test_responses_have_the_vendors_headers(sign_in: SignIn) -> None:
     """Ids are echoed or generated; there are vector, server, date and content type."""
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)

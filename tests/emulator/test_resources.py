@@ -85,7 +85,7 @@ def _items(pages: list[Page]) -> list[Page]:
 
 
 @of_table
-def test_what_is_held_is_what_is_answered(row: Resource, sign_in: SignIn) -> None:
+def test_what_is_held_is_what_is_served(row: Resource, sign_in: SignIn) -> None:
     """For each customer, the requests of a place return its ground truth."""
     with _start() as emulator:
         client = sign_in(emulator)
