@@ -277,6 +277,11 @@ class Client:
         what = f"{error.reason} ({page.place.value})"
         silent = error.rule.outcome is Outcome.RETRY and not error.support_ids
         line = page.line(what, ids + tried, error.rule.remedy)
+        if page.place is Place.RESUMED and error.rule.outcome is Outcome.RETRY and not silent:
+            # A service may fail on a continuation that it no longer knows.
+            raise ExpiredCheckpoint(
+                line, error.rule, f"{error.reason}, after all retries"
+            ) from None
         raise ConnectionFailed(line, silent=silent) from None
 
 

@@ -109,9 +109,11 @@ RULES: tuple[Rule, ...] = (
         _NOT_THE_LAST,
         "Try again later, or deselect the stream.",
     ),
+    # How the service rejects an old continuation is not documented. If the status has another
+    # reason, the request for the first page shows it.
     Rule(
         Outcome.RESTART,
-        {400, 404, 410, 412},
+        {*range(400, 500)} - {401, 408, 429},
         places={Place.RESUMED},
         meaning="the stored continuation has expired",
         remedy="Nothing to do: the stream is read from the start.",

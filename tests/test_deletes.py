@@ -228,14 +228,24 @@ def test_skips_of_an_interrupted_run_are_reported_again(start: Start, sync: Sync
     assert f"customer_relationships: {reported}" in resumed.levels("WARNING")
 
 
-@pytest.mark.parametrize("status", [400, 404, 410, 412])
-def test_a_refused_checkpoint_means_from_the_start(status: int, start: Start, sync: Sync) -> None:
-    """Whatever the answer by which the service rejects an old continuation."""
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"status": status} for status in (204, 400, 403, 404, 409, 410, 412, 416, 500, 503)),
+        {"empty_body": True},
+        {"json": {}},
+    ],
+    ids=str,
+)
+def test_a_refused_checkpoint_means_from_the_start(
+    fault: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """Whatever the answer by which the service rejects an old continuation, after all retries."""
     emulator = start(Fault(place="continuation", skip=1, status=501), customers=9)
     interrupted = sync(emulator, page_size=3)
     assert interrupted.exit_code == 1
-    emulator.faults = [Fault(place="continuation", times=1, status=status)]
-    again = sync(emulator, page_size=3, state=interrupted.state)
+    emulator.faults = [Fault(place="continuation", times=1, **fault)]
+    again = sync(emulator, page_size=3, state=interrupted.state, max_retry_seconds=0)
     assert again.exit_code == 0
     assert again.keys("customers", "id") == held(emulator)["customers"]
 
