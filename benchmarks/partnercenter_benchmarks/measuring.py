@@ -80,9 +80,8 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
         (folder / "config.json").write_bytes(msgspec.json.encode(server.settings | own))
         command = contestant.command(folder, case.streams)
         server.reset()
-        before = server.processor_seconds()
+        before = server.stats()["processor_seconds"]
         code, figures = _run(command, folder)
-        used = server.processor_seconds() - before
         stats = server.stats()
         log = (folder / "stderr").read_text(encoding="utf-8", errors="replace").splitlines()
         records, detail = (0, "") if code else counted(contestant.records(folder), server.expected)
@@ -94,7 +93,8 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
             stdout=(folder / "stdout").stat().st_size,
             log_lines=len(log),
             records=records,
-            server_cpu=used,
+            server_cpu=stats["processor_seconds"] - before,
+            reading=(stats["last_request_at"] or 0) - (stats["first_request_at"] or 0),
             **{name: stats[name] for name in ("requests", "refused", "most_in_flight")},
             **figures,
         )

@@ -105,6 +105,7 @@ def _columns(results: Results, facts: CaseFacts) -> dict[str, Callable[[Row], st
     return columns | {
         "times stock": lambda row: _between(row.times_stock),
         "times threads": lambda row: _between(row.times_floor),
+        "reading s": lambda row: f"{row.reading:.2f}" if row.reading else NONE,
         "records/s": lambda row: f"{row.throughput:,.0f}",
         "CPU s": lambda row: f"{row.cpu:.2f}",
         "µs for one more record": cost,

@@ -42,6 +42,8 @@ class Figures(msgspec.Struct, kw_only=True, omit_defaults=True):
     most_in_flight: float = 0.0
     #: The emulator's.
     server_cpu: float = 0.0
+    #: Seconds from the first request to the last, which leaves out the start of the process.
+    reading: float = 0.0
     #: Share of the quota used after the first minute, 1 for all of it.
     quota_used: float = 0.0
 
@@ -70,6 +72,8 @@ class Row(Figures, kw_only=True, omit_defaults=True):
     #: How many times as fast as the stock tap at its best, and as the bare threads.
     times_stock: Spread | None = None
     times_floor: Spread | None = None
+    #: The same for `reading` only.
+    times_floor_reading: Spread | None = None
 
     @property
     def throughput(self) -> float:
@@ -139,6 +143,7 @@ def summarize(runs: Sequence[Run]) -> list[Row]:
             name: spread(getattr(run, name) for run in good or group)
             for name in Figures.__struct_fields__
         }
+        floor = groups.get(("floor", concurrency), [])
         row = Row(
             case=group[0].case,
             contestant=contestant,
@@ -146,7 +151,8 @@ def summarize(runs: Sequence[Run]) -> list[Row]:
             runs=len(good),
             seconds=figures["wall"],
             times_stock=times_as_fast(good, stock),
-            times_floor=times_as_fast(good, groups.get(("floor", concurrency), [])),
+            times_floor=times_as_fast(good, floor),
+            times_floor_reading=times_as_fast(good, floor, "reading"),
             **{name: each.middle for name, each in figures.items()},
         )
         # No single run may exceed these.
@@ -156,14 +162,20 @@ def summarize(runs: Sequence[Run]) -> list[Row]:
     return rows
 
 
-def times_as_fast(runs: Sequence[Run], others: Sequence[Run]) -> Spread | None:
+def times_as_fast(
+    runs: Sequence[Run], others: Sequence[Run], figure: Literal["wall", "reading"] = "wall"
+) -> Spread | None:
     """Divide the others' seconds by these, round by round, and return the spread of the ratios.
 
     If the machine is slower for a while, it is slower for both halves of a pair. Returns None
     without a round in which both succeeded.
     """
-    by_round = {run.round: run.wall for run in others if run.outcome == "ok"}
-    ratios = [by_round[run.round] / run.wall for run in runs if run.round in by_round]
+    by_round = {run.round: getattr(run, figure) for run in others if run.outcome == "ok"}
+    ratios = [
+        by_round[run.round] / seconds
+        for run in runs
+        if run.round in by_round and (seconds := getattr(run, figure))
+    ]
     return spread(ratios) if ratios else None
 
 

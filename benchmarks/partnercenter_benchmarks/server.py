@@ -12,7 +12,6 @@ from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import psutil
 import requests
 
 from .floor import PLACES
@@ -61,7 +60,6 @@ class Server:
             name.removeprefix("TAP_PARTNERCENTER_").lower(): value
             for name, value in exports.items()
         }
-        self._measured = psutil.Process(process.pid)
         self.expected = self._expect(case)
 
     def reset(self) -> None:
@@ -80,11 +78,6 @@ class Server:
         log = msgspec.json.decode(self._get("requests"))
         asked = (each for each in log if each["place"] != "token")
         return sorted((each["at"], each["status"] == HTTPStatus.OK) for each in asked)
-
-    def processor_seconds(self) -> float:
-        """Return the CPU time of the emulator so far."""
-        times = self._measured.cpu_times()
-        return times.user + times.system
 
     def _expect(self, case: Case) -> dict[str, int]:
         """Count the records that a run must have, and choose the partitions."""

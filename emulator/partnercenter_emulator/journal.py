@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
     `by_place` counts statuses (as text; "0" for a cut connection) for each place. In-flight figures
     and `inside_retry_after` are for the API, not the token endpoint; the latter counts requests
-    that arrived before the time named by a 429 of the same quota.
+    that arrived before the time named by a 429 of the same quota. `processor_seconds` is the CPU
+    time of the emulator's process since its start, which a reset does not change.
     """
 
     requests: int
@@ -53,6 +55,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     tokens_issued: int
     first_request_at: float | None
     last_request_at: float | None
+    processor_seconds: float
 
 
 class Journal:
@@ -133,6 +136,7 @@ class Journal:
             tokens_issued=tokens_issued - self._tokens_before,
             first_request_at=self._first_at,
             last_request_at=self._last_at,
+            processor_seconds=time.process_time(),
         )
 
 

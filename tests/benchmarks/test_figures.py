@@ -30,6 +30,7 @@ def test_rounds_without_a_partner_do_not_count() -> None:
     assert times_as_fast(tap, stock) == (20.0, 20.0, 20.0)
     assert times_as_fast(tap, [run("stock", outcome="failed")]) is None
     assert times_as_fast(tap, []) is None
+    assert times_as_fast(tap, stock, "reading") is None
 
 
 def test_a_row_is_the_median_of_the_runs_that_ended_well() -> None:
@@ -87,6 +88,7 @@ def test_the_marginal_cost_of_a_record_excludes_startup() -> None:
     [
         ("children-100ms", "speed, times that of the stock tap at its best", 18.0, True),
         ("children-100ms", "speed, times bare threads'", 0.925, True),
+        ("children-100ms", "the same from the first request to the last", 0.95, True),
         ("records-1", "speed, times that of the stock tap at its best", 0.9, True),
         ("records-200000", "processor time of one more record, µs", 10.0, True),
         ("records-1000000", "peak memory, times that with a fifth of the customers", 1.02, True),

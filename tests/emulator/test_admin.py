@@ -44,6 +44,7 @@ def test_requests_are_counted_and_remembered_without_secrets(
         assert (stats["requests"], stats["tokens_issued"], stats["in_flight"]) == (4, 1, 0)
         assert (stats["most_in_flight"], stats["refused"]) == (1, 0)
         assert stats["first_request_at"] <= stats["last_request_at"]
+        assert stats["processor_seconds"] > 0
         answer = admin.get("/_emulator/requests")
         token, page, _, refused = answer.json()
         assert (page["method"], page["path"]) == ("GET", "/v1/customers?size=2")
