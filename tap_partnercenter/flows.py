@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -17,7 +18,7 @@ from tap_partnercenter.errors import PartnerCenterError, requires_extra
 from tap_partnercenter.transport import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tap_partnercenter.clock import Clock
     from tap_partnercenter.loopback import Listener
@@ -96,22 +97,23 @@ class Flows:
         self, flow: Mapping[str, Any], auth_response: Mapping[str, str]
     ) -> Mapping[str, Any]:
         """Redeem what the browser sent, and return the tokens."""
-        redeem = functools.partial(self._client.obtain_token_by_auth_code_flow, flow, auth_response)
-        return _checked(self._asked(redeem))
+        with self._explained():
+            result = self._client.obtain_token_by_auth_code_flow(flow, auth_response)
+        return _checked(result)
 
     def begin_device(self) -> dict[str, Any]:
         """Request a device code, and the code for its user."""
-        begin = functools.partial(self._client.initiate_device_flow, scope=self.scopes)
-        return _checked(self._asked(begin), "device_code")
+        with self._explained():
+            result = self._client.initiate_device_flow(scope=self.scopes)
+        return _checked(result, "device_code")
 
     def redeem_device(self, flow: dict[str, Any]) -> Mapping[str, Any]:
         """Wait until the user has entered the code, and return the tokens."""
         client = self._client
         while True:
-            once = functools.partial(
-                client.obtain_token_by_device_flow, flow, exit_condition=lambda _: True
-            )
-            result = self._asked(once)
+            with self._explained():
+                # Asks only once, so that this clock waits instead of MSAL's.
+                result = client.obtain_token_by_device_flow(flow, exit_condition=lambda _: True)
             if client is self._client and refusal_in(result).number == PUBLIC:
                 client = self._public_client
                 flow.pop("latest_attempt_at", None)
@@ -120,9 +122,11 @@ class Flows:
                 return _checked(result)
             self._clock.wait(flow["interval"])
 
-    def _asked(self, ask: Callable[[], Any]) -> dict[str, Any]:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Translate a failed request into an error with a message for the operator."""
         try:
-            result: dict[str, Any] = ask()
+            yield
         except requests.HTTPError as error:
             status = error.response.status_code
             message = f"sign-in: the token endpoint returned HTTP {status}. Try again later."
@@ -140,7 +144,6 @@ class Flows:
                 "auth_url and any proxy."
             )
             raise PartnerCenterError(message) from None
-        return result
 
 
 def _checked(result: dict[str, Any], required: str = "refresh_token") -> dict[str, Any]:

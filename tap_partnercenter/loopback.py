@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import queue
 import secrets
 import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,12 +74,12 @@ class Listener(ThreadingHTTPServer):
         self.redirect_uri = f"http://localhost:{self.server_port}"
         self.state = ""
         self.unrelated_responses = 0
-        self._answers: queue.SimpleQueue[dict[str, str]] = queue.SimpleQueue()
-        self._used = False
+        #: Set when the last page was sent.
+        self.shown = threading.Event()
         self._lock = threading.Lock()
-        self._page: Page | None = None
-        self._ready, self._shown = threading.Event(), threading.Event()
-        #: Path of the page; reloading it does not resend the form.
+        self._response: Future[dict[str, str]] = Future()
+        self._page: Future[Page] = Future()
+        #: Path of the last page; reloading it does not resend the form.
         self._page_path = f"/{secrets.token_urlsafe(16)}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
 
@@ -98,15 +99,14 @@ class Listener(ThreadingHTTPServer):
     def wait(self, seconds: float) -> dict[str, str] | None:
         """Return what the browser sent, None if nothing arrived in time."""
         try:
-            return self._answers.get(timeout=seconds)
-        except queue.Empty:
+            return self._response.result(seconds)
+        except TimeoutError:
             return None
 
     def show(self, page: Page) -> None:
         """Show how the sign-in ended, and wait until the browser has it."""
-        self._page = page
-        self._ready.set()
-        self._shown.wait(_TIMEOUT)
+        self._page.set_result(page)
+        self.shown.wait(_TIMEOUT)
 
     def answer(self, path: str, host: str, form: str | None) -> tuple[HTTPStatus, str, Page | None]:
         """Answer one request of a browser.
@@ -117,26 +117,21 @@ class Listener(ThreadingHTTPServer):
         # Another host name means a request from a foreign page (DNS rebinding).
         if host not in {f"localhost:{self.server_port}", f"127.0.0.1:{self.server_port}"}:
             return HTTPStatus.FORBIDDEN, "", None
-        if path == self._page_path and self._ready.wait(_TIMEOUT * 6):
-            return HTTPStatus.OK, "", self._page
+        if path == self._page_path:
+            with suppress(TimeoutError):
+                return HTTPStatus.OK, "", self._page.result(_TIMEOUT * 6)
         fields = {name: values[0] for name, values in parse_qs(form or "").items()}
         if path != "/" or not {"code", "error"} & fields.keys():
             return HTTPStatus.NOT_FOUND, "", None
         with self._lock:
             is_ours = secrets.compare_digest(fields.get("state", "").encode(), self.state.encode())
-            if self._used or not is_ours:
+            if self._response.done() or not is_ours:
                 self.unrelated_responses += 1
                 text = "This response belongs to another sign-in and was not used."
                 more = "Go back to the terminal and use the URL shown there."
                 return HTTPStatus.BAD_REQUEST, "", Page("Not signed in", [text, more], failed=True)
-            self._used = True
-        self._answers.put(fields)
+            self._response.set_result(fields)
         return HTTPStatus.SEE_OTHER, self._page_path, None
-
-    def was_shown(self, page: Page | None) -> None:
-        """Note that the browser has a page."""
-        if page is not None and page is self._page:
-            self._shown.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -166,7 +161,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Security-Policy", policy)
         self.end_headers()
         self.wfile.write(body)
-        self.server.was_shown(page)
+        if status is HTTPStatus.OK:
+            self.server.shown.set()
 
     @override
     def log_message(self, format: str, *args: object) -> None:

@@ -164,9 +164,8 @@ class RefreshPlanner:
             bookmark[_KEY] = {"scope": self.scope, "complete": day.isoformat(), "seen": seen}
 
     def _since(self) -> dt.date | None:
-        stored = self._stored
         try:
-            return dt.date.fromisoformat(stored["complete"]) if stored else None
+            return dt.date.fromisoformat(self._stored["complete"])
         except (KeyError, TypeError, ValueError):
             # State may be edited by hand or written by other versions: ignore what cannot be read.
             return None

@@ -135,8 +135,7 @@ class _Retries:
 
 
 def _jittered(attempts: int) -> float:
-    """Return a random pause that grows with the attempts, so that clients get out of step."""
-    # Full jitter: clients that failed together must not return together.
+    """Return a random pause (full jitter) that grows with attempts: clients get out of step."""
     return random.uniform(0, min(MAX_PAUSE, 2.0 ** min(attempts - 1, 10)))  # noqa: S311
 
 
