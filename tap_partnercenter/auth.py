@@ -6,6 +6,7 @@ platform".
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from functools import partial
@@ -223,7 +224,8 @@ def certificate_of(settings: Settings, clock: Clock) -> Certificate | None:
         return None
     with requires_extra("certificate", "client_certificate_path"):
         from tap_partnercenter.certificate import read_certificate  # noqa: PLC0415
-    path = Path(settings.client_certificate_path).expanduser()
+    # `Path.expanduser` fails if there is no such home folder.
+    path = Path(os.path.expanduser(settings.client_certificate_path))  # noqa: PTH111
     password = settings.client_certificate_password
     return read_certificate(path, password, settings.client_id, clock)
 

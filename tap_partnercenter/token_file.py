@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,8 @@ class TokenFile(TokenStore):
 
     def __init__(self, path: str, lock: Lock) -> None:
         # Replace the target of a symbolic link, not the link.
-        self._path = Path(os.path.realpath(Path(path).expanduser()))
+        # `Path.expanduser` fails if there is no such home folder.
+        self._path = Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111
         self.place = str(self._path)
         self._waiting = lock
         # It logs each attempt to lock at DEBUG.
@@ -66,7 +68,12 @@ class TokenFile(TokenStore):
     def read(self) -> bytes | None:
         path = self._path
         try:
-            if os.name == "posix" and path.is_file() and path.stat().st_mode & 0o077:
+            mode = path.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                # Reading a pipe may never end, and replacing a device would break the machine.
+                message = f"token_cache_path: {path} is not a file. Set another path."
+                raise PartnerCenterError(message)
+            if os.name == "posix" and stat.S_ISREG(mode) and mode & 0o077:
                 message = (
                     f"token_cache_path: others may read {path}. Run chmod 600 on it; if somebody "
                     "could have read it, consent again."
@@ -77,8 +84,10 @@ class TokenFile(TokenStore):
         except FileNotFoundError:
             return None
         except OSError as error:
+            denied = isinstance(error, PermissionError)
+            remedy = "Make the user of this process its owner" if denied else "Delete it"
             message = (
-                f"token_cache_path: {path} cannot be used ({error.strerror}). Delete it, or set "
+                f"token_cache_path: {path} cannot be used ({error.strerror}). {remedy}, or set "
                 "another path."
             )
             raise PartnerCenterError(message) from None
@@ -92,6 +101,7 @@ class TokenFile(TokenStore):
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
             try:
                 with os.fdopen(handle, "wb") as file:
+                    self._keep_owner(handle)
                     file.write(document)
                     file.flush()
                     os.fsync(file.fileno())
@@ -102,3 +112,10 @@ class TokenFile(TokenStore):
                 raise
         except OSError as error:
             raise NotStored(error.strerror or type(error).__name__) from None
+
+    def _keep_owner(self, handle: int) -> None:
+        """Give a new file the owner of the old one: root may run the tap of another user once."""
+        if os.name == "posix":
+            with contextlib.suppress(OSError):  # there is no old one, or this user may not
+                old = self._path.stat()
+                os.fchown(handle, old.st_uid, old.st_gid)

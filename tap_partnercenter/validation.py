@@ -67,7 +67,7 @@ def _store(text: str) -> str | None:
     if "://" in text and not DATABASE.fullmatch(text):
         return (
             "must be a path, or an address such as postgresql://user:password@host/name, with %40 "
-            "for an @ in the password"
+            "for an @ and %20 for a space in the password"
         )
     return None
 

@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +21,6 @@ from tests.truth import assert_complete
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import Start, Sync
 
@@ -159,6 +159,57 @@ def test_a_directory_as_cache_is_reported_without_suggesting_chmod(
     assert result.exit_code == 1
     assert result.error.startswith(f"token_cache_path: {cache} cannot be used (Is a directory).")
     assert "chmod" not in result.error
+
+
+def test_a_cache_that_is_not_a_file_is_neither_read_nor_replaced(
+    start: Start, cached: Sync, cache: Path
+) -> None:
+    """Nobody may ever write to a pipe; and root would replace /dev/null by a file."""
+    os.mkfifo(cache, 0o600)
+    result = cached(start())
+    assert result.exit_code == 1
+    assert result.error == f"token_cache_path: {cache} is not a file. Set another path."
+    assert cache.is_fifo()
+
+
+def test_a_home_folder_that_does_not_exist_is_reported_in_one_line(
+    start: Start, sync: Sync
+) -> None:
+    """For a user without an entry in /etc/passwd, as in a container, `~` has no meaning."""
+    emulator = start()
+    result = sync(emulator, token_cache_path="~nobody-at-all/tokens")  # noqa: S106 - a path
+    assert_complete(result, emulator)
+    (line,) = result.levels("WARNING")
+    assert line.startswith("The new refresh token could not be stored in token_cache_path: No such")
+    result = sync(emulator, client_certificate_path="~nobody-at-all/app.pem")
+    assert result.exit_code != 0
+    assert result.error.startswith("client_certificate_path: ")
+
+
+def test_a_cache_keeps_its_owner(filled: Start, cached: Sync, cache: Path) -> None:
+    """Somebody tries something as root, and at night another user runs the tap again."""
+    emulator = filled()
+    owner = 12_345 if os.geteuid() == 0 else os.geteuid()
+    os.chown(cache, owner, -1)
+    assert cached(emulator).exit_code == 0
+    assert emulator.stats().by_place["token"] == {"200": 1}
+    assert cache.stat().st_uid == owner
+
+
+def test_a_cache_of_another_user_is_not_to_be_deleted(
+    filled: Start, cached: Sync, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds a valid token."""
+    emulator = filled()
+
+    def is_denied(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_bytes", is_denied)
+    assert cached(emulator).error == (
+        f"token_cache_path: {cache} cannot be used (Permission denied). Make the user of this "
+        "process its owner, or set another path."
+    )
 
 
 def test_a_cache_that_links_to_itself_is_reported(start: Start, cached: Sync, cache: Path) -> None:
