@@ -276,6 +276,8 @@ class Gate:
         self._lock = threading.Lock()
         # One thread waits at the gate, the others for that one: not all need to wake at each slot.
         self._queue_lock = threading.Lock()
+        #: When the service last accepted a request; at first, when the run began.
+        self.accepted_at = clock.monotonic()
 
     @contextmanager
     def attempt(self) -> Iterator[Attempt]:
@@ -288,6 +290,8 @@ class Gate:
         attempt = Attempt(self._enter())
         try:
             yield attempt
+            if not attempt.refused:
+                self.accepted_at = self._clock.monotonic()
         finally:
             with self._lock:
                 if attempt.refused:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from backoff.types import Details
 
     from tap_partnercenter.clock import Clock
+    from tap_partnercenter.pacing import Gate
     from tap_partnercenter.report import Report
 
 P = ParamSpec("P")
@@ -37,11 +38,13 @@ class RetryPolicy:
     """The retry policy of one run: repeats calls within a time limit.
 
     Attributes:
+        gate: Tells whether a service that throttles a request accepts others.
         max_seconds: For each request, including retries and waits.
     """
 
     clock: Clock
     report: Report
+    gate: Gate
     max_seconds: float
 
     def requested_pause(self, response: requests.Response) -> float | None:
@@ -112,7 +115,10 @@ class _Retries:
             # service throttles without naming a time, which would otherwise be a busy loop.
             self._refusals += 1
             self._next_pause = 0.0 if named >= 1 else _jittered(self._refusals)
-            return self._clock.monotonic() + named + self._next_pause > self._deadline
+            # With a small quota, other requests may be accepted in its place again and again.
+            policy = self._policy
+            deadline = max(self._deadline, policy.gate.accepted_at + policy.max_seconds)
+            return self._clock.monotonic() + named + self._next_pause > deadline
         self._tries += 1
         self._next_pause = max(named, _jittered(self._tries))
         return self._clock.monotonic() + self._next_pause > self._deadline

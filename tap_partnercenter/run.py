@@ -82,7 +82,10 @@ class Run:
         )
         self.pool = Pool(settings.max_concurrent_requests)
         self.retry_policy = RetryPolicy(
-            clock=clock, report=self.report, max_seconds=settings.max_retry_seconds
+            clock=clock,
+            report=self.report,
+            gate=self.gate,
+            max_seconds=settings.max_retry_seconds,
         )
         self.authenticator = TokenAuthenticator(
             settings,

@@ -118,7 +118,8 @@ CONFIG_JSONSCHEMA: dict[str, Any] = th.PropertiesList(
         default=900,
         title="Retry time",
         description=(
-            "Seconds after which the tap gives up on a request, including retries and waits."
+            "Seconds after which the tap gives up on a request, including retries and waits. A "
+            "throttled request waits longer if the service accepts others in the meantime."
         ),
     ),
     th.Property(

@@ -25,7 +25,7 @@ from tests.truth import assert_complete
 
 if TYPE_CHECKING:
     from partnercenter_emulator.faults import Place
-    from tests.conftest import Broken, Sync
+    from tests.conftest import Broken, Start, Sync
 
 PASSING: dict[str, dict[str, Any]] = {
     "reset": {"reset": True},
@@ -271,6 +271,15 @@ def test_throttling_without_end_is_bounded(
     result = sync(emulator, page_size=3, max_retry_seconds=120)
     assert_reported(result, emulator, "customers", status=429)
     assert 2 <= len(at(emulator, "customers")) <= 130
+
+
+def test_a_throttled_request_waits_while_others_are_accepted(start: Start, sync: Sync) -> None:
+    """With a small quota, a request may need more attempts than max_retry_seconds allows."""
+    busy = Fault(place="relationships", every=2, status=429, headers={"Retry-After": "300"})
+    emulator = start(busy, customers=20)
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert sum(result.waits) > 5 * 900
 
 
 @pytest.mark.parametrize("place", PLACES)
