@@ -43,7 +43,6 @@ class ChangeStream(PartnerCenterStream):
 
     @override
     def get_records(self, context: Context | None) -> Iterator[dict[str, Any]]:
-        """Read day after day."""
         self.stream_state  # noqa: B018 - creates the bookmark: it is the stream's turn
         for day in self._days:
             for page in self._ahead.take():

@@ -55,7 +55,6 @@ class CommandLine(PlainTap):
         state: IO[str] | None = None,
         catalog: IO[str] | None = None,
     ) -> None:
-        """Print what the tap is, or read everything."""
         if about:
             with cls._printing():
                 cls.print_about(about_format)
@@ -88,7 +87,6 @@ class CommandLine(PlainTap):
     @classmethod
     @override
     def cb_discover(cls, ctx: click.Context, param: click.Option, value: bool) -> None:
-        """Print the catalog."""
         if value:
             with cls._printing():
                 super().cb_discover(ctx, param, value)
@@ -106,7 +104,6 @@ class CommandLine(PlainTap):
     @classmethod
     @override
     def cb_test(cls, ctx: click.Context, param: click.Option, value: str) -> None:
-        """Try each stream, or print the schemas."""
         if value == "disabled":
             return
         config, catalog = ctx.params.get("config"), json_object(ctx.params.get("catalog"))

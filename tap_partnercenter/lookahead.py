@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -111,19 +112,14 @@ class _Done(NamedTuple, Generic[T]):
     continues: bool
 
 
+@dataclass(order=True, slots=True)
 class _Reading(Generic[T]):
     """A source that is being read, and its pieces that have not been taken yet."""
 
-    __slots__ = ("last", "pieces", "place", "source")
-
-    def __init__(self, source: Source[T], place: int) -> None:
-        self.source = source
-        self.place = place
-        self.pieces: deque[tuple[T | None, Exception | None]] = deque()
-        self.last = False
-
-    def __lt__(self, other: _Reading[T]) -> bool:
-        return self.place < other.place
+    place: int
+    source: Source[T] = field(compare=False)
+    pieces: deque[tuple[T | None, Exception | None]] = field(default_factory=deque, compare=False)
+    last: bool = field(default=False, compare=False)
 
 
 class LookAhead(Generic[T]):
@@ -235,7 +231,7 @@ class LookAhead(Generic[T]):
                 source = self._sources() if len(self._ahead) < self._held else None
                 if source is None:
                     return
-                first = _Reading(source, self._pool.next_place())
+                first = _Reading(self._pool.next_place(), source)
                 self._readings.append(first)
             self._ahead.append(None)
             self._pool.submit(first.place, lambda reading=first: self._read(reading))  # type: ignore[misc]

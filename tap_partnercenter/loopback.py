@@ -85,13 +85,11 @@ class Listener(ThreadingHTTPServer):
 
     @override
     def __enter__(self) -> Self:
-        """Begin to serve."""
         self._thread.start()
         return self
 
     @override
     def __exit__(self, *error: object) -> None:
-        """Free the port."""
         self.shutdown()
         self._thread.join()
         self.server_close()

@@ -103,7 +103,6 @@ class BlockWriter(MsgSpecWriter):
 
     @override
     def write_message(self, message: Message) -> None:
-        """Collect a message."""
         self._block += self.format_message(message)
         if len(self._block) >= BLOCK or isinstance(message, StateMessage):
             self.flush()
