@@ -29,7 +29,6 @@ class _UntilDeadline(io.RawIOBase):
     """Reads from a socket with the remaining time, not with the full timeout for each read."""
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        """Start: the socket's timeout for one read becomes the limit for all of them."""
         self._raw = raw
         self._sock = sock
         timeout = sock.gettimeout()

@@ -75,7 +75,6 @@ class LinkPaginator(BaseAPIPaginator["Continuation | None"]):
     """Follows `links.next`: its uri unchanged, with all of its headers."""
 
     def __init__(self, api_url: str, start: Continuation | None = None) -> None:
-        """Begin at the first page, or where an earlier run stopped."""
         super().__init__(start)
         self._api_url = api_url
         # A page that links to itself or to an earlier one would never end.

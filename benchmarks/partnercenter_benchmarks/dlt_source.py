@@ -25,7 +25,6 @@ class LinkPaginator(BaseNextUrlPaginator):  # type: ignore[misc,unused-ignore]
     """Follows `links.next` with the headers that it names."""
 
     def __init__(self) -> None:
-        """Begin at the first page."""
         super().__init__()
         self._headers: dict[str, str] = {}
 

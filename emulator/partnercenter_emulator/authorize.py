@@ -40,7 +40,6 @@ class SignInPages:
     """The interactive part of one emulated tenant."""
 
     def __init__(self, credentials: Credentials, grants: Grants) -> None:
-        """Serve one tenant with one application."""
         self._credentials = credentials
         self._grants = grants
 

@@ -51,7 +51,6 @@ class Changes:
     """Changes one emulator while it runs. Every method raises KeyError for what does not exist."""
 
     def __init__(self, state: State) -> None:
-        """Change `state`."""
         self._state = state
         self._directory = state.directory
 

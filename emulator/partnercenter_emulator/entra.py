@@ -35,7 +35,6 @@ class TokenEndpoint:
         grants: Grants,
         clock: Callable[[], float],
     ) -> None:
-        """Serve one tenant with one application."""
         self._credentials = credentials
         self._tokens = tokens
         self._grants = grants

@@ -270,7 +270,6 @@ class FaultBook:
     """The rules in force and how often each was matched."""
 
     def __init__(self) -> None:
-        """Begin without rules."""
         self._rules: list[_Rule] = []
 
     @property

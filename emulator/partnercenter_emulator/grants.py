@@ -57,7 +57,6 @@ class Grants:
     """The codes of one emulator."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin with none."""
         self._clock = clock
         self._codes: dict[str, _Code] = {}
         self._devices: dict[str, DeviceSignIn] = {}

@@ -62,7 +62,6 @@ class Journal:
     """Counts requests and remembers the latest."""
 
     def __init__(self, size: int, clock: Callable[[], float]) -> None:
-        """Remember up to `size` requests."""
         self._clock = clock
         self.requests: deque[LoggedRequest] = deque(maxlen=size)
         self._in_flight = 0

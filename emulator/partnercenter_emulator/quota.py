@@ -76,7 +76,6 @@ class Quota:
     """Separate quotas by key, all of the same model and size."""
 
     def __init__(self, options: Options) -> None:
-        """Start with an untouched quota."""
         self._options = options
         self._meters: dict[str, _Meter] = {}
 

@@ -50,7 +50,6 @@ class ApiError(Exception):
     """A response other than success, raised where the reason is found."""
 
     def __init__(self, answer: Response) -> None:
-        """Store the response for the client."""
         super().__init__(answer.status)
         self.answer = answer
 

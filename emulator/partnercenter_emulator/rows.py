@@ -35,7 +35,6 @@ class Customers:
     """The partner's customers, or those that match a filter."""
 
     def __init__(self, directory: Directory, condition: Filter | None) -> None:
-        """Read from `directory`."""
         self._directory = directory
         self._condition = condition
         self.record = directory.listed

@@ -27,7 +27,6 @@ class RefusedAssertion(Exception):
     """A client's assertion is not accepted."""
 
     def __init__(self, number: int, text: str) -> None:
-        """Store the AADSTS number and its text."""
         super().__init__(text)
         self.number = number
 
@@ -36,7 +35,6 @@ class Signer:
     """Signs claims with a key that only this emulator has."""
 
     def __init__(self) -> None:
-        """Create a new key."""
         self._key = secrets.token_bytes(32)
 
     def sign(self, claims: dict[str, Any]) -> str:

@@ -143,7 +143,6 @@ class Service:
     """The tenant's side: its quota, and what it has answered."""
 
     def __init__(self, scenario: Scenario) -> None:
-        """Begin with an untouched quota."""
         options = Options(
             requests_per_minute=scenario.quota,
             quota_model=scenario.counting,
