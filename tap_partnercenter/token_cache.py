@@ -8,12 +8,13 @@ successor stored before another process reads it. An unused token expires after 
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from tap_partnercenter.errors import PartnerCenterError, requires_extra
 from tap_partnercenter.token_store import EncryptedStore, Lock, NotStored, TokenStore
@@ -57,6 +58,13 @@ class StoredToken:
     refresh_token: str
     since: float
     issued_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """What a store holds: tokens by the configured token that they are derived from."""
+
+    tokens: dict[str, StoredToken]
 
 
 class TokenCache:
@@ -125,13 +133,8 @@ class TokenCache:
         if document is None:
             return {}
         try:
-            return {
-                origin: StoredToken(
-                    str(token["refresh_token"]), float(token["since"]), float(token["issued_at"])
-                )
-                for origin, token in json.loads(document)["tokens"].items()
-            }
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return msgspec.json.decode(document, type=_Document).tokens
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             message = (
                 f"token_cache_path: {self._store.place} cannot be used ({type(error).__name__}). "
                 "Delete it, or set another path."
@@ -140,10 +143,8 @@ class TokenCache:
 
     def _write(self, tokens: Mapping[str, StoredToken]) -> None:
         oldest = self._clock.now() - REFRESH_TOKEN_LIFETIME
-        kept = {
-            origin: asdict(token) for origin, token in tokens.items() if token.issued_at > oldest
-        }
-        self._store.write(json.dumps({"tokens": kept}).encode())
+        kept = {origin: token for origin, token in tokens.items() if token.issued_at > oldest}
+        self._store.write(msgspec.json.encode(_Document(kept)))
 
 
 class RefreshTokens:
