@@ -81,7 +81,11 @@ class PerReseller(FullTable):
         ids = tuple(filter(settings.shard.owns, settings.reseller_ids))
         if not settings.reseller_ids:
             resellers = self.sibling(self.resellers).request_records(None)
-            ids = tuple(dict.fromkeys(str(reseller.get("id")) for reseller in resellers))
+            spellings: dict[str, str] = {}
+            for reseller in resellers:
+                reseller_id = str(reseller.get("id"))
+                spellings.setdefault(reseller_id.lower(), reseller_id)
+            ids = tuple(spellings.values())
         if not all(GUID.fullmatch(reseller_id) for reseller_id in ids):
             # The filter matches prefixes: a partial id would match other resellers.
             message = (

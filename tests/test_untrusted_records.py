@@ -313,6 +313,17 @@ def test_a_reseller_that_is_listed_twice_is_read_once(start: Start, sync: Sync) 
     assert sorted(keys) == sorted(set(held(emulator)["reseller_customers"]))
 
 
+def test_a_reseller_that_is_listed_in_two_spellings_is_read_once(start: Start, sync: Sync) -> None:
+    """The API compares ids case-insensitively, and sends some in upper case."""
+    emulator = start(resellers=1)
+    (reseller,) = emulator.resellers()
+    twice = page(reseller, {**reseller, "id": str(reseller["id"]).upper()})
+    emulator.faults = [Fault(place="resellers", json=twice)]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"))
+    keys = result.keys("reseller_customers", "reseller_id", "id")
+    assert keys == held(emulator)["reseller_customers"]
+
+
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
     """Values that are not emitted count too: otherwise one of two changes in a second is lost."""
     same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
