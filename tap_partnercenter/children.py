@@ -124,7 +124,8 @@ class ChildStream(PassStream):
         if str(record.get("id")).lower() != context[self.parent_key].lower():
             message = f"{self.name}: the service sent another customer. Try again later."
             raise PartnerCenterError(message)
-        return record
+        # As the list spells it, and with it the customer's other tables.
+        return {**record, "id": context[self.parent_key]}
 
     def pages_of(self, customer_id: str) -> Pages:
         """Return a reader of the records of one customer."""

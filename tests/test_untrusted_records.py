@@ -324,6 +324,15 @@ def test_a_reseller_that_is_listed_in_two_spellings_is_read_once(start: Start, s
     assert keys == held(emulator)["reseller_customers"]
 
 
+def test_a_customer_has_one_spelling_in_all_tables(start: Start, sync: Sync) -> None:
+    """Otherwise its details could not be joined with its list, nor found to be gone."""
+    emulator = start(customers=1)
+    (customer_id,) = (customer["id"] for customer in emulator.customers())
+    emulator.faults = [Fault(place="customer", json={"id": customer_id.upper()})]
+    result = sync(emulator, catalog=catalog_of("customers", "customer_details"))
+    assert result.keys("customers", "id") == result.keys("customer_details", "id")
+
+
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
     """Values that are not emitted count too: otherwise one of two changes in a second is lost."""
     same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
