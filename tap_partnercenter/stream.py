@@ -192,9 +192,16 @@ class PartnerCenterStream(PlainStream):
 
     @override
     def post_process(self, row: dict[str, Any], context: Context | None = None) -> dict[str, Any]:
-        if self.copies or self.digests:
-            row = {**row, **self._derived(row)}
-        record = self.shape.fit(row, self._on_field_issue)
+        try:
+            if self.copies or self.digests:
+                row = {**row, **self._derived(row)}
+            record = self.shape.fit(row, self._on_field_issue)
+        except RecursionError:
+            message = (
+                f"{self.name}: the service sent a record that is nested too deeply. Try again "
+                "later, or deselect the stream."
+            )
+            raise PartnerCenterError(message) from None
         for field, default in self.defaults.items():
             record[field] = record.get(field) or default
         for key in self.key_fields:

@@ -333,6 +333,17 @@ def test_a_customer_has_one_spelling_in_all_tables(start: Start, sync: Sync) -> 
     assert result.keys("customers", "id") == result.keys("customer_details", "id")
 
 
+def test_a_record_that_is_nested_too_deeply_ends_the_run(start: Start, sync: Sync) -> None:
+    """Its body can be decoded on some versions of Python, but what follows reaches a limit."""
+    nested = b"[" * 900 + b"]" * 900
+    body = b'{"items": [{"id": "a", "consumptionType": %b}]}' % nested
+    fault = Fault(place="subscriptions", body=body)
+    catalog = catalog_of("subscriptions")
+    result = sync(start(fault, customers=1), catalog=catalog, max_retry_seconds=0)
+    assert result.exit_code == 1
+    assert result.error.startswith("subscriptions: ")
+
+
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
     """Values that are not emitted count too: otherwise one of two changes in a second is lost."""
     same = {"operationDate": "2026-01-01T00:00:00Z", "operationType": "update_customer"}
