@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: The tap's exit code for a failure that a retry cannot fix.
 FINAL = 78
+#: The tap's program.
+TAP = b"tap-partnercenter"
 #: Seconds for tap and target to stop cleanly before they are killed.
 GRACE = 30.0
 #: Seconds between checks of the parent process.
@@ -71,14 +74,41 @@ def run(command: Sequence[str], grace: float = GRACE) -> int:
 
 
 def _end(group: int, grace: float) -> None:
-    """End all processes of a group, giving them time to store their data first."""
+    """End all processes of a group, giving them time to store their data first.
+
+    Half of the time is for the tap alone. When it ends, the target stores what it has, and Meltano
+    the state that the target reports. If Meltano is stopped itself, it drops that state.
+    """
     with suppress(ProcessLookupError):
+        if taps := _taps(group):
+            for process in taps:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+            grace /= 2
+            _wait(group, grace)
         os.killpg(group, signal.SIGTERM)
-        until = time.monotonic() + grace
-        while time.monotonic() < until:
-            os.killpg(group, 0)
-            time.sleep(POLL_SECONDS)
+        _wait(group, grace)
         os.killpg(group, signal.SIGKILL)
+
+
+def _wait(group: int, seconds: float) -> None:
+    """Wait for the end of a group, which raises ProcessLookupError."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        os.killpg(group, 0)
+        time.sleep(POLL_SECONDS)
+
+
+def _taps(group: int) -> list[int]:
+    """Return the taps in a group of processes; none on a system without /proc."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            # It is a script: the first argument is the interpreter.
+            program = (folder / "cmdline").read_bytes().split(b"\0")[:2]
+            if os.getpgid(int(folder.name)) == group and TAP in map(os.path.basename, program):
+                found.append(int(folder.name))
+    return found
 
 
 def _is_final(line: bytes) -> bool:

@@ -90,6 +90,37 @@ def test_no_process_outlives_its_parent(victim: str, tmp_path: Path) -> None:
     assert task.returncode == (-signal.SIGKILL if victim == "task" else 137)
 
 
+#: Like Meltano: stores the state after the target's end, unless it is stopped itself.
+STORES_STATE = """
+trap "echo dropped; exit 143" TERM
+"$0" &
+echo up
+wait $!
+echo stored
+exit 1
+"""
+
+
+if sys.platform == "linux":
+
+    def test_the_state_is_stored_before_meltano_is_stopped(tmp_path: Path) -> None:
+        """A stopped task continues where it was, and not at the state of minutes ago."""
+        tap = tmp_path / "tap-partnercenter"
+        tap.write_text("#!/bin/sh\nwhile :; do sleep 0.1; done\n")
+        tap.chmod(0o755)
+        with subprocess.Popen(
+            [sys.executable, PROGRAM, "/bin/sh", "-c", STORES_STATE, tap],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "up\n"
+            program.terminate()
+            *_, last = program.stdout
+            assert last == "stored\n"
+        assert program.returncode == 1
+
+
 def marked(mark: str) -> set[str]:
     """The processes with a text in their environment, except zombies."""
     found = set()
