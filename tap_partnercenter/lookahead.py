@@ -189,9 +189,8 @@ class LookAhead(Generic[T]):
     def peek(self) -> T | None:
         """Return the next piece of the source that is being taken, if it is there already."""
         self._collect()
-        if not self._readings or not self._readings[0].pieces:
-            return None
-        return self._readings[0].pieces[0][0]
+        pieces = self._readings[0].pieces
+        return pieces[0][0] if pieces else None
 
     def _wait_for(self, reading: _Reading[T]) -> None:
         while not reading.pieces:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from partnercenter_emulator import Fault
@@ -12,6 +13,8 @@ from tap_partnercenter.lookahead import LookAhead, Pool
 from tests.truth import KEYS, assert_all_records, held
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from partnercenter_emulator import Emulator
     from tests.conftest import Start, Sync
 
@@ -110,36 +113,63 @@ def test_a_connection_test_reads_nothing_ahead(start: Start, sync: Sync) -> None
     assert places(emulator) == expected
 
 
-def test_a_source_that_is_waited_for_continues_before_later_ones() -> None:
-    """It became idle after they had filled the buffer: waiting for them would never end."""
-    filled = threading.Event()
+@dataclass
+class Pieces:
+    """A source whose pieces are its number."""
 
-    class Pieces:
-        def __init__(self, source: int, count: int) -> None:
-            self.source, self.left = source, count
+    number: int
+    left: int
+    before_read: Callable[[int], None]
 
-        @property
-        def finished(self) -> bool:
-            return not self.left
+    @property
+    def finished(self) -> bool:
+        return not self.left
 
-        def read(self) -> int:
-            if self.source == 0:
+    def read(self) -> int:
+        self.before_read(self.number)
+        self.left -= 1
+        return self.number
+
+
+def test_a_source_that_is_waited_for_continues_when_the_buffer_is_overfull() -> None:
+    """Two threads took the last place: waiting for the later sources would never end."""
+    checked, filled, overfull = (threading.Event() for _ in range(3))
+    read: Counter[int] = Counter()
+
+    def before_read(source: int) -> None:
+        if source == 0:
+            assert overfull.wait(10)
+        read[source] += 1
+        if read[1] == 2:
+            overfull.set()
+
+    class Interrupted(Pool):
+        """Other threads run between the second source's check for room and its use."""
+
+        def has_earlier(self, place: int) -> bool:
+            if place == 1 and not checked.is_set():
+                checked.set()
                 assert filled.wait(10)
-            self.left -= 1
-            return self.source
-
-    idle = itertools.count()
-
-    def on_idle() -> None:
-        filled.set()
-        assert next(idle) < 50, "nothing comes any more"
+            return super().has_earlier(place)
 
     counts = [3, 9, 9, 2]
-    sources = itertools.starmap(Pieces, enumerate(counts))
-    pool = Pool(3)
-    ahead = LookAhead(pool, lambda: next(sources, None), held=3, on_idle=on_idle)
+    sources = [Pieces(number, count, before_read) for number, count in enumerate(counts)]
+    idle = itertools.count()
+
+    def following() -> Pieces | None:
+        ready = len(sources) > 2 or checked.is_set()
+        return sources.pop(0) if sources and ready else None
+
+    def on_idle() -> None:
+        assert next(idle) < 50, "nothing comes any more"
+        ahead.begin()
+        if read[2] == 4:
+            filled.set()
+
+    pool = Interrupted(3)
+    ahead = LookAhead(pool, following, held=3, on_idle=on_idle)
     try:
         taken = [list(ahead.take()) for _ in counts]
     finally:
         pool.close()
-    assert taken == [[source] * count for source, count in enumerate(counts)]
+    assert taken == [[number] * count for number, count in enumerate(counts)]
