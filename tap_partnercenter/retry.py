@@ -148,8 +148,7 @@ def _jittered(attempts: int) -> float:
 def _moment(text: str) -> float | None:
     """Parse an HTTP date: seconds since the epoch, None if it is not one."""
     try:
-        moment = email.utils.parsedate_to_datetime(text)
-        # The oldest of the three forms has no time zone: it is UTC.
-        return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+        # It is always UTC, even in the oldest of the three forms, which does not say so.
+        return email.utils.parsedate_to_datetime(text).replace(tzinfo=dt.UTC).timestamp()
     except (ValueError, OverflowError):
         return None

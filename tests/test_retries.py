@@ -46,6 +46,11 @@ PASSING: dict[str, dict[str, Any]] = {
     "429 without Retry-After": {"status": 429},
     "429 with seconds": {"status": 429, "headers": {"Retry-After": "57"}},
     "429 with nonsense": {"status": 429, "headers": {"Retry-After": "soon"}},
+    "429 with another digit": {"status": 429, "headers": {"Retry-After": "²"}},
+    "429 with a late year": {
+        "status": 429,
+        "headers": {"Retry-After": "Fri, 01 Jan 99999999999999999999 00:00:00 GMT"},
+    },
 }
 
 
@@ -206,13 +211,14 @@ def test_retry_after_may_be_a_date(broken: Broken, sync: Sync) -> None:
         assert 500 < sum(result.waits) < 650, form
 
 
-@pytest.mark.parametrize("hours", [-2, 2])
+@pytest.mark.parametrize("hours", [-2, 2, None])
 def test_a_date_in_retry_after_is_of_the_services_clock(
-    hours: int, broken: Broken, sync: Sync
+    hours: int | None, broken: Broken, sync: Sync
 ) -> None:
-    """It may differ from that of this machine."""
-    now = time.time() + hours * 3600
-    headers = {"Date": formatdate(now, usegmt=True), "Retry-After": formatdate(now + 60)}
+    """It may differ from that of this machine; without a valid date, they are taken to agree."""
+    now = time.time() + (hours or 0) * 3600
+    date = "soon" if hours is None else formatdate(now, usegmt=True)
+    headers = {"Date": date, "Retry-After": formatdate(now + 60)}
     emulator = broken(Fault(place="customers", times=1, status=429, headers=headers))
     result = sync(emulator, page_size=3)
     assert_complete(result, emulator)
