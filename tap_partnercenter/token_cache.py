@@ -254,7 +254,6 @@ class RefreshTokens:
         if self._configured is not None and not cache.includes_configured():
             # It was added to the configuration, so it is newer than the stored ones.
             yield str(self._newest)
-            yield self._configured
         for stored in cache.read():
             self._issued[stored.refresh_token] = stored.issued_at
             yield stored.refresh_token

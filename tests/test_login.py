@@ -357,11 +357,14 @@ def test_a_login_replaces_an_expired_configured_token(
     run = run_tap(config=config_of(emulator, tmp_path))
     assert_complete(run, emulator)
     assert run.levels("WARNING") == []
-    # A configured token unknown to the login is tried, and reported.
+    # A configured token unknown to the login is tried once, and reported.
+    emulator.faults = [Fault(place="resellers", times=1, expire_token=True)]
+    emulator.reset_stats()
     other = run_tap(config=config_of(emulator, tmp_path, refresh_token="0.another"))  # noqa: S106
     assert_complete(other, emulator)
     (line,) = other.levels("WARNING")
     assert line.startswith("The configured refresh token is not accepted (HTTP 400 invalid_grant")
+    assert emulator.stats().by_place["token"] == {"200": 2, "400": 1}
 
 
 @pytest.mark.parametrize("configured_first", [True, False])

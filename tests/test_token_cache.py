@@ -15,7 +15,7 @@ import pytest
 
 from partnercenter_emulator import Emulator, Fault, Options
 from partnercenter_emulator.credentials import TENANT_DOMAIN
-from tests.command_line import FINAL, catalog_of
+from tests.command_line import FINAL, QuickClock, catalog_of, run_tap
 from tests.conftest import KEY
 from tests.truth import assert_complete
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Start, Sync
+
+
+WAITING = "Waiting for another process to sign in (token_cache_path)"
 
 
 @pytest.fixture
@@ -368,7 +371,27 @@ def test_a_process_that_hangs_with_the_cache_does_not_block_others_forever(
     assert 100 < sum(result.waits) < 121
     (line,) = result.levels("WARNING")
     assert line.startswith("Another process has held the lock of token_cache_path for 120 s")
-    assert "Waiting for another process to sign in (token_cache_path)" in result.log
+    assert result.log.count(WAITING) == 1
+
+
+def test_a_short_wait_for_another_process_is_not_logged(start: Start, cache: Path) -> None:
+    """Each sign-in takes a moment."""
+    emulator = start()
+    with cache.with_name("tokens.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+        class ReleasingClock(QuickClock):
+            def wait(self, seconds: float) -> None:
+                super().wait(seconds)
+                if sum(self.waits) > 2:
+                    fcntl.flock(lock, fcntl.LOCK_UN)
+
+        config = {**emulator.tap_config(), "token_cache_path": str(cache)}
+        result = run_tap(config=config, clock=ReleasingClock)
+    assert_complete(result, emulator)
+    assert 2 < sum(result.waits) < 3
+    assert WAITING not in result.log
+    assert result.levels("WARNING") == []
 
 
 def test_a_file_system_without_locks_does_not_fail_the_run(
