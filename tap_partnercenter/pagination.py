@@ -317,6 +317,6 @@ def _token(page: ApiResponse) -> str | None:
     if token is None:
         return None
     if isinstance(token, str) and token.isascii() and token.isprintable():
-        return token.strip() or None
+        return token.strip()
     message = "the service sent a continuation token that the tap cannot send back"
     raise UnusableContinuation(message)

@@ -106,6 +106,16 @@ def test_a_gap_beyond_the_retention_period_is_reported(world: World) -> None:
     assert "from 2026-11-21 to 2026-12-01 were not read" in warning
 
 
+def test_a_bookmark_as_old_as_the_log_misses_nothing(world: World) -> None:
+    """The first day that the service keeps is the first that was not read."""
+    state = world.run().state
+    days_of(world)
+    world.now += 89 * _DAY
+    result = world.run(state)
+    assert days_of(world)[0] == "2026-11-21"
+    assert result.levels("WARNING") == []
+
+
 @pytest.mark.parametrize("value", ["", "soon", 7, None, "2026-13-41T00:00:00Z", {"a": 1}])
 def test_an_invalid_bookmark_means_from_the_start(world: World, value: Any) -> None:
     """State may be edited by hand."""

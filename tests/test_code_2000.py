@@ -175,6 +175,41 @@ def test_a_token_that_expires_in_a_partition_loses_no_customer(start: Start, syn
     assert result.keys("reseller_customers", "reseller_id", "id") == expected
 
 
+@pytest.mark.parametrize(
+    ("place", "sizes", "complete"),
+    [
+        # The number of resellers on a page is the service's.
+        ("resellers", [2, 1], True),
+        ("resellers", [2, 2], False),
+        # A service may send more than was requested: two are requested here.
+        ("customers", [4, 1], True),
+        ("customers", [4, 3], False),
+    ],
+)
+def test_a_short_page_has_fewer_records_than_requested_and_than_another(
+    place: Place,
+    sizes: list[int],
+    complete: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+) -> None:
+    """Otherwise the token has expired, and the rest would be lost."""
+    ids = [str(number) for number in range(9)]
+    pages = [
+        {"items": [{"id": ids.pop(0)} for _ in range(size)], "continuationToken": f"token {number}"}
+        for number, size in enumerate(sizes)
+    ]
+    emulator = start(
+        Fault(place=place, times=1, json=pages[0]),
+        Fault(place="any", skip=2, times=1, json=pages[1]),
+        Fault(place="any", skip=3, times=1, status=400, code=2000),
+    )
+    result = sync(emulator, catalog=catalog_of(API[place]), page_size=2)
+    assert result.exit_code == 0, result.stderr
+    restarted = any("reading again from the first page" in line for line in result.log)
+    assert restarted is not complete
+
+
 @pytest.mark.parametrize("requests_at_once", [1, 8])
 def test_a_token_that_expires_for_a_customer_loses_no_relationship(
     requests_at_once: int, start: Start, sync: Sync

@@ -67,7 +67,7 @@ def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
         warehouse.load(run.stdout.splitlines())
     for stream, keys in held(emulator).items():
         assert set(keys) <= set(warehouse.tables[stream])
-    reported = [line for line in resumed.log if "Deletes are disabled" in line]
+    reported = [line for line in resumed.log if "deletes are disabled" in line.lower()]
     assert len(reported) == 1
     read_in_one_go = {"indirect_resellers"}
     if place == "partition_continuation":
@@ -75,6 +75,10 @@ def test_a_customer_that_leaves_during_an_interruption_causes_no_other_deletes(
     else:
         read_in_one_go |= {"reseller_customers"}
     assert activated(resumed) == read_in_one_go
+    # Nor is any part of the resumed list reported as read: its number of rows is not known.
+    assert {*resumed.keys("list_refreshes", "stream")} == {
+        (stream,) for stream in read_in_one_go & {*LISTS}
+    }
     again = at_hour(emulator, 3, resumed.state, max_vanished_percent=100)
     assert activated(again) == set(KEYS)
     warehouse.load(again.stdout.splitlines())

@@ -78,8 +78,12 @@ def test_a_proxy_that_empties_every_response_is_reported_and_deletes_nothing(
         (10, [Fault(place="relationships", json={"totalCount": 0})]),
         (10, [Fault(place="relationships", json={"totalCount": "00", "items": []})]),
         (11, [Fault(place="relationships", times=10, status=204)]),
+        (11, [Fault(place="relationships", skip=1, status=204)]),
     ],
-    ids=["few", "empty collections", "without items", "zero as text", "a single collection"],
+    ids=[
+        *("few", "empty collections", "without items", "zero as text"),
+        *("a single collection", "a single collection first"),
+    ],
 )
 def test_customers_without_relationships_are_not_an_outage(
     customers: int, faults: list[Fault], start: Start, sync: Sync

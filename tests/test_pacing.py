@@ -309,6 +309,17 @@ def test_a_maximum_rate_holds_in_every_minute(ceiling: int, workers: int) -> Non
     assert len(run.accepted) >= 0.98 * ceiling * 10
 
 
+@pytest.mark.parametrize("model", KINDS)
+def test_a_quota_that_falls_below_the_configured_maximum_is_found(model: str) -> None:
+    """For an hour only `max_requests_per_minute` limited the rate: what was learned still holds."""
+    quota = Changing(MODELS[model](200), 300, 500, back_at=3900)
+    run = simulate(quota, Process(ceiling=5), minutes=75)
+    assert run.used(480, 3900) >= 0.98 * 5 * 3420
+    assert run.refused_share(3900, 3960) <= 0.05
+    assert run.used(4020) / (200 * 8) >= 0.9
+    assert run.refused_share(3960) <= WORST_REFUSED
+
+
 def test_a_late_refusal_only_extends_the_pause() -> None:
     """Requests sent before the last refusal say nothing about the rate after it."""
     pace = Pace(0.0)

@@ -13,9 +13,11 @@ from tests.truth import assert_complete, held
 
 if TYPE_CHECKING:
     from partnercenter_emulator import Emulator
+    from partnercenter_emulator.faults import Place
     from tests.conftest import Start, Sync
 
 CUSTOMERS = catalog_of("customers")
+LISTS = ("customers", "indirect_resellers")
 
 
 def interrupted(start: Start, sync: Sync, **options: Any) -> tuple[Emulator, dict[str, Any]]:
@@ -154,3 +156,29 @@ def test_an_interrupted_pass_can_be_resumed_for_a_day(
     assert again.exit_code == 0, again.stderr
     customers = held(emulator)["customers"]
     assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
+
+
+@pytest.mark.parametrize(
+    ("place", "before", "after"),
+    [
+        ("continuation", [], ["indirect_resellers", "1", "2", "3"]),
+        ("partition", [*LISTS, "1"], [*LISTS, "2", "3"]),
+        ("partition_continuation", [*LISTS, "1"], [*LISTS, "3"]),
+    ],
+)
+def test_only_what_was_read_in_one_go_is_reported_as_read(
+    place: Place, before: list[str], after: list[str], start: Start, sync: Sync
+) -> None:
+    """Earlier rows would seem to be gone; what an interrupted run has read is reported by it."""
+    emulator = start(customers=40, resellers=3)
+    resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
+    where = None if place == "continuation" else resellers[1]
+    emulator.faults = [Fault(place=place, reseller_id=where, status=501)]
+    broken_off = sync(emulator, page_size=2)
+    emulator.faults = ()
+    resumed = sync(emulator, page_size=2, state=broken_off.state)
+    assert (broken_off.exit_code, resumed.exit_code) == (1, 0)
+    numbers = {reseller: str(number) for number, reseller in enumerate(resellers, 1)}
+    for run, expected in ((broken_off, before), (resumed, after)):
+        ids = [id_.rpartition(" ")[2] for (id_,) in run.keys("list_refreshes", "id")]
+        assert [numbers.get(id_, id_) for id_ in ids] == expected

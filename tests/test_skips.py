@@ -85,7 +85,26 @@ def test_a_lost_customer_is_skipped_and_named(refusal: str, broken: Broken, sync
         f"customer_relationships: 1 customer skipped; their records are missing: {lost} ({reason}",
     )
     assert " 1 customer skipped, " in result.log[-2]
+    assert "deletes" not in result.stderr
     assert len([r for r in at(emulator, "relationships") if lost in r.path]) == 1
+
+
+def test_a_customer_refused_in_the_middle_is_skipped_too(start: Start, sync: Sync) -> None:
+    """Its first page is emitted, but the customer does not count as read."""
+    emulator = start(customers=4, resellers=1)
+    ids = [customer["id"] for customer in emulator.customers()]
+    page = {"items": [{"id": "a", "relationshipType": "x"}], "continuationToken": "AQ/+"}
+    fault: dict[str, Any] = {"place": "relationships", "customer_id": ids[1]}
+    emulator.faults = [Fault(**fault, times=1, json=page), Fault(**fault, status=404, code=1000)]
+    result = sync(emulator, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.levels("WARNING")
+    assert f"1 customer skipped; their records are missing: {ids[1]} (HTTP 404, code 1000" in line
+    owners = {owner for (owner,) in result.keys("customer_relationships", "customer_id")}
+    assert owners == {*ids}
+    assert result.keys("customer_refreshes", "customer_id") == [(ids[n],) for n in (0, 2, 3)]
+    activated = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
+    assert activated == ["customers", "indirect_resellers", "reseller_customers"]
 
 
 def test_a_pass_with_a_skipped_customer_deletes_nothing_in_its_stream(

@@ -106,6 +106,7 @@ def test_state_messages_stay_small(result: Result) -> None:
 def test_the_log_does_not_grow_with_the_customers(result: Result) -> None:
     """A healthy run logs little and warns of nothing."""
     assert len(result.stderr.splitlines()) < 25
+    assert "children of all" not in result.stderr
     assert result.levels("WARNING") == []
     assert result.levels("ERROR") == []
 

@@ -189,6 +189,7 @@ def test_a_link_cannot_change_the_ids_of_the_run(name: str, start: Start, sync: 
         page(links={"next": "/v1/customers"}),
         page(links={"next": ["/v1/customers"]}),
         page(links={"next": True}),
+        page(links={"next": {"uri": "/customers?seekOperation=Next", "headers": 5}}),
         page(continuationToken=5),
         page(continuationToken=["a"]),
         page(continuationToken="a\r\nHost: evil.example"),

@@ -46,6 +46,8 @@ def broken_off(emulator: Emulator, sync: Sync) -> dict[str, Any]:
         {"skipped": None},
         {"skipped": "x"},
         {"skipped": float("inf")},
+        {"skipped": {"reseller_customers": float("inf")}},
+        {"largest": float("inf")},
         {"partition": None},
         {"partition": str(uuid.UUID(int=1))},
         {"partition": 5},
