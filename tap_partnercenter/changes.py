@@ -78,7 +78,7 @@ class ChangeStream(PartnerCenterStream):
             day = next(days, None)
             return None if day is None else self.pages({"day": day.isoformat()})
 
-        return self.look_ahead(following, held=2 * self.run.settings.max_concurrent_requests)
+        return self.look_ahead(following, capacity=2 * self.run.settings.max_concurrent_requests)
 
     @cached_property
     def _days(self) -> list[dt.date]:

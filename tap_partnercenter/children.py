@@ -193,8 +193,8 @@ class Children:
         self.streams = streams
         self._parent = parent
         # Responses are small; a slow one must not keep threads from those that follow.
-        held = 8 * parent.run.settings.max_concurrent_requests
-        self._ahead: LookAhead[Page] = parent.look_ahead(self._next, held=held)
+        capacity = 8 * parent.run.settings.max_concurrent_requests
+        self._ahead: LookAhead[Page] = parent.look_ahead(self._next, capacity=capacity)
         #: What has not been started yet, in output order.
         self._queue: deque[tuple[ChildStream, str]] = deque()
         #: Whether the children of the next page are already queued or started.

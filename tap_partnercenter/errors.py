@@ -80,7 +80,7 @@ class TryAgain(RetriableAPIError):
     Attributes:
         rule: The matching row of the table.
         reason: What went wrong, in words without data of the response.
-        retry_after: Seconds the server asks us to wait, None where it named none.
+        retry_after: Seconds the server asks us to wait, None if it names none.
         support_ids: Ids for Microsoft support, as a sentence; empty without a response.
     """
 

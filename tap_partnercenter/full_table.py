@@ -285,7 +285,7 @@ class FullTable(PassStream):
         room = max(_RECORDS_AHEAD // settings.page_size, 2 * settings.max_concurrent_requests)
         self._ahead: LookAhead[Page] = self.look_ahead(
             self._sources(position.continuation if position else None),
-            held=2 if len(self._contexts) == 1 else room,
+            capacity=2 if len(self._contexts) == 1 else room,
         )
         for stream in self._pass_streams:
             skipped = position.skipped.get(stream.name, 0) if position else 0

@@ -130,7 +130,7 @@ class LookAhead(Generic[T]):
         pool: Pool,
         sources: Callable[[], Source[T] | None],
         *,
-        held: int,
+        capacity: int,
         on_idle: Callable[[], None],
     ) -> None:
         """Prepare; reading starts with :meth:`begin` or the first :meth:`take`.
@@ -138,12 +138,12 @@ class LookAhead(Generic[T]):
         Args:
             pool: Threads to read with; a serial one reads in the consumer's thread instead.
             sources: Returns the next source, or None if there is none, or none yet.
-            held: Number of pieces, read or being read, from which no further source is started.
+            capacity: Number of pieces, read or being read, from which no further source is started.
             on_idle: Called when the consumer has to wait for a while.
         """
         self._pool = pool
         self._sources = sources
-        self._held = held
+        self._capacity = capacity
         self._on_idle = on_idle
         #: Readings in order, the first is the one that is taken next.
         self._readings: deque[_Reading[T]] = deque()
@@ -223,11 +223,11 @@ class LookAhead(Generic[T]):
                 # Started sources may fill twice the room, because one that stops half-way would
                 # later be read alone.
                 taken = self._taking and first is self._readings[0]
-                if len(self._ahead) >= 2 * self._held and not taken:
+                if len(self._ahead) >= 2 * self._capacity and not taken:
                     return
                 heapq.heappop(self._waiting)
             else:
-                source = self._sources() if len(self._ahead) < self._held else None
+                source = self._sources() if len(self._ahead) < self._capacity else None
                 if source is None:
                     return
                 first = _Reading(self._pool.next_place(), source)
@@ -249,7 +249,7 @@ class LookAhead(Generic[T]):
                 return
             last = reading.source.finished
             continues = not (
-                last or len(self._ahead) >= self._held or self._pool.has_earlier(reading.place)
+                last or len(self._ahead) >= self._capacity or self._pool.has_earlier(reading.place)
             )
             if continues:
                 self._ahead.append(None)

@@ -323,7 +323,7 @@ class Attempt:
 
     Attributes:
         ticket: Permission to send it.
-        refused: Whether the service answered that there were too many requests.
+        refused: Whether the service responded that there were too many requests.
         pause: Seconds that the service asks us to wait; afterwards, seconds until the gate opens.
     """
 

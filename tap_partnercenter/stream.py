@@ -143,9 +143,9 @@ class PartnerCenterStream(PlainStream):
         """Read only the first page, None if there is none."""
         return self.pages(None).read()
 
-    def look_ahead(self, sources: Callable[[], Source[T] | None], *, held: int) -> LookAhead[T]:
+    def look_ahead(self, sources: Callable[[], Source[T] | None], *, capacity: int) -> LookAhead[T]:
         """Read ahead on the threads of the run."""
-        return LookAhead(self.run.pool, sources, held=held, on_idle=self._on_idle)
+        return LookAhead(self.run.pool, sources, capacity=capacity, on_idle=self._on_idle)
 
     def _on_idle(self) -> None:
         """Write what has been collected while nothing arrives, and log progress when it is due."""

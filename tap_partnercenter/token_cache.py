@@ -1,4 +1,4 @@
-"""Which refresh token is the newest, and where it is kept between runs.
+"""Which refresh token is the newest, and where it is stored between runs.
 
 Each sign-in returns a new refresh token. The service does not revoke the previous one, but says
 that it may ("Refresh tokens in the Microsoft identity platform"). So a token is redeemed and its
@@ -37,12 +37,12 @@ class RefusedToken(PartnerCenterError):
     """A refresh token is not accepted; another one may be.
 
     Attributes:
-        answer: Status and error of the response.
+        reason: Status and error of the response.
     """
 
-    def __init__(self, message: str, answer: str, *, final: bool) -> None:
+    def __init__(self, message: str, reason: str, *, final: bool) -> None:
         super().__init__(message, final=final)
-        self.answer = answer
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,25 +191,25 @@ class RefreshTokens:
         """Whether the newest token is stored for later runs."""
         return self._cache is not None and self._outdated is None
 
-    def redeem(self, ask: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
+    def redeem(self, request: Callable[[str | None], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Sign in once.
 
         Args:
-            ask: Requests a token, with this refresh token or as an app without a user.
+            request: Requests a token, with this refresh token or as an app without a user.
 
         Returns:
             The endpoint's response.
 
         Raises:
-            PartnerCenterError: If no token is accepted, with the first reason; or as `ask` raises.
+            PartnerCenterError: If no token is accepted, with the first reason, or by `request`.
         """
         if self.app_only:
-            return ask(None)
+            return request(None)
         refused: dict[str, RefusedToken] = {}
         with nullcontext() if self._cache is None else self._cache.locked():
             while token := next((t for t in self._candidates(refused) if t not in refused), None):
                 try:
-                    answer = ask(token)
+                    response = request(token)
                 except RefusedToken as error:
                     refused[token] = error
                     continue
@@ -217,16 +217,16 @@ class RefreshTokens:
                     self._logger.warning(
                         "The refresh token in token_cache_path is not accepted (%s). The "
                         "configured one is, and replaces it.",
-                        next(iter(refused.values())).answer,
+                        next(iter(refused.values())).reason,
                     )
                 elif self._configured in refused:
                     self._logger.warning(
                         "The configured refresh token is not accepted (%s). The one from "
                         "tap-partnercenter-login is: remove the setting refresh_token.",
-                        refused[self._configured].answer,
+                        refused[self._configured].reason,
                     )
-                self._save(token, answer.get("refresh_token") or token)
-                return answer
+                self._save(token, response.get("refresh_token") or token)
+                return response
         raise next(iter(refused.values()))
 
     def _candidates(self, refused: Collection[str]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Where refresh tokens are kept between runs: what every store can do, and how to wait for it."""
+"""Where refresh tokens are stored between runs: what a store can do, and how to wait for it."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def _explained(route: Route) -> Iterator[None]:
         if cause.permanent:
             message = f"No connection to {route}: {cause.words}. {remedy} Not retried."
             raise PartnerCenterError(message) from None
-        rule = Rule(Outcome.RETRY, meaning="no answer", remedy=remedy)
+        rule = Rule(Outcome.RETRY, meaning="no response", remedy=remedy)
         reason = f"no response from {route} ({cause.words})"
         raise TryAgain(rule, reason) from None
     except OSError as error:

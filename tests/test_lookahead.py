@@ -167,7 +167,7 @@ def test_a_source_that_is_waited_for_continues_when_the_buffer_is_overfull() -> 
             filled.set()
 
     pool = Interrupted(3)
-    ahead = LookAhead(pool, following, held=3, on_idle=on_idle)
+    ahead = LookAhead(pool, following, capacity=3, on_idle=on_idle)
     try:
         taken = [list(ahead.take()) for _ in counts]
     finally:
