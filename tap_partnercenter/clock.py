@@ -5,6 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from datetime import UTC, datetime
+
+#: Seconds since the epoch at which the monotonic clock was 0, by the machine's clock at the start.
+_ZERO = time.time() - time.monotonic()
+
+
+def record_time() -> datetime:
+    """Return the time for records, in UTC: it never goes back, even if the machine's clock is set.
+
+    A record that is extracted after a reading began must not seem older than that reading.
+    """
+    return datetime.fromtimestamp(_ZERO + time.monotonic(), UTC)
 
 
 class Cancelled(Exception):

@@ -12,13 +12,13 @@ import select
 import stat
 import sys
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from singer_sdk.contrib.msgspec import MsgSpecWriter, encoder
 from singer_sdk.singerlib import StateMessage
 from typing_extensions import override
 
+from tap_partnercenter.clock import record_time
 from tap_partnercenter.errors import PartnerCenterError
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class BlockWriter(MsgSpecWriter):
         message: dict[str, Any] = {"type": "RECORD", "stream": stream, "record": record}
         if version is not None:
             message["version"] = version
-        message["time_extracted"] = datetime.now(UTC)
+        message["time_extracted"] = record_time()
         encoder.encode_into(message, self._block, -1)
         self._block += b"\n"
         if len(self._block) >= BLOCK:

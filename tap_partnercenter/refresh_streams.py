@@ -6,11 +6,11 @@ a query find them: whatever was extracted before the last read of its customer o
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from tap_partnercenter.clock import record_time
 from tap_partnercenter.stream import PartnerCenterStream
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def utc_now() -> str:
 
     A reading begins with this time. Whatever was extracted earlier was not part of that reading.
     """
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return record_time().isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class RefreshStream(PartnerCenterStream):

@@ -19,6 +19,7 @@ from singer_sdk.helpers.conform import TypeConformanceLevel
 from singer_sdk.mapper import CustomStreamMap, RemoveRecordTransform, SameRecordTransform
 from typing_extensions import override
 
+from tap_partnercenter.clock import record_time
 from tap_partnercenter.validation import refuse
 
 if TYPE_CHECKING:
@@ -274,6 +275,7 @@ class PlainStream(RESTStream[Any]):
     ) -> Generator[RecordMessage, None, None]:
         # The SDK only flattens objects, so a null one keeps a name that is not in the SCHEMA.
         for message in super()._generate_record_messages(record):
+            message.time_extracted = record_time()
             if message.stream in self._flat:
                 _spread_null_objects(message.record, *self._flat[message.stream])
             yield message

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import itertools
+import sys
 from typing import Any
 
 import pytest
@@ -107,6 +110,26 @@ def test_rows_of_a_list_that_is_read_again_are_those_of_the_second_reading(world
     first, *_, last = [r for r in result.messages if r["type"] == "RECORD"]
     assert (first["record"]["id"], last["record"]["id"]) == (leaves, "customers")
     assert first["time_extracted"] < last["record"]["refreshed_at"]
+
+
+@pytest.mark.parametrize("maps", [{}, {"*": {"tags": "None"}}], ids=["unmapped", "mapped"])
+def test_no_row_seems_gone_when_the_clock_is_set_back(
+    maps: dict[str, Any], world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by an hour at each look."""
+    looks = itertools.count(1)
+
+    class SetBack(dt.datetime):
+        @classmethod
+        def now(cls, tz: dt.tzinfo | None = None) -> Any:
+            return dt.datetime.now(tz) - next(looks) * dt.timedelta(hours=1)
+
+    for name, module in [*sys.modules.items()]:
+        if name.startswith("tap_partnercenter") and getattr(module, "datetime", 0) is dt.datetime:
+            monkeypatch.setattr(module, "datetime", SetBack)
+    monkeypatch.setattr("singer_sdk.streams.core.utc_now", lambda: SetBack.now(dt.UTC))
+    assert world.run(stream_maps=maps).exit_code == 0
+    world.tables.assert_current_rows(world.emulator)
 
 
 def test_a_table_that_is_not_loaded_gets_no_refresh_rows(world: World) -> None:
