@@ -17,6 +17,8 @@ from tap_partnercenter.records import digest
 if TYPE_CHECKING:
     from singer_sdk.helpers.types import Context, Record
 
+    from tap_partnercenter.records import Json
+
 #: The resource before and after the operation: JSON as text.
 _VALUES = ("resourceOldValue", "resourceNewValue")
 #: Members that hold a credential or a product key, in any spelling: `UserCredentials`,
@@ -56,7 +58,7 @@ def without_credentials(text: str) -> str | None:
         return None
 
 
-def _cleaned(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _cleaned(value: Json) -> Json:
     if _has_secret_key(value):
         return None
     if isinstance(value, dict):
@@ -73,7 +75,7 @@ def _is_secret(name: str) -> bool:
     return bool(_SECRET.search(re.sub(r"[\W_]", "", name).lower()))
 
 
-def _has_secret_key(item: Any) -> bool:  # noqa: ANN401 - JSON
+def _has_secret_key(item: Json) -> bool:
     """Return whether an object is a pair of a key and a value, and the key names a credential."""
     if not isinstance(item, dict):
         return False

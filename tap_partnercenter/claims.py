@@ -6,7 +6,6 @@ import base64
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +54,6 @@ def claims_of(token: str) -> Claims | None:
         return None
 
 
-def _text(value: Any) -> str | None:  # noqa: ANN401 - JSON
+def _text(value: object) -> str | None:
     """Return what can be shown, None for anything else."""
     return value if isinstance(value, str) and value and value.isprintable() else None

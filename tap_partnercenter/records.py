@@ -17,9 +17,11 @@ from tap_partnercenter.report import FieldIssue
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    #: A decoded value of any type.
+    Json: TypeAlias = Any
     #: Receives what is wrong with a field, and its path.
     OnIssue: TypeAlias = Callable[[FieldIssue, str], None]
-    Conversion: TypeAlias = Callable[[Any, OnIssue], Any]
+    Conversion: TypeAlias = Callable[[Json, OnIssue], Json]
 
 _CANONICAL = msgspec.json.Encoder(order="deterministic", decimal_format="number")
 
@@ -76,12 +78,12 @@ class Shape:
                     on_issue(FieldIssue.UNKNOWN, f"{self._path}{name}")
         return fitted
 
-    def fit_if_object(self, value: Any, on_issue: OnIssue) -> Any:  # noqa: ANN401 - JSON
+    def fit_if_object(self, value: Json, on_issue: OnIssue) -> Json:
         """Fit a value where an object is declared; leave other types for the target to reject."""
         return self.fit(value, on_issue) if value.__class__ is dict else _without_secrets(value)
 
 
-def digest(value: Any) -> str:  # noqa: ANN401 - JSON
+def digest(value: Json) -> str:
     """Return a hash of a value: 32 hexadecimal digits, the same in each run."""
     return hashlib.sha256(_CANONICAL.encode(value)).hexdigest()[:32]
 
@@ -103,7 +105,7 @@ def _conversion(schema: Mapping[str, Any], path: str) -> Conversion | None:
     return None
 
 
-def _array(convert: Conversion, value: Any, on_issue: OnIssue) -> Any:  # noqa: ANN401 - JSON
+def _array(convert: Conversion, value: Json, on_issue: OnIssue) -> Json:
     """Fit the items of a list. A single object becomes a list of one: sources differ on some."""
     if isinstance(value, dict):
         value = [value]
@@ -112,12 +114,12 @@ def _array(convert: Conversion, value: Any, on_issue: OnIssue) -> Any:  # noqa: 
     return value
 
 
-def _key_text(value: Any, _: OnIssue) -> Any:  # noqa: ANN401 - JSON
+def _key_text(value: Json, _: OnIssue) -> Json:
     """Convert a number to text in a key field; other types are not keys."""
     return str(value) if value.__class__ is int else _without_secrets(value)
 
 
-def _text(value: Any, _: OnIssue) -> Any:  # noqa: ANN401 - JSON
+def _text(value: Json, _: OnIssue) -> Json:
     """Convert a number (the vendor types some enumerations so), a list or an object to text."""
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return str(value)
@@ -126,7 +128,7 @@ def _text(value: Any, _: OnIssue) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
+def _without_secrets(value: Json) -> Json:
     """Return a value not covered by any schema, without what must never be emitted."""
     if isinstance(value, list):
         return [_without_secrets(item) for item in value]
@@ -139,20 +141,14 @@ def _without_secrets(value: Any) -> Any:  # noqa: ANN401 - JSON
     return value
 
 
-def _undeclared(_: Any, __: OnIssue) -> None:  # noqa: ANN401 - never called
+def _undeclared(_: Json, __: OnIssue) -> None:
     """Stand in for the conversion of a field that no schema declares."""
 
 
 _NUMBER = re.compile(r"[+-]?[0-9]{1,100}(\.[0-9]{1,100})?([Ee][+-]?[0-9]{1,3})?")
 
 
-def _number(
-    path: str,
-    value: Any,  # noqa: ANN401 - JSON
-    on_issue: OnIssue,
-    *,
-    whole: bool,
-) -> int | Decimal | None:
+def _number(path: str, value: Json, on_issue: OnIssue, *, whole: bool) -> int | Decimal | None:
     """Read a number, possibly sent as text; anything else becomes null.
 
     Args:
@@ -183,7 +179,7 @@ _BOOLEANS: dict[object, bool] = {
 }
 
 
-def _boolean(path: str, value: Any, on_issue: OnIssue) -> bool | None:  # noqa: ANN401 - JSON
+def _boolean(path: str, value: Json, on_issue: OnIssue) -> bool | None:
     """Read a boolean; anything that is neither true nor false becomes null."""
     boolean = None
     if isinstance(value, str):

@@ -18,6 +18,8 @@ from tap_partnercenter.records import SILENT_FIELDS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tap_partnercenter.records import Json
+
 #: Replaces a character that is lost.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -50,7 +52,7 @@ def repaired(body: bytes) -> tuple[Any, list[str]]:
     return document, [path for path in paths if SILENT_FIELDS.isdisjoint(path.lower().split("."))]
 
 
-def _fixed(value: Any, path: str, on_change: Callable[[str], None]) -> Any:  # noqa: ANN401 - JSON
+def _fixed(value: Json, path: str, on_change: Callable[[str], None]) -> Json:
     if isinstance(value, str):
         fixed, count = _INVALID.subn(REPLACEMENT, value)
         if count:
