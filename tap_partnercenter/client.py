@@ -188,7 +188,7 @@ class Client:
     def _fetch(self, page: _PageRequest) -> ApiResponse:
         """Request a page once and judge the response."""
         self._authenticator(page.prepared)
-        with self._gate.attempt() as attempt:
+        with self._gate.attempt() as ticket:
             # A pause at the gate may outlast a token.
             signed = self._authenticator(page.prepared)
             self._report.requested()
@@ -199,7 +199,7 @@ class Client:
                 reason = f"HTTP {response.status_code} in response to another request"
                 raise TryAgain(NO_COLLECTION, reason, support_ids=support_ids(response))
             if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-                attempt.refuse(self._requested_pause(response))
+                ticket.refuse(self._requested_pause(response))
             try:
                 body = read_body(response)
                 blank = (
@@ -221,7 +221,7 @@ class Client:
             if response.status_code == HTTPStatus.OK:
                 raise _try_again(response, NO_COLLECTION, f"HTTP 200 with {error}") from None
         if response.status_code != HTTPStatus.OK:
-            self._raise_for_response(response, page, attempt.pause)
+            self._raise_for_response(response, page, ticket.pause)
         single = page.collection.single
         if single and is_entity(response.document):
             response.document = {"items": [response.document]}

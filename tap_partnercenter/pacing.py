@@ -72,10 +72,23 @@ _POLL_INTERVAL = 0.01
 
 @dataclass(slots=True)
 class Ticket:
-    """A request in flight: when it was sent, and how often the gate had closed by then."""
+    """A request that may be sent, and how it ended.
+
+    Attributes:
+        epoch: How often the gate had closed when it was sent …
+        sent_at: … and when that was.
+        refused: Whether the service responded that there were too many requests.
+        pause: Seconds that the service asks us to wait; afterwards, seconds until the gate opens.
+    """
 
     epoch: int
     sent_at: float
+    refused: bool = False
+    pause: float | None = None
+
+    def refuse(self, retry_after: float | None) -> None:
+        """Record a refusal, and the pause in seconds that it asked for, if any."""
+        self.refused, self.pause = True, retry_after
 
 
 class Pace:
@@ -280,26 +293,26 @@ class Gate:
         self.accepted_at = clock.monotonic()
 
     @contextmanager
-    def attempt(self) -> Iterator[Attempt]:
+    def attempt(self) -> Iterator[Ticket]:
         """Wait until the next request may be sent, and record how it ends.
 
         Raises:
             Cancelled: If the run ends in the meantime.
             TryAgain: If the service asks for a longer wait than `max_seconds`.
         """
-        attempt = Attempt(self._enter())
+        ticket = self._enter()
         try:
-            yield attempt
-            if not attempt.refused:
+            yield ticket
+            if not ticket.refused:
                 self.accepted_at = self._clock.monotonic()
         finally:
             with self._lock:
-                if attempt.refused:
+                if ticket.refused:
                     now = self._clock.monotonic()
-                    attempt.pause = self._pace.refused(attempt.ticket, now, attempt.pause)
-                    self._report.throttled(attempt.pause)
+                    ticket.pause = self._pace.refused(ticket, now, ticket.pause)
+                    self._report.throttled(ticket.pause)
                 else:
-                    self._pace.accepted(attempt.ticket)
+                    self._pace.accepted(ticket)
 
     def _enter(self) -> Ticket:
         with self._queue_lock:
@@ -315,22 +328,3 @@ class Gate:
                     reason = f"HTTP 429 on another request: {THROTTLED.meaning}"
                     raise TryAgain(THROTTLED, reason, retry_after=pause)
                 self._report.wait(result)
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A request that may now be sent.
-
-    Attributes:
-        ticket: Permission to send it.
-        refused: Whether the service responded that there were too many requests.
-        pause: Seconds that the service asks us to wait; afterwards, seconds until the gate opens.
-    """
-
-    ticket: Ticket
-    refused: bool = False
-    pause: float | None = None
-
-    def refuse(self, retry_after: float | None) -> None:
-        """Record a refusal, and the pause in seconds that it asked for, if any."""
-        self.refused, self.pause = True, retry_after
