@@ -120,10 +120,8 @@ def _key_text(value: Json, _: OnIssue) -> Json:
 
 
 def _text(value: Json, _: OnIssue) -> Json:
-    """Convert a number (the vendor types some enumerations so), a list or an object to text."""
-    if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        return str(value)
-    if isinstance(value, list | dict):
+    """Convert what is not text to JSON: the vendor types some enumerations as numbers."""
+    if isinstance(value, int | Decimal | list | dict):
         return _CANONICAL.encode(_without_secrets(value)).decode()
     return value
 

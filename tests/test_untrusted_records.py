@@ -91,6 +91,27 @@ def test_an_integer_for_an_enumeration_becomes_text(start: Start, sync: Sync) ->
     assert {r["relationshipType"] for r in result.records("customer_relationships")} == {"2"}
 
 
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (10**30, f"{10**30}"),
+        (1.5, "1.5"),
+        (True, "true"),
+        ([1, "ä"], '[1,"ä"]'),
+        ({"b": None, "a": {"userCredentials": "hush"}}, '{"a":{},"b":null}'),
+        (None, None),
+    ],
+)
+def test_a_text_field_holds_text_whatever_is_sent(
+    sent: object, text: str | None, start: Start, sync: Sync
+) -> None:
+    """A target may refuse anything else, and with it the whole load."""
+    emulator = start(Fault(place="customers", add_fields={"relationshipToPartner": sent}))
+    result = sync(emulator, catalog=catalog_of("customers"))
+    assert result.exit_code == 0
+    assert {r["relationshipToPartner"] for r in result.records("customers")} == {text}
+
+
 @pytest.mark.parametrize("separator", ["__", "_of_"])
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
