@@ -15,6 +15,7 @@ import requests
 import trustme
 
 from partnercenter_emulator import Fault
+from tap_partnercenter.deadline import limit_response_time
 from tests.command_line import run_tap
 from tests.truth import assert_complete
 
@@ -253,6 +254,24 @@ def test_a_proxy_is_used(start: Start, sync: Sync, monkeypatch: pytest.MonkeyPat
         result = sync(emulator, api_url=address, auth_url=address)
     assert seen
     assert_complete(result, emulator)
+
+
+def test_a_slow_response_through_a_proxy_times_out(
+    start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections through it have a deadline too, which is set up once."""
+    emulator = start(Fault(place="customers", times=1, drip="body"), customers=3)
+    limited = mock.patch(
+        "tap_partnercenter.transport.limit_response_time", wraps=limit_response_time
+    )
+    with listener(lambda client: client, emulator) as port, limited as limit:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        address = "http://localhost:9"
+        result = sync(emulator, api_url=address, auth_url=address, request_timeout=1)
+    assert_complete(result, emulator)
+    assert "1 retry, " in result.log[-1]
+    assert any("(timed out)" in line for line in result.log)
+    assert limit.call_count == 2
 
 
 def test_each_url_has_its_own_proxy_settings(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from email.utils import formatdate
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,6 +107,22 @@ def test_a_slow_or_missing_response_times_out_and_is_retried(
     assert "1 retry, " in result.log[-1]
     assert any("(timed out)" in line for line in result.log)
     assert [request.place for request in reused(emulator)] == [place] * (place != "token")
+
+
+@pytest.mark.parametrize("seconds", [60.0, 3600.0])
+def test_a_response_that_is_read_too_late_is_retried(
+    seconds: float, broken: Broken, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process was stopped, or the machine asleep, exactly until the deadline or longer."""
+    # The first response starts at 0 s.
+    times = itertools.chain([0.0, seconds], iter(time.monotonic, None))
+    late = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr("tap_partnercenter.deadline.time", late)
+    emulator = broken()
+    result = sync(emulator, request_timeout=60)
+    assert_complete(result, emulator)
+    assert "1 retry, " in result.log[-1]
+    assert any("(timed out)" in line for line in result.log)
 
 
 @pytest.mark.parametrize("place", PLACES)
