@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import fnmatch
 import itertools
 import json
 import re
@@ -83,6 +84,24 @@ def test_the_streams_table_names_the_keys(stream: Any) -> None:
     key = ", ".join(f"`{name}`" for name in stream.primary_keys)
     page = (ROOT / "docs" / "streams.md").read_text(encoding="utf-8")
     assert f"\n| `{stream.name}` | {key} |\n" in page
+
+
+def test_the_examples_of_selections_add_no_stream() -> None:
+    """With `*.*`, Meltano selects all of them: a night would have many times the requests."""
+    default = {one.name for one in STREAMS if one.selected_by_default}
+    operating, warehouse = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8")
+        for name in ("operating.md", "warehouse.md")
+    )
+    (night,) = re.findall(r"TAP_PARTNERCENTER__SELECT='(.+)'", operating)
+    (listed,) = re.findall(r"^select:\n(?:- .+\n)+", warehouse, re.MULTILINE)
+    for rules, expected in (
+        (json.loads(night), default - {"customer_relationships"}),
+        (yaml.safe_load(listed)["select"], default),
+    ):
+        patterns = [rule.partition(".")[0] for rule in rules if not rule.startswith("!")]
+        names = [one.name for one in STREAMS]
+        assert {name for rule in patterns for name in fnmatch.filter(names, rule)} == expected
 
 
 @pytest.mark.parametrize("stream", STREAMS)
