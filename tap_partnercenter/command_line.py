@@ -14,6 +14,7 @@ from singer_sdk.exceptions import ConfigurationError, ConfigValidationError, Map
 from tqdm.contrib.logging import logging_redirect_tqdm
 from typing_extensions import override
 
+from tap_partnercenter.connection_check import try_streams
 from tap_partnercenter.environment import check_environment, unknown_variables
 from tap_partnercenter.errors import PartnerCenterError
 from tap_partnercenter.output import OutputError, check_output, printing
@@ -39,10 +40,6 @@ class CommandLine(PlainTap):
     @abstractmethod
     def announce(self) -> None:
         """Log what is about to be read, and with which credentials."""
-
-    @abstractmethod
-    def try_streams(self) -> None:
-        """Report whether each selected stream is reachable."""
 
     @classmethod
     @override
@@ -112,7 +109,7 @@ class CommandLine(PlainTap):
                 tap.write_schemas()
         else:
             with cls._running(config, testing=True, catalog=catalog) as tap:
-                tap.try_streams()
+                try_streams(tap)
         ctx.exit()
 
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tap_partnercenter.claims import claims_of
 from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError
@@ -13,12 +13,12 @@ from tap_partnercenter.refresh_streams import RefreshStream
 from tap_partnercenter.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from tap_partnercenter.children import ChildStream
     from tap_partnercenter.pages import Page
+    from tap_partnercenter.sdk import PlainTap
     from tap_partnercenter.stream import PartnerCenterStream
-    from tap_partnercenter.tap import TapPartnerCenter
 
 #: Where the ids for Microsoft support begin; a table has no room for them.
 _IDS = " MS-"
@@ -45,7 +45,7 @@ class Findings:
             yield f"{name:<{width}}  {' '.join(text.split())}"
 
 
-def try_streams(tap: TapPartnerCenter) -> None:
+def try_streams(tap: PlainTap) -> None:
     """Read the first page of each selected stream, and show the results in a table.
 
     Nothing is written to standard output: records are personal data.
@@ -66,7 +66,7 @@ def try_streams(tap: TapPartnerCenter) -> None:
     raise PartnerCenterError(message) from first
 
 
-def examine(tap: TapPartnerCenter) -> Findings:
+def examine(tap: PlainTap) -> Findings:
     """Sign in, and read the first page of each selected stream."""
     found = Findings()
     settings = tap.run.settings
@@ -88,20 +88,21 @@ def examine(tap: TapPartnerCenter) -> Findings:
     ]
     if not tap.run.app_only and refused is None:
         found.rows.append(("refresh token", _refresh_token(tap)))
-    for root in tap.root_streams:
+    streams = cast("Iterable[PartnerCenterStream]", tap.streams.values())
+    for root in (stream for stream in streams if stream.parent_stream_type is None):
         for stream, outcome in _outcomes(root):
             if refused is not None:
                 found.failures[stream.name] = refused
                 why = "the service does not respond" if token else "there is no token"
                 found.rows.append((stream.name, f"not tried: {why}."))
                 continue
-            began = tap.clock.monotonic()
+            began = tap.run.clock.monotonic()
             try:
                 text = outcome()
             except PartnerCenterError as error:
                 found.failures[stream.name] = error
                 text = f"not reachable: {_message(error).removeprefix(f'{stream.name}: ')}"
-                waited = tap.clock.monotonic() - began
+                waited = tap.run.clock.monotonic() - began
                 if isinstance(error, ConnectionFailed) and (error.silent or waited > _PATIENCE):
                     # The others would take as long to fail.
                     refused = error
@@ -122,7 +123,7 @@ def _token(token: str) -> str:
     return f"{', '.join(claims.rights) or 'no roles'}{mfa}{ends}"
 
 
-def _refresh_token(tap: TapPartnerCenter) -> str:
+def _refresh_token(tap: PlainTap) -> str:
     tokens = tap.run.authenticator.refresh_tokens
     ends = (
         "90 days after it was issued" if tokens.expires_at is None else f"on {tokens.expires_at:%F}"

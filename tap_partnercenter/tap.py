@@ -12,7 +12,6 @@ from typing_extensions import override
 from tap_partnercenter.catalog import check_shape, completed
 from tap_partnercenter.clock import Clock
 from tap_partnercenter.command_line import CommandLine
-from tap_partnercenter.connection_check import try_streams
 from tap_partnercenter.output import BlockWriter
 from tap_partnercenter.run import Run
 from tap_partnercenter.settings import (
@@ -90,12 +89,6 @@ class TapPartnerCenter(CommandLine):
     def setup_mapper(self) -> None:
         self.mapper = checked_mapper(self.config, self.catalog, self.streams, self.logger)
 
-    @property
-    def root_streams(self) -> list[PartnerCenterStream]:
-        """The streams that are not children of another, in order."""
-        streams = cast("Iterable[PartnerCenterStream]", self.streams.values())
-        return [stream for stream in streams if stream.parent_stream_type is None]
-
     @cached_property
     def run(self) -> Run:
         """The objects that live for one run."""
@@ -133,10 +126,6 @@ class TapPartnerCenter(CommandLine):
                 },
             },
         )
-
-    @override
-    def try_streams(self) -> None:
-        try_streams(self)
 
     @override
     def announce(self) -> None:
