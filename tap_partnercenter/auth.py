@@ -50,6 +50,11 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _BUSY = Rule(
     Outcome.RETRY, meaning="the token endpoint is not available", remedy="Try again later."
 )
+_NO_TOKEN = Rule(
+    Outcome.RETRY,
+    meaning="the token endpoint sent no token",
+    remedy="Check auth_url, and that no proxy responds in its place.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,9 @@ class TokenAuthenticator(AuthBase):
         refusal = refusal_in(document)
         what = f"HTTP {response.status_code} {refusal}".strip()
         status = response.status_code
+        if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+            reason = f"the token endpoint returned {what} without an access token"
+            return TryAgain(_NO_TOKEN, reason, retry_after=self._requested_pause(response))
         if (
             status in {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
             or not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.INTERNAL_SERVER_ERROR

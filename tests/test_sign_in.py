@@ -206,6 +206,22 @@ def test_a_sign_in_refused_without_json_has_one_line(broken: Broken, sync: Sync)
     )
 
 
+@pytest.mark.parametrize(
+    "answer", [{"body": b"<html>Sign in</html>"}, {"json": {}}, {"status": 204}], ids=str
+)
+def test_a_login_page_in_place_of_a_token_is_called_so(
+    answer: dict[str, Any], broken: Broken, sync: Sync
+) -> None:
+    """HTTP 200 alone would not say what is wrong."""
+    result = sync(broken(Fault(place="token", **answer)), max_retry_seconds=2)
+    assert result.exit_code == 1
+    status = answer.get("status", 200)
+    assert result.error.startswith(
+        f"sign-in: the token endpoint returned HTTP {status} without an access token"
+    )
+    assert "no proxy responds in its place" in result.error
+
+
 @pytest.mark.parametrize("error", ["temporarily_unavailable", "server_error"])
 def test_a_busy_token_endpoint_is_retried(error: str, broken: Broken, sync: Sync) -> None:
     """The reference's last row: the only sign-in errors that are transient."""
