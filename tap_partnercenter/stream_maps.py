@@ -12,7 +12,7 @@ import difflib
 import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from singer_sdk.exceptions import MappingError, StreamMapConfigError
+from singer_sdk.exceptions import ConfigurationError, MappingError, StreamMapConfigError
 from singer_sdk.mapper import CustomStreamMap, PluginMapper, RemoveRecordTransform
 
 from tap_partnercenter.catalog import with_all_fields
@@ -102,14 +102,9 @@ def checked_mapper(
     except MappingError as error:
         message = f"stream_maps: {error}"
         raise StreamMapConfigError(message) from error
-    except (
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except ConfigurationError:
+        raise
+    except Exception as error:
         message = f"stream_maps: an option is not valid ({type(error).__name__})"
         raise StreamMapConfigError(message) from error
     written: dict[str, str] = {}
