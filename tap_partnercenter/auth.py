@@ -19,12 +19,7 @@ from requests.auth import AuthBase
 from typing_extensions import override
 
 from tap_partnercenter.entra_errors import PUBLIC, TEMPORARY, refusal_in
-from tap_partnercenter.errors import (
-    ConnectionFailed,
-    PartnerCenterError,
-    TryAgain,
-    requires_extra,
-)
+from tap_partnercenter.errors import ConnectionFailed, PartnerCenterError, TryAgain, requires_extra
 from tap_partnercenter.outcomes import Outcome, Rule
 from tap_partnercenter.token_cache import RefreshTokens, RefusedToken, TokenCache, token_cache
 from tap_partnercenter.transport import UnreadableBody, decode, read_body

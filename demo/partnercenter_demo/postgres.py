@@ -22,14 +22,7 @@ from urllib.parse import quote
 import psycopg
 
 from partnercenter_demo.failure import DemoError
-from partnercenter_demo.unprivileged import (
-    UNPRIVILEGED,
-    hand_over,
-    make,
-    owner,
-    programs,
-    remove,
-)
+from partnercenter_demo.unprivileged import UNPRIVILEGED, hand_over, make, owner, programs, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,16 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .names import LOCALES
-from .variety import (
-    FRACTIONS,
-    NEVER,
-    NO_END,
-    Draw,
-    day,
-    guid,
-    midnight,
-    utc,
-)
+from .variety import FRACTIONS, NEVER, NO_END, Draw, day, guid, midnight, utc
 
 if TYPE_CHECKING:
     from .data import Record

@@ -11,15 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 import requests
 
-from partnercenter_emulator import (
-    Credentials,
-    Emulator,
-    Fault,
-    Fixture,
-    Options,
-    State,
-    create_app,
-)
+from partnercenter_emulator import Credentials, Emulator, Fault, Fixture, Options, State, create_app
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import SignIn

@@ -11,14 +11,7 @@ from partnercenter_demo.failure import DemoError
 from partnercenter_emulator import Fault
 from tests.command_line import catalog_of
 from tests.targets.page import PAGE
-from tests.targets.rows import (
-    assert_equal,
-    column_types,
-    declared,
-    held_rows,
-    loaded_rows,
-    tables,
-)
+from tests.targets.rows import assert_equal, column_types, declared, held_rows, loaded_rows, tables
 from tests.truth import KEYS
 from tests.warehouse import DELETES
 
