@@ -43,9 +43,10 @@ def test_an_invalid_character_costs_only_itself(
     sent, emitted = BROKEN[case]
     body = (
         b'{"items": [{"id": "a", "companyProfile": {"companyName": "%s", "domain": "\xc3\xbc"}},'
-        b' {"id": "b", "tags": ["x", "%s"], "links": {"self": "%s"}, "userCredentials": "%s"}]}'
+        b' {"id": "b", "tags": ["x", "%s"], "links": {"self": "%s"}, "userCredentials": "%s"}],'
+        b' "attributes": {"objectType": "%s"}}'
     )
-    emulator = start(Fault(place="customers", body=mark + body % (sent, sent, sent, sent)))
+    emulator = start(Fault(place="customers", body=mark + body % ((sent,) * 5)))
     result = sync(emulator, catalog=catalog_of("customers"))
     assert result.exit_code == 0, result.stderr
     assert result.records("customers") == [

@@ -135,6 +135,14 @@ def test_what_a_catalog_omits_comes_from_the_tap(
     }
 
 
+def test_a_catalog_may_name_another_key(start: Start, sync: Sync) -> None:
+    """Any fields of its schema."""
+    result = sync(start(), catalog=changed(key_properties=["id", "relationshipToPartner"]))
+    assert result.exit_code == 0, result.stderr
+    schemas = {m["stream"]: m for m in result.messages if m["type"] == "SCHEMA"}
+    assert schemas["customers"]["key_properties"] == ["id", "relationshipToPartner"]
+
+
 def test_a_catalog_with_only_the_child(start: Start, sync: Sync) -> None:
     """Its parent is read, but not emitted."""
     catalog = {"streams": [entry(catalog_of("customer_relationships"), "customer_relationships")]}
@@ -148,7 +156,7 @@ def test_a_catalog_with_only_the_child(start: Start, sync: Sync) -> None:
 
 def test_a_deselected_stream_may_be_anything(start: Start, sync: Sync) -> None:
     """Nothing in its entry is used, although its child is read."""
-    catalog = catalog_of("customer_relationships")
+    catalog = catalog_of("customer_relationships", others=True)
     for stream in catalog["streams"]:
         if stream["tap_stream_id"] == "customers":
             stream.update(schema={"properties": {"x": {}}}, stream="clients", key_properties=["y"])

@@ -68,6 +68,17 @@ def test_a_truncated_compressed_body_is_requested_again(
     assert emulator.stats().by_place[place]["200"] > 1
 
 
+@pytest.mark.parametrize("place", ENCODINGS)
+def test_a_compressed_body_whose_connection_breaks_is_requested_again(
+    place: Place, start: Start, sync: Sync
+) -> None:
+    """As with one that is not compressed."""
+    emulator = start(Fault(place=place, times=1, truncate=True), gzip=True)
+    result = sync(emulator)
+    assert_complete(result, emulator)
+    assert "1 retry, " in result.log[-1]
+
+
 @pytest.mark.parametrize(
     "fault",
     [
