@@ -86,11 +86,15 @@ class Checkpoint:
                     tuple(checked_header(name, value) for name, value in stored["headers"]),
                     largest=int(stored["largest"]),
                 )
+            skipped = stored["skipped"]
+            if isinstance(skipped, int):
+                # Written before there was a second child stream.
+                skipped = {"customer_relationships": skipped}
             return Position(
                 int(stored["version"]),
                 stored.get("partition"),
                 continuation,
-                {str(stream): int(count) for stream, count in stored["skipped"].items()},
+                {str(stream): int(count) for stream, count in skipped.items()},
             )
         except (
             TypeError,

@@ -116,6 +116,18 @@ def test_refusals_are_counted_for_each_stream(start: Start) -> None:
         assert line in again.levels("WARNING")
 
 
+def test_a_state_from_before_the_second_child_stream_is_read(start: Start) -> None:
+    """It had a single count."""
+    emulator = start(Fault(place="continuation", skip=1, status=501), customers=12, resellers=3)
+    state = sync(emulator, "customers", "customer_relationships").state
+    state["bookmarks"]["customers"]["resume"]["skipped"] = 3
+    emulator.faults = ()
+    result = sync(emulator, "customers", "customer_relationships", state=state)
+    assert result.exit_code == 0, result.stderr
+    (line,) = (line for line in result.levels("WARNING") if "interrupted run skipped" in line)
+    assert line.startswith("customer_relationships: the interrupted run skipped 3 customers")
+
+
 def test_a_deselected_child_costs_no_request(start: Start) -> None:
     """With one of two children selected: one request for each customer."""
     emulator = start(customers=10, resellers=3)
