@@ -86,6 +86,23 @@ def test_a_shard_asks_for_its_own_children_only(start: Start, sync: Sync) -> Non
     assert lists == 40
 
 
+def test_a_shard_reports_its_part_of_each_list(start: Start, sync: Sync) -> None:
+    """But a reseller's customers as a whole: a warehouse hides other rows of what was read."""
+    emulator = start(customers=20, resellers=4)
+    reported = []
+    for index in range(2):
+        result = sync(emulator, shard_count=2, shard_index=index)
+        reported += result.keys("list_refreshes", "id", "shard_count", "shard_index")
+    resellers = [str(reseller["id"]) for reseller in emulator.resellers()]
+    assert sorted(reported) == sorted(
+        [
+            *((f"customers {index} of 2", 2, index) for index in range(2)),
+            *((f"indirect_resellers {index} of 2", 2, index) for index in range(2)),
+            *((f"reseller_customers {reseller}", 1, 0) for reseller in resellers),
+        ]
+    )
+
+
 def test_a_shard_without_resellers_reads_none(start: Start, sync: Sync) -> None:
     """Not the customers of all, as the API returns without a filter."""
     emulator = start(customers=10, resellers=1)

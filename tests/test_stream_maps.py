@@ -209,3 +209,13 @@ def test_the_map_of_a_deselected_parent_is_read(start: Start, sync: Sync) -> Non
     result = sync(emulator, catalog=catalog_of("customer_relationships"), stream_maps=maps)
     assert result.exit_code == 0
     assert {key for (key,) in result.keys("customer_relationships", "customer_id")} == {first}
+
+
+def test_a_table_that_a_map_drops_is_not_reported_as_read(start: Start, sync: Sync) -> None:
+    """Its earlier rows would seem to be gone."""
+    maps = {"customers": None, "customer_relationships": None}
+    result = sync(start(), stream_maps=maps)
+    assert result.exit_code == 0, result.stderr
+    assert result.records("customer_refreshes") == []
+    reported = {stream for (stream,) in result.keys("list_refreshes", "stream")}
+    assert reported == {"indirect_resellers", "reseller_customers"}
