@@ -354,15 +354,22 @@ def test_a_customer_has_one_spelling_in_all_tables(start: Start, sync: Sync) -> 
     assert result.keys("customers", "id") == result.keys("customer_details", "id")
 
 
-def test_a_record_that_is_nested_too_deeply_ends_the_run(start: Start, sync: Sync) -> None:
-    """Its body can be decoded on some versions of Python, but what follows reaches a limit."""
-    nested = b"[" * 900 + b"]" * 900
+@pytest.mark.parametrize("depth", [900, 1500, 5000])
+def test_a_deeply_nested_record_is_emitted_or_ends_the_run(
+    depth: int, start: Start, sync: Sync
+) -> None:
+    """How deep is too deep depends on the version of Python: for decoding, and for the rest."""
+    nested = b"[" * depth + b"]" * depth
     body = b'{"items": [{"id": "a", "consumptionType": %b}]}' % nested
     fault = Fault(place="subscriptions", body=body)
     catalog = catalog_of("subscriptions")
     result = sync(start(fault, customers=1), catalog=catalog, max_retry_seconds=0)
-    assert result.exit_code == 1
-    assert result.error.startswith("subscriptions: ")
+    if result.exit_code == 0:
+        assert [row["consumptionType"] for row in result.records("subscriptions")] == [
+            nested.decode()
+        ]
+    else:
+        assert_refused(result, "", "subscriptions")
 
 
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
