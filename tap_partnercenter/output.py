@@ -7,6 +7,7 @@ target does not read finds the tap waiting between two lines.
 
 from __future__ import annotations
 
+import atexit
 import os
 import select
 import stat
@@ -45,7 +46,7 @@ class _WouldBlockError(Exception):
 
 
 def check_output() -> None:
-    """Check that there is a standard output, and do without standard error if that is closed.
+    """Check that there is a standard output, and do without an unusable standard error.
 
     Raises:
         OutputError: If standard output is closed.
@@ -53,9 +54,19 @@ def check_output() -> None:
     if sys.stderr is None:
         # The progress display needs one, and a connection would take over its file descriptor.
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    atexit.register(_drop_log)
     if sys.stdout is None:
         message = "standard output is closed (`>&-`): pipe it to a target or a file."
         raise OutputError(message)
+
+
+def _drop_log() -> None:
+    """Keep a full disk below the log from changing the exit code: Python's flush would fail."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 @contextmanager

@@ -69,14 +69,15 @@ def test_unwritable_output_fails_in_one_line(
     assert all(json.loads(line) for line in text.splitlines())
 
 
-def test_a_closed_standard_error_fails_no_run(start: Start, tmp_path: Path) -> None:
-    """Some supervisors close it: there is no log, but all records."""
+@pytest.mark.parametrize("log", ["&-", *(["/dev/full"] if sys.platform == "linux" else [])])
+def test_an_unusable_standard_error_fails_no_run(log: str, start: Start, tmp_path: Path) -> None:
+    """Some supervisors close it, and disks of logs are full: there is no log, but all records."""
     emulator = start(customers=10)
-    command = 'exec "$0" -m tap_partnercenter --config=ENV 2>&-'
+    command = f'exec "$0" -m tap_partnercenter --config=ENV 2>{log}'
     ended = subprocess.run(
         ["/bin/sh", "-c", command, sys.executable],
         cwd=tmp_path,
-        env={**os.environ, **emulator.environment()},
+        env={**os.environ, **emulator.environment(), "PYTHONUNBUFFERED": ""},
         stdout=subprocess.PIPE,
         text=True,
         timeout=PATIENCE,
