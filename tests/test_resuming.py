@@ -122,6 +122,18 @@ def test_an_interrupted_run_is_resumed_after_every_form_of_link(
     assert result.keys("customers", "id") == held(emulator)["customers"][6:]
 
 
+def test_a_position_is_followed_whatever_the_spelling_of_its_path(start: Start, sync: Sync) -> None:
+    """A link may spell it differently, and still lead to the same collection."""
+    emulator, state = interrupted(start, sync, customers=8)
+    resume = state["bookmarks"]["customers"]["resume"]
+    resume["uri"] = resume["uri"].replace("/v1/customers", "/V1/Customers/")
+    emulator.reset_stats()
+    result = sync(emulator, catalog=CUSTOMERS, page_size=3, state=state)
+    assert result.exit_code == 0
+    assert any(request.path.startswith("/V1/Customers/?") for request in emulator.requests)
+    assert result.levels("WARNING") == []
+
+
 def test_a_loop_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: Sync) -> None:
     """The page of the stored continuation is known as well."""
     emulator, state = interrupted(start, sync, customers=30)
