@@ -179,7 +179,9 @@ def test_a_first_run_continues_after_midnight(world: World) -> None:
 
 def test_no_child_has_a_version_in_a_partial_run(world: World) -> None:
     """Only the list of customers has one: it is read in full."""
-    settings = {"full_refresh_days": 7, "emit_activate_version_messages": True}
+    # The rows that a part leaves out would be deleted: here the check of their number is disabled.
+    settings: Row = {"full_refresh_days": 7, "max_vanished_percent": 100}
+    settings["emit_activate_version_messages"] = True
     versions = []
     for _ in range(2):
         result = world.run(**settings)
