@@ -9,10 +9,12 @@ import pytest
 import yaml
 
 from partnercenter_demo.failure import DemoError
+from partnercenter_emulator import Fault
 from tap_partnercenter.streams import STREAMS
 from tests.models import TRANSFORM
 from tests.targets.rows import SCHEMAS
 from tests.targets.transform import STREAM_NAMES, DuckDB, PostgreSQL
+from tests.warehouse import needs_duckdb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +53,23 @@ def test_tables_that_are_days_old_are_stale(
     stale = [line for line in ended.stdout.splitlines() if "ERROR STALE" in line]
     assert len(stale) == 1, ended.stdout
     assert "invoices" in stale[0]
+
+
+@pytest.mark.e2e
+@needs_duckdb
+def test_resellers_that_are_listed_in_upper_case_keep_their_customers(
+    start: Start, with_dbt: Project, pipe: Pipe, tmp_path: Path
+) -> None:
+    """The tap requests configured ids in lower case."""
+    emulator = start(customers=20, resellers=2)
+    ids = [str(each["id"]) for each in emulator.resellers()]
+    listed = [{**each, "id": str(each["id"]).upper()} for each in emulator.resellers()]
+    emulator.faults = [Fault(place="resellers", json={"items": listed, "totalCount": 2})]
+    warehouse = DuckDB(with_dbt, pipe, tmp_path, "spelled")
+    warehouse.load(emulator, reseller_ids=ids)
+    warehouse.dbt("run", "--select", "+stg_partnercenter__reseller_customers")
+    loaded = warehouse.rows("stg_partnercenter__reseller_customers")
+    assert len(loaded) == len(list(emulator.held("partition")))
 
 
 @pytest.mark.e2e

@@ -43,8 +43,9 @@ where {{ partnercenter.is_held(stream, '_sdc_deleted_at' in present) }}
     )
     {%- endif %}
     {%- if partnercenter.are_loaded('indirect_resellers') %}
-    and loaded.reseller_id in (
-        select reseller_id from {{ ref('stg_partnercenter__indirect_resellers') }}
+    {# Configured ids are in lower case, those of the list as the service spells them. #}
+    and lower(loaded.reseller_id) in (
+        select lower(reseller_id) from {{ ref('stg_partnercenter__indirect_resellers') }}
     )
     {%- endif %}
 {%- else -%}
