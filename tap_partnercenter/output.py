@@ -25,6 +25,7 @@ from tap_partnercenter.errors import PartnerCenterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import RawIOBase
+    from typing import TextIO
 
     from singer_sdk.singerlib.encoding.simple import Message
 
@@ -65,8 +66,13 @@ def _drop_log() -> None:
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _discard(sys.stderr)
+
+
+def _discard(stream: TextIO) -> None:
+    """Keep Python's flush of a stream at exit from failing again."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
@@ -85,9 +91,7 @@ def printing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Keep Python's flush at exit from failing again.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         raise _refused(error) from error
 
 

@@ -143,7 +143,7 @@ def read_body(response: ApiResponse) -> bytes:
         UnreadableBody: If it is too large, or cannot be decompressed.
     """
     # urllib3 does not notice a missing end: half a response could pass for an empty one.
-    packed = response.headers.get("Content-Encoding", "").strip().lower() in _GZIP
+    packed = _encoding(response) in _GZIP
     blocks = []
     size = 0
     with _explained(response.route), response:
@@ -219,9 +219,12 @@ def _has_end(response: ApiResponse) -> bool:
     One without a length ends with the connection, which may have been lost (RFC 9112, section 6.3).
     Encodings that were not requested are decoded by urllib3 as far as they go.
     """
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
     framed = response.raw.chunked or response.raw.length_remaining is not None
-    return framed and encoding in {"", "identity", *_GZIP}
+    return framed and _encoding(response) in {"", "identity", *_GZIP}
+
+
+def _encoding(response: ApiResponse) -> str:
+    return response.headers.get("Content-Encoding", "").strip().lower()
 
 
 def decode_repaired(body: bytes) -> tuple[Mapping[str, Any], Sequence[str]]:

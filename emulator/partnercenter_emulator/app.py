@@ -13,7 +13,7 @@ from .admin import PREFIX, create_admin
 from .api import check_route, check_token, respond
 from .calls import Call
 from .connection import cut, finish, is_disconnected, write, write_late, write_what_is_late
-from .drip import PAUSE, drip, head
+from .drip import PAUSE, drip, on_the_wire
 from .faults import huge_body, tampered
 from .listing import read_listing
 from .resources import SIGN_IN_PLACES
@@ -161,7 +161,7 @@ class Application:
             return
         await send({"type": "http.response.body", "body": answer.body})
         if fault is not None and fault.repeat:
-            write_late(scope, b"".join(head(answer.status, headers)) + b"\r\n" + answer.body)
+            write_late(scope, on_the_wire(answer.status, headers, answer.body))
 
     def _headers(self, call: Call, answer: Response) -> Headers:
         headers = [
@@ -229,7 +229,7 @@ async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to 
         await finish(scope, receive)
         return True
     if fault.unframed:
-        write(scope, b"".join(head(answer.status, headers)) + b"\r\n" + answer.body)
+        write(scope, on_the_wire(answer.status, headers, answer.body))
         await finish(scope, receive)
         return True
     return False

@@ -23,7 +23,7 @@ def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes,
     All bytes are as on the wire, since servers do not send a partial head. The response ends with
     its last piece, except in `continue`, which never ends.
     """
-    line, fields = head(status, [*headers, (b"connection", b"close")])
+    line, fields = _head(status, [*headers, (b"connection", b"close")])
     length = b"content-length: %d\r\n" % len(body)
     match part:
         case "continue":
@@ -37,7 +37,13 @@ def drip(part: Part, status: int, headers: Headers, body: bytes) -> tuple[bytes,
             return line + fields + chunked, _bytes(b"x-trailer: %b\r\n\r\n" % (b"-" * 200))
 
 
-def head(status: int, headers: Headers) -> tuple[bytes, bytes]:
+def on_the_wire(status: int, headers: Headers, body: bytes) -> bytes:
+    """Return a whole response as its bytes, with no more headers than these."""
+    line, fields = _head(status, headers)
+    return line + fields + b"\r\n" + body
+
+
+def _head(status: int, headers: Headers) -> tuple[bytes, bytes]:
     """Return the status line and the headers, without the empty line that ends them."""
     line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode("latin-1")
     return line, b"".join(name + b": " + value + b"\r\n" for name, value in headers)
