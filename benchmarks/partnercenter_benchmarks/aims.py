@@ -58,15 +58,11 @@ def _growth(results: Results, row: Row) -> float | None:
     return row.memory / fewer.memory if fewer else None
 
 
-_STOCK = Figure(
-    "speed, times that of the stock tap at its best", lambda _, row: row.times_stock, ".2f"
-)
+_STOCK = Figure("speed, times the stock tap's at its best", lambda _, row: row.times_stock, ".2f")
 _THREADS = Figure("speed, times bare threads'", lambda _, row: row.times_floor, ".2f")
-_READING = Figure(
-    "the same from the first request to the last", lambda _, row: row.times_floor_reading, ".2f"
-)
+_READING = Figure("the same, first request to last", lambda _, row: row.times_floor_reading, ".2f")
 _COST = Figure(
-    "processor time of one more record, µs", lambda all_, _: marginal(all_, "tap"), ".1f", "most"
+    "processor µs of one more record", lambda all_, _: marginal(all_, "tap"), ".1f", "most"
 )
 _GROWTH = Figure("peak memory, times that with a fifth of the customers", _growth, ".2f", "most")
 _USED = Figure("quota used", lambda _, row: row.quota_used, ".1%")

@@ -88,6 +88,7 @@ def _records(who: str, customers: int, *entries: Entry) -> Case:
     )
 
 
+#: Without a delay, more threads make no difference.
 _READERS = (Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8))
 #: In the order of the page; `{}` in a title stands for the number of customers.
 _CASES = (
@@ -95,8 +96,7 @@ _CASES = (
         name="children-0ms",
         section="children",
         title="{} customers and their relationships, answers at once",
-        # Without a delay, more threads make no difference.
-        entries=(Entry("stock"), Entry("naive", most_rounds=2), *_at_once(8)),
+        entries=_READERS,
         rounds=5,
         customers=2_000,
         streams=CHILDREN,

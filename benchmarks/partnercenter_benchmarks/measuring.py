@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,7 +50,7 @@ def measure_all(
 
 
 def _measured(ready: Mapping[Name, Contestant], case: Case) -> tuple[CaseFacts, list[Run]]:
-    _log(case.title)
+    sys.stderr.write(f"{case.title}\n")
     started = time.monotonic()
     # Under a quota, each entry has its own emulator, and so its own quota.
     parts = [replace(case, entries=(each,)) for each in case.entries] if case.quota else [case]
@@ -109,7 +110,7 @@ def measure(case: Case, entry: Entry, contestant: Contestant, server: Server, nu
         run.quota_used, run.too_early = quota_used(arrivals, case.quota), too_early(arrivals)
     problem = f"{run.outcome} {run.detail}" if run.outcome != "ok" else ""
     who = title(entry.name, entry.concurrency)
-    _log(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {problem}")
+    sys.stderr.write(f"  {number + 1} {who:38} {run.wall:8.2f} s {run.cpu:8.2f} s CPU {problem}\n")
     return run
 
 
@@ -137,8 +138,7 @@ def _run(command: list[str], folder: Path) -> tuple[int, dict[str, Any]]:
         ) as process,
     ):
         assert process.stdout is not None  # noqa: S101 - opened above
-        while piece := process.stdout.read(1 << 20):
-            kept.write(piece)
+        shutil.copyfileobj(process.stdout, kept, 1 << 20)
     figures = msgspec.json.decode(report.read_bytes())
     return figures.pop("code"), figures
 
@@ -178,10 +178,7 @@ def verdict(runs: Iterable[Run]) -> int:
         or (run.outcome == "failed" and (run.contestant == "tap" or "quota" not in run.case))
     ]
     for run in wrong:
-        _log(f"error: {run.case}, {run.contestant}, round {run.round + 1}: {run.detail}")
+        sys.stderr.write(
+            f"error: {run.case}, {run.contestant}, round {run.round + 1}: {run.detail}\n"
+        )
     return 1 if wrong else 0
-
-
-def _log(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 
@@ -185,12 +185,5 @@ def load(path: Path) -> Results:
 
 
 def save(struct: msgspec.Struct, path: Path) -> None:
-    """Write figures in a format that can be diffed: one line for each item of each list."""
-    members: dict[str, Any] = msgspec.to_builtins(struct)
-    lines = []
-    for name, value in members.items():
-        text = msgspec.json.encode(value).decode()
-        if isinstance(value, list):
-            text = "[\n" + ",\n".join(msgspec.json.encode(each).decode() for each in value) + "\n]"
-        lines.append(f'"{name}": {text}')
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    """Write figures in a format that can be diffed: one line for each."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(struct), indent=1) + b"\n")
