@@ -156,19 +156,19 @@ class Floor:
         self, path: str, query: dict[str, Any] | None = None, pairs: Iterable[dict[str, str]] = ()
     ) -> bytes:
         headers = {pair["key"]: pair["value"] for pair in pairs}
-        answer = self._session.get(self._base + path, params=query, headers=headers)
-        answer.raise_for_status()
-        return answer.content.removeprefix(BOM_UTF8)
+        response = self._session.get(self._base + path, params=query, headers=headers)
+        response.raise_for_status()
+        return response.content.removeprefix(BOM_UTF8)
 
     def _write_children(self, jobs: list[tuple[str, str, Future[bytes]]]) -> None:
-        for customer_id, stream, answer in jobs:
+        for customer_id, stream, response in jobs:
             if stream == "customer_relationships":
-                for relationship in self._relationships.decode(answer.result()).items:
+                for relationship in self._relationships.decode(response.result()).items:
                     relationship.customer_id = customer_id
                     relationship.relationshipType = relationship.relationshipType or "none"
                     self._write(stream, relationship)
             else:
-                for row in self._others.decode(answer.result()).items:
+                for row in self._others.decode(response.result()).items:
                     row["customer_id"] = customer_id
                     self._write(stream, row)
 

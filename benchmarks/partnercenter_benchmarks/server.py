@@ -97,6 +97,6 @@ class Server:
         return expected
 
     def _get(self, path: str) -> bytes:
-        answer = self._session.get(f"{self._url}/_emulator/{path}", timeout=TIMEOUT)
-        answer.raise_for_status()
-        return answer.content
+        response = self._session.get(f"{self._url}/_emulator/{path}", timeout=TIMEOUT)
+        response.raise_for_status()
+        return response.content

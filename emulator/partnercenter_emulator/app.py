@@ -78,18 +78,18 @@ class Application:
         state.journal.arrive(call, state.quota_key(call))
         status = 0
         try:
-            answer, fault = await self._answer(call, receive)
+            response, fault = await self._respond(call, receive)
             if fault is not None and fault.reset:
                 await cut(scope, receive)
                 return
-            status = answer.status
-            await self._deliver(call, answer, fault, scope, receive, send)
+            status = response.status
+            await self._deliver(call, response, fault, scope, receive, send)
         except ClientGoneError:
             status = 0
         finally:
             state.journal.leave(call, status)
 
-    async def _answer(self, call: Call, receive: Receive) -> tuple[Response, Fault | None]:
+    async def _respond(self, call: Call, receive: Receive) -> tuple[Response, Fault | None]:
         """Return the response, and the fault that applies, if any."""
         state = self._state
         fault: Fault | None = None
@@ -103,22 +103,22 @@ class Application:
                 await _pause(state.options.token_latency, receive)
             fault = state.faults.match(call)
             if fault is None:
-                return self._normal_answer(call, 0), None
+                return self._normal_response(call, 0), None
             await _pause(fault.hang, receive)
             if fault.expire_token:
                 state.tokens.revoke_access(call.bearer)
             replacement = fault.replacement(call.place)
             if replacement is not None:
                 return replacement, fault
-            return tampered(fault, self._normal_answer(call, fault.cycle)), fault
+            return tampered(fault, self._normal_response(call, fault.cycle)), fault
         except ApiError as refusal:
-            return refusal.answer, fault
+            return refusal.response, fault
 
-    def _normal_answer(self, call: Call, cycle: int) -> Response:
+    def _normal_response(self, call: Call, cycle: int) -> Response:
         if call.place == "token":
-            return self._state.token_endpoint.answer(call, self._state.options)
+            return self._state.token_endpoint.respond(call, self._state.options)
         if call.place in SIGN_IN_PLACES:
-            return self._state.sign_in_pages.answer(call, self._state.options)
+            return self._state.sign_in_pages.respond(call, self._state.options)
         return respond(call, self._state, cycle)
 
     def _check_quota(self, call: Call) -> None:
@@ -126,44 +126,46 @@ class Application:
         wait = state.quota.admit(state.quota_key(call), call.arrived_at)
         if wait <= 0:
             return
-        answer = error_response(429, "B", None, "Too many requests. Try again later.")
+        response = error_response(429, "B", None, "Too many requests. Try again later.")
         if state.options.retry_after == "seconds":
-            answer.headers.append((b"retry-after", b"%d" % math.ceil(wait)))
+            response.headers.append((b"retry-after", b"%d" % math.ceil(wait)))
         elif state.options.retry_after == "date":
             date = formatdate(math.ceil(call.arrived_at + wait), usegmt=True)
-            answer.headers.append((b"retry-after", date.encode()))
-        raise ApiError(answer)
+            response.headers.append((b"retry-after", date.encode()))
+        raise ApiError(response)
 
     async def _deliver(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
         self,
         call: Call,
-        answer: Response,
+        response: Response,
         fault: Fault | None,
         scope: dict[str, Any],
         receive: Receive,
         send: Send,
     ) -> None:
-        if answer.status == 429:  # noqa: PLR2004
-            self._note_refusal(call, answer.headers)
+        if response.status == 429:  # noqa: PLR2004
+            self._note_refusal(call, response.headers)
         if call.place not in SIGN_IN_PLACES and (fault is None or fault.body is None):
-            self._add_headers(call, answer)
-        headers = self._headers(call, answer)
+            self._add_headers(call, response)
+        headers = self._headers(call, response)
         write_what_is_late(scope)
-        if fault is not None and await _deliver_oddly(fault, answer, headers, scope, receive, send):
+        if fault is not None and await _deliver_oddly(
+            fault, response, headers, scope, receive, send
+        ):
             return
-        if answer.status not in BODILESS:
-            headers.append((b"content-length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        if response.status not in BODILESS:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if fault is not None and fault.truncate:
-            half = answer.body[: len(answer.body) // 2]
+            half = response.body[: len(response.body) // 2]
             await send({"type": "http.response.body", "body": half, "more_body": True})
             await finish(scope, receive)
             return
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({"type": "http.response.body", "body": response.body})
         if fault is not None and fault.repeat:
-            write_late(scope, on_the_wire(answer.status, headers, answer.body))
+            write_late(scope, on_the_wire(response.status, headers, response.body))
 
-    def _headers(self, call: Call, answer: Response) -> Headers:
+    def _headers(self, call: Call, response: Response) -> Headers:
         headers = [
             (b"ms-requestid", call.request_id.encode("latin-1")),
             (b"ms-correlationid", call.correlation_id.encode("latin-1")),
@@ -172,22 +174,22 @@ class Application:
         ]
         if call.place in SIGN_IN_PLACES:
             headers.clear()
-        given = answer.headers
+        given = response.headers
         if all(name.lower() != b"date" for name, _ in given):
             headers.append((b"date", formatdate(self._state.clock(), usegmt=True).encode()))
-        if answer.content_type is not None and all(name != b"content-type" for name, _ in given):
-            headers.append((b"content-type", answer.content_type))
+        if response.content_type is not None and all(name != b"content-type" for name, _ in given):
+            headers.append((b"content-type", response.content_type))
         return headers + given
 
-    def _add_headers(self, call: Call, answer: Response) -> None:
+    def _add_headers(self, call: Call, response: Response) -> None:
         """Add the byte order mark and the compression that the options set."""
         options = self._state.options
-        kind = "success" if answer.status < 400 else "error"  # noqa: PLR2004
-        if answer.body and options.bom in (kind, "all"):
-            answer.body = BOM + answer.body
-        if answer.body and options.gzip and "gzip" in call.header(b"accept-encoding"):
-            answer.body = gzip.compress(answer.body, compresslevel=1)
-            answer.headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
+        kind = "success" if response.status < 400 else "error"  # noqa: PLR2004
+        if response.body and options.bom in (kind, "all"):
+            response.body = BOM + response.body
+        if response.body and options.gzip and "gzip" in call.header(b"accept-encoding"):
+            response.body = gzip.compress(response.body, compresslevel=1)
+            response.headers += [(b"content-encoding", b"gzip"), (b"vary", b"accept-encoding")]
 
     def _note_refusal(self, call: Call, headers: Headers) -> None:
         state = self._state
@@ -203,7 +205,7 @@ class Application:
 
 async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to say
     fault: Fault,
-    answer: Response,
+    response: Response,
     headers: Headers,
     scope: dict[str, Any],
     receive: Receive,
@@ -213,7 +215,7 @@ async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to 
     if fault.interim is not None:
         write(scope, b"HTTP/1.1 %d Interim\r\n\r\n" % fault.interim)
     if fault.huge_body:
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
         for piece in huge_body(fault.huge_body):
             if is_disconnected(scope):
                 break
@@ -221,7 +223,7 @@ async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to 
         await send({"type": "http.response.body", "body": b""})
         return True
     if fault.drip is not None:
-        immediate, delayed = drip(fault.drip, answer.status, headers, answer.body)
+        immediate, delayed = drip(fault.drip, response.status, headers, response.body)
         write(scope, immediate)
         for piece in delayed:
             await _pause(PAUSE, receive)
@@ -229,7 +231,7 @@ async def _deliver_oddly(  # noqa: PLR0913, PLR0917 - the ASGI trio and what to 
         await finish(scope, receive)
         return True
     if fault.unframed:
-        write(scope, on_the_wire(answer.status, headers, answer.body))
+        write(scope, on_the_wire(response.status, headers, response.body))
         await finish(scope, receive)
         return True
     return False

@@ -43,7 +43,7 @@ class SignInPages:
         self._credentials = credentials
         self._grants = grants
 
-    def answer(self, call: Call, options: Options) -> Response:
+    def respond(self, call: Call, options: Options) -> Response:
         """Respond to a request for one of these pages or endpoints.
 
         Raises:
@@ -65,22 +65,22 @@ class SignInPages:
         try:
             asked = self._asked(query)
         except ApiError as error:
-            text = msgspec.json.decode(error.answer.body)["error_description"]
+            text = msgspec.json.decode(error.response.body)["error_description"]
             return _page("Sign-in is not possible", f"<p>{escape(text)}</p>")
         state = {"state": query["state"]} if "state" in query else {}
         if call.method != "POST":
             return _page("Sign in", _consent_form(asked.scope))
         consent = _consent(form_of(call))
         if consent is None:
-            answer = {
+            response = {
                 "error": "access_denied",
                 "error_description": "AADSTS65004: User declined to consent to access the app.",
             }
         else:
-            answer = {"code": self._grants.issue_code(asked, consent)}
+            response = {"code": self._grants.issue_code(asked, consent)}
         if query.get("response_mode") == "form_post":
-            return _page("Working...", _return_form(asked.redirect_uri, answer | state))
-        location = f"{asked.redirect_uri}?{urlencode(answer | state)}"
+            return _page("Working...", _return_form(asked.redirect_uri, response | state))
+        location = f"{asked.redirect_uri}?{urlencode(response | state)}"
         return Response(302, headers=[(b"location", location.encode())], content_type=None)
 
     def _asked(self, query: dict[str, str]) -> AuthorizationRequest:
@@ -164,11 +164,11 @@ def _consent_form(scope: str | None) -> str:
 </form>"""
 
 
-def _return_form(address: str, answer: dict[str, str]) -> str:
+def _return_form(address: str, response: dict[str, str]) -> str:
     """Redirect with a form, so that no URL contains a code."""
     fields = "".join(
         f'<input type="hidden" name="{name}" value="{escape(text)}">'
-        for name, text in answer.items()
+        for name, text in response.items()
     )
     return f"""
 <form method="post" action="{escape(address)}">{fields}<button>Continue</button></form>

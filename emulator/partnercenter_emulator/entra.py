@@ -41,7 +41,7 @@ class TokenEndpoint:
         self._assertions = Assertions(credentials, clock)
         self._clock = clock
 
-    def answer(self, call: Call, options: Options) -> Response:
+    def respond(self, call: Call, options: Options) -> Response:
         """Respond to a POST to `/{tenant}/oauth2/token` or `/{tenant}/oauth2/v2.0/token`.
 
         Raises:
@@ -85,9 +85,9 @@ class TokenEndpoint:
                 document["refresh_token"] = self._tokens.issue_refresh(consent)
             if grant in INTERACTIVE and "openid" in companions:
                 document["id_token"] = self._tokens.issue_id(consent, nonce)
-        answer = json_response(document)
-        answer.headers += [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
-        return answer
+        response = json_response(document)
+        response.headers += [(b"cache-control", b"no-store"), (b"pragma", b"no-cache")]
+        return response
 
     def _consent(
         self, form: dict[str, str], grant: str, call: Call, options: Options

@@ -153,10 +153,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def replacement(self, place: str) -> Response | None:
         """Return the response to send instead of the API's; None to let the API respond."""
-        answer = self._replacement(place)
-        if answer is not None:
-            answer.headers.extend(self.extra_headers())
-        return answer
+        response = self._replacement(place)
+        if response is not None:
+            response.headers.extend(self.extra_headers())
+        return response
 
     def extra_headers(self) -> Headers:
         """Return `headers` as they are on the wire."""
@@ -197,12 +197,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return error_response(status, self.shape, self.code, text)
 
 
-def tampered(fault: Fault, answer: Response) -> Response:
+def tampered(fault: Fault, response: Response) -> Response:
     """Return the API's response as changed by the fault; only JSON objects can be changed."""
-    answer.headers.extend(fault.extra_headers())
-    document = _read(answer.body) if fault.changes_document() else None
+    response.headers.extend(fault.extra_headers())
+    document = _read(response.body) if fault.changes_document() else None
     if not isinstance(document, dict):
-        return answer
+        return response
     items = document.get("items")
     if fault.link_to is not None:
         following = document.setdefault("links", {}).setdefault(
@@ -220,8 +220,8 @@ def tampered(fault: Fault, answer: Response) -> Response:
         items[0] = "not an object"
     if fault.items_not_list:
         document["items"] = {"0": items}
-    answer.body = as_json(document)
-    return answer
+    response.body = as_json(document)
+    return response
 
 
 def huge_body(size: int) -> Iterable[bytes]:

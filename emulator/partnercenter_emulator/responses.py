@@ -49,9 +49,9 @@ class Response:
 class ApiError(Exception):
     """A response other than success, raised where the reason is found."""
 
-    def __init__(self, answer: Response) -> None:
-        super().__init__(answer.status)
-        self.answer = answer
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
 
 
 def json_response(document: object, status: int = 200) -> Response:

@@ -90,7 +90,7 @@ class State:
         self.journal = Journal(self.options.request_log, clock)
         self.changes = Changes(self)
         self._vector = secrets.token_urlsafe(9)
-        self._answers = itertools.count(1)
+        self._responses = itertools.count(1)
 
     def configure(self, changes: dict[str, Any]) -> None:
         """Change options at run time; a changed quota starts unused.
@@ -108,7 +108,7 @@ class State:
 
     def next_vector(self) -> bytes:
         """Return a new value for the header `MS-CV`."""
-        return f"{self._vector}{next(self._answers):04x}.0".encode()
+        return f"{self._vector}{next(self._responses):04x}.0".encode()
 
     def stats(self) -> Stats:
         """Return the counts since the start or the last reset."""

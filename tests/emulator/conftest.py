@@ -32,10 +32,10 @@ class _Client(requests.Session):
     def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> requests.Response:  # type: ignore[override]
         address = self._origin + url if url.startswith("/") else url
         kwargs.setdefault("timeout", 10)
-        answer = super().request(method, address, *args, **kwargs)
+        response = super().request(method, address, *args, **kwargs)
         # The standard library's json does not ignore a byte order mark in text.
-        answer.encoding = "utf-8-sig"
-        return answer
+        response.encoding = "utf-8-sig"
+        return response
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def sign_in(connect: SignIn, token_form: TokenForm) -> SignIn:
     def make(emulator: Emulator, **changes: Any) -> requests.Session:
         client = connect(emulator)
         path = f"/{emulator.credentials.tenant_id}/oauth2/v2.0/token"
-        answer = client.post(path, data=token_form(emulator, **changes))
-        assert answer.status_code == 200, answer.text
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+        response = client.post(path, data=token_form(emulator, **changes))
+        assert response.status_code == 200, response.text
+        client.headers["Authorization"] = f"Bearer {response.json()['access_token']}"
         return client
 
     return make
@@ -114,15 +114,15 @@ def read_all(
     """Return a function that reads a list to its end and returns its pages."""
 
     def read(client: requests.Session, path: str) -> list[Page]:
-        answer: requests.Response | None = client.get(path)
+        response: requests.Response | None = client.get(path)
         pages: list[Page] = []
-        while answer is not None:
-            ended = answer.status_code == 400 and answer.json()["code"] == 2000
+        while response is not None:
+            ended = response.status_code == 400 and response.json()["code"] == 2000
             if ended and pages:
                 break
-            assert answer.status_code == 200, answer.text
-            pages.append(answer.json(parse_float=Decimal))
-            answer = follow(client, pages[-1], path)
+            assert response.status_code == 200, response.text
+            pages.append(response.json(parse_float=Decimal))
+            response = follow(client, pages[-1], path)
         return pages
 
     return read

@@ -18,13 +18,13 @@ SMALL = Options(customers=12, resellers=2)
 def test_the_emulator_describes_itself_without_secrets(connect: SignIn) -> None:
     """It shows address, ids, options and rules, but no secrets."""
     with Emulator(SMALL) as emulator:
-        answer = connect(emulator).get("/_emulator")
-        about = answer.json()
+        response = connect(emulator).get("/_emulator")
+        about = response.json()
         assert about["address"] == emulator.url
         assert about["tenant_id"] == emulator.credentials.tenant_id
         assert about["options"]["customers"] == 12
-        assert emulator.credentials.client_secret not in answer.text
-        assert emulator.credentials.refresh_token not in answer.text
+        assert emulator.credentials.client_secret not in response.text
+        assert emulator.credentials.refresh_token not in response.text
 
 
 def test_requests_are_counted_and_remembered_without_secrets(
@@ -45,14 +45,14 @@ def test_requests_are_counted_and_remembered_without_secrets(
         assert (stats["most_in_flight"], stats["refused"]) == (1, 0)
         assert stats["first_request_at"] <= stats["last_request_at"]
         assert stats["processor_seconds"] > 0
-        answer = admin.get("/_emulator/requests")
-        token, page, _, refused = answer.json()
+        response = admin.get("/_emulator/requests")
+        token, page, _, refused = response.json()
         assert (page["method"], page["path"]) == ("GET", "/v1/customers?size=2")
         assert (page["request_id"], page["correlation_id"]) == ("r1", "c1")
         assert (page["user_agent"], page["place"], page["status"]) == ("tap/1", "customers", 200)
         assert (page["has_token"], token["has_token"], refused["has_token"]) == (True, False, False)
-        assert str(client.headers["Authorization"])[7:] not in answer.text
-        assert emulator.credentials.client_secret not in answer.text
+        assert str(client.headers["Authorization"])[7:] not in response.text
+        assert emulator.credentials.client_secret not in response.text
         assert admin.delete("/_emulator/requests").status_code == 204
         stats = admin.get("/_emulator/stats").json()
         assert (stats["requests"], stats["by_place"], stats["tokens_issued"]) == (0, {}, 0)
@@ -107,9 +107,9 @@ def test_a_wrong_change_is_refused_and_named(
     """The answer says what is wrong, and nothing has changed."""
     with Emulator(SMALL) as emulator:
         before = (emulator.options, emulator.faults)
-        answer = connect(emulator).request(method, f"/_emulator/{path}", data=body.encode())
-        assert answer.status_code == 400
-        assert reported in answer.json()["error"]
+        response = connect(emulator).request(method, f"/_emulator/{path}", data=body.encode())
+        assert response.status_code == 400
+        assert reported in response.json()["error"]
         assert (emulator.options, emulator.faults) == before
 
 
@@ -137,20 +137,20 @@ def test_a_web_page_cannot_use_the_admin_api(
     with Emulator(SMALL, allowed_hosts=["emulator"]) as emulator:
         # As a page's form would send it, without a preflight request.
         plain = {"Content-Type": "text/plain"}
-        answer = connect(emulator).post(
+        response = connect(emulator).post(
             "/_emulator/customers", data=b'{"name": "x"}', headers=plain | headers
         )
-        assert answer.status_code == status
+        assert response.status_code == status
         assert emulator.counts()["customers"] == 12 + (status == 201)
-        assert ("error" in answer.json()) == (status == 403)
+        assert ("error" in response.json()) == (status == 403)
 
 
 def test_options_change_at_run_time(connect: SignIn, sign_in: SignIn) -> None:
     """The change applies from the next request on."""
     with Emulator(SMALL) as emulator:
         changes = {"link_form": "token_only", "page_limit": 5}
-        answer = connect(emulator).patch("/_emulator/options", json=changes)
-        assert changes.items() <= answer.json().items()
+        response = connect(emulator).patch("/_emulator/options", json=changes)
+        assert changes.items() <= response.json().items()
         page = sign_in(emulator).get("/v1/customers").json()
         assert len(page["items"]) == 5
         assert "continuationToken" in page
@@ -160,8 +160,8 @@ def test_options_change_at_run_time(connect: SignIn, sign_in: SignIn) -> None:
 def test_the_data_can_be_listed_as_json_lines(kind: str, connect: SignIn) -> None:
     """The same as the library's, one record a line."""
     with Emulator(Options(customers=1200, resellers=3)) as emulator:
-        answer = connect(emulator).get(f"/_emulator/data/{kind}")
-        lines = [json.loads(line) for line in answer.content.splitlines()]
+        response = connect(emulator).get(f"/_emulator/data/{kind}")
+        lines = [json.loads(line) for line in response.content.splitlines()]
         assert lines == list(getattr(emulator, kind)())
         assert connect(emulator).get("/_emulator/data/nothing").status_code == 404
 

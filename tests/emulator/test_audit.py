@@ -58,8 +58,8 @@ def test_days_are_whole_and_both_ends_count(sign_in: SignIn) -> None:
 def test_a_date_outside_the_log_is_refused(query: str, sign_in: SignIn) -> None:
     """More than 90 days back, or in another form: 400 in the framework's shape."""
     with Emulator(QUIET, clock=_Clock()) as emulator:
-        answer = sign_in(emulator).get(f"/v1/auditrecords?{query}")
-        assert (answer.status_code, list(answer.json())) == (400, ["message"])
+        response = sign_in(emulator).get(f"/v1/auditrecords?{query}")
+        assert (response.status_code, list(response.json())) == (400, ["message"])
 
 
 def test_the_order_is_an_option(sign_in: SignIn) -> None:

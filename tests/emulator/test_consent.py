@@ -56,9 +56,9 @@ def _authorize(emulator: Emulator, **changes: str) -> str:
 
 def _answered(client: requests.Session, address: str, form: dict[str, str]) -> dict[str, str]:
     """Answer the page, and return the response to the app."""
-    answer = client.post(address, data=form, allow_redirects=False)
-    location = urlsplit(answer.headers["Location"])
-    assert (answer.status_code, f"{location.scheme}://{location.netloc}") == (302, REDIRECT)
+    response = client.post(address, data=form, allow_redirects=False)
+    location = urlsplit(response.headers["Location"])
+    assert (response.status_code, f"{location.scheme}://{location.netloc}") == (302, REDIRECT)
     return {name: values[0] for name, values in parse_qs(location.query).items()}
 
 
@@ -135,8 +135,8 @@ def test_what_the_user_chose_decides_what_the_api_says(
         form = _code_form(emulator, back["code"])
         document = client.post(_path(emulator, "token"), data=form).json()
         client.headers["Authorization"] = f"Bearer {document['access_token']}"
-        answer = client.get(RESELLERS)
-        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        response = client.get(RESELLERS)
+        assert (response.status_code, response.json()["code"]) == (status, code)
 
 
 def test_a_refusal_is_reported_to_the_app(connect: SignIn) -> None:
@@ -177,9 +177,9 @@ def test_an_app_with_an_invalid_request_gets_no_redirect(
 ) -> None:
     """The user sees why; nothing is sent to an unregistered address."""
     with Emulator(SMALL) as emulator:
-        answer = connect(emulator).post(_authorize(emulator, **changes), data=ACCEPT)
-        assert answer.status_code == 200
-        assert f"AADSTS{number}" in answer.text
+        response = connect(emulator).post(_authorize(emulator, **changes), data=ACCEPT)
+        assert response.status_code == 200
+        assert f"AADSTS{number}" in response.text
 
 
 @pytest.mark.parametrize(
@@ -274,14 +274,14 @@ def test_the_endpoints_refuse_invalid_requests(connect: SignIn) -> None:
         assert client.get(foreign).json()["error_codes"] == [90002]
         assert client.get(_path(emulator, "devicecode")).status_code == 405
         form = {"client_id": "another", "scope": SCOPE}
-        answer = client.post(_path(emulator, "devicecode"), data=form)
-        assert answer.json()["error_codes"] == [700016]
+        response = client.post(_path(emulator, "devicecode"), data=form)
+        assert response.json()["error_codes"] == [700016]
         _, poll = _begin(emulator, client)
         wrong = client.post(_path(emulator, "token"), data=poll | {"client_secret": "wrong"})
         assert wrong.json()["error_codes"] == [7000215]
         emulator.faults = [Fault(place="devicecode", status=400, code=7000218)]
-        answer = client.post(_path(emulator, "devicecode"), data=form)
-        assert answer.json()["error"] == "invalid_client"
+        response = client.post(_path(emulator, "devicecode"), data=form)
+        assert response.json()["error"] == "invalid_client"
 
 
 # Certificates
@@ -375,8 +375,8 @@ def test_an_assertion_is_checked(
     """Audience, issuer, validity, id, and the registered certificate."""
     with Emulator(SMALL, credentials=with_certificate) as emulator:
         form = assertion(emulator, **changes)
-        answer = connect(emulator).post(_path(emulator, "token"), data=form)
-        assert (answer.status_code, answer.json()["error_codes"]) == (401, [number])
+        response = connect(emulator).post(_path(emulator, "token"), data=form)
+        assert (response.status_code, response.json()["error_codes"]) == (401, [number])
 
 
 def test_an_invalid_assertion_is_refused(
@@ -385,8 +385,8 @@ def test_an_invalid_assertion_is_refused(
     """Neither garbage, nor an assertion if no certificate is registered."""
     with Emulator(SMALL, credentials=with_certificate) as emulator:
         form = assertion(emulator) | {"client_assertion": json.dumps({"alg": "none"})}
-        answer = connect(emulator).post(_path(emulator, "token"), data=form)
-        assert answer.json()["error_codes"] == [50027]
+        response = connect(emulator).post(_path(emulator, "token"), data=form)
+        assert response.json()["error_codes"] == [50027]
     with Emulator(SMALL) as emulator:
-        answer = connect(emulator).post(_path(emulator, "token"), data=assertion(emulator))
-        assert answer.json()["error_codes"] == [700027]
+        response = connect(emulator).post(_path(emulator, "token"), data=assertion(emulator))
+        assert response.json()["error_codes"] == [700027]

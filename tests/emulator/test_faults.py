@@ -22,7 +22,7 @@ LIST = "/v1/customers?size=2"
 SMALL = Options(customers=9, resellers=2)
 
 
-def _answer(sign_in: SignIn, **fault: Any) -> requests.Response:
+def _response(sign_in: SignIn, **fault: Any) -> requests.Response:
     with Emulator(SMALL, faults=[Fault(place="customers", **fault)]) as emulator:
         return sign_in(emulator).get(LIST, allow_redirects=False)
 
@@ -50,8 +50,8 @@ def test_an_error_has_the_requested_shape(
     fault: dict[str, Any], body: Page, sign_in: SignIn
 ) -> None:
     """Shapes A to C, codes as integer and as text."""
-    answer = _answer(sign_in, **fault)
-    assert (answer.status_code, answer.json()) == (fault["status"], body)
+    response = _response(sign_in, **fault)
+    assert (response.status_code, response.json()) == (fault["status"], body)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_an_error_has_the_requested_shape(
 )
 def test_an_error_without_a_code_has_the_usual_one(status: int, code: int, sign_in: SignIn) -> None:
     """Each status has the code paired with it in the vendor's table."""
-    assert _answer(sign_in, status=status).json()["code"] == code
+    assert _response(sign_in, status=status).json()["code"] == code
 
 
 def test_an_error_may_have_no_body_or_a_page(sign_in: SignIn) -> None:
     """Shape D is empty, and html is a gateway's error page."""
-    answer = _answer(sign_in, status=502, shape="D")
-    assert (answer.status_code, answer.content) == (502, b"")
-    assert "Content-Type" not in answer.headers
-    answer = _answer(sign_in, status=504, shape="html")
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert answer.text.startswith("<html>")
+    response = _response(sign_in, status=502, shape="D")
+    assert (response.status_code, response.content) == (502, b"")
+    assert "Content-Type" not in response.headers
+    response = _response(sign_in, status=504, shape="html")
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert response.text.startswith("<html>")
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -86,11 +86,11 @@ def test_a_response_without_a_body_keeps_the_connection(
         connection.auto_open = 0
         for expected in (status, status, 200):
             connection.request("GET", LIST, headers=headers)
-            answer = connection.getresponse()
-            body = answer.read()
-            assert (answer.status, bool(body)) == (expected, expected == 200)
-            assert ("Content-Length" in answer.headers) == (expected == 200)
-            assert ("Content-Type" in answer.headers) == (expected == 200)
+            response = connection.getresponse()
+            body = response.read()
+            assert (response.status, bool(body)) == (expected, expected == 200)
+            assert ("Content-Length" in response.headers) == (expected == 200)
+            assert ("Content-Type" in response.headers) == (expected == 200)
         connection.close()
 
 
@@ -128,22 +128,22 @@ def test_a_connection_may_be_reset(sign_in: SignIn) -> None:
 def test_a_body_may_be_cut_short(sign_in: SignIn) -> None:
     """Less than the promised length is sent."""
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
-        _answer(sign_in, truncate=True)
+        _response(sign_in, truncate=True)
 
 
 def test_an_error_may_be_cut_short_too(sign_in: SignIn) -> None:
     """Actions can be combined."""
     with pytest.raises(requests.exceptions.ChunkedEncodingError, match="Incomplete"):
-        _answer(sign_in, truncate=True, status=500)
+        _response(sign_in, truncate=True, status=500)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["headers", "body", "trailers"])
 def test_a_response_may_drip(part: str, sign_in: SignIn) -> None:
     """It is complete in the end, for clients that wait."""
-    answer = _answer(sign_in, drip=part, json={"items": []}, headers={"X-More": "1"})
-    assert (answer.json(), answer.headers["X-More"]) == ({"items": []}, "1")
-    assert answer.elapsed.total_seconds() > (1 if part == "headers" else 0)
+    response = _response(sign_in, drip=part, json={"items": []}, headers={"X-More": "1"})
+    assert (response.json(), response.headers["X-More"]) == ({"items": []}, "1")
+    assert response.elapsed.total_seconds() > (1 if part == "headers" else 0)
 
 
 def test_a_response_may_never_begin(sign_in: SignIn) -> None:
@@ -172,26 +172,26 @@ def _received(sign_in: SignIn, requested: int, **fault: Any) -> list[bytes]:
                 lines = [f"GET {LIST} HTTP/1.1", "Host: x", f"MS-RequestId: {number}"]
                 lines += [f"Authorization: {client.headers['Authorization']!s}", "\r\n"]
                 connection.sendall("\r\n".join(lines).encode())
-                answer = b""
-                while not answer.endswith(b"}"):
-                    answer += connection.recv(65536)
-                received.append(answer)
+                response = b""
+                while not response.endswith(b"}"):
+                    response += connection.recv(65536)
+                received.append(response)
             return received
 
 
 def test_a_response_may_follow_an_interim_one(sign_in: SignIn) -> None:
     """It is the API's own."""
-    (answer,) = _received(sign_in, 1, interim=103)
-    interim, _, rest = answer.partition(b"\r\n\r\n")
+    (response,) = _received(sign_in, 1, interim=103)
+    interim, _, rest = response.partition(b"\r\n\r\n")
     assert interim == b"HTTP/1.1 103 Interim"
     assert rest.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
 def test_a_body_may_end_with_its_connection(sign_in: SignIn) -> None:
     """Nothing else tells where it ends."""
-    answer = _answer(sign_in, unframed=True)
-    assert len(answer.json()["items"]) == 2
-    assert not {"Content-Length", "Transfer-Encoding"} & answer.headers.keys()
+    response = _response(sign_in, unframed=True)
+    assert len(response.json()["items"]) == 2
+    assert not {"Content-Length", "Transfer-Encoding"} & response.headers.keys()
 
 
 def test_a_response_may_be_sent_twice(sign_in: SignIn) -> None:
@@ -203,11 +203,11 @@ def test_a_response_may_be_sent_twice(sign_in: SignIn) -> None:
 def test_a_success_may_be_no_json_or_nothing(sign_in: SignIn) -> None:
     """Both with status 200 and JSON's content type."""
     for fault, length in (({"not_json": True}, 20), ({"empty_body": True}, 0)):
-        answer = _answer(sign_in, **fault)
-        assert (answer.status_code, len(answer.content)) == (200, length)
-        assert answer.headers["Content-Type"].startswith("application/json")
+        response = _response(sign_in, **fault)
+        assert (response.status_code, len(response.content)) == (200, length)
+        assert response.headers["Content-Type"].startswith("application/json")
         with pytest.raises(ValueError, match="Expecting"):
-            answer.json()
+            response.json()
 
 
 @pytest.mark.parametrize("name", ["customers", "customers_of_a_reseller", "create_response"])
@@ -217,32 +217,32 @@ def test_a_printed_response_is_served_byte_for_byte(
     """Whatever the options, raw bytes are sent unchanged."""
     fault = Fault(place="customers", body=printed(name), headers={"Content-Type": "text/json"})
     with Emulator(Options(customers=1, bom="all", gzip=True), faults=[fault]) as emulator:
-        answer = sign_in(emulator).get(LIST)
-        assert answer.content == printed(name)
-        assert answer.headers["Content-Type"] == "text/json"
+        response = sign_in(emulator).get(LIST)
+        assert response.content == printed(name)
+        assert response.headers["Content-Type"] == "text/json"
 
 
 def test_a_document_may_be_given(sign_in: SignIn) -> None:
     """Any JSON, including null, with any status."""
-    assert _answer(sign_in, json={"items": None, "links": {"next": None}}).json()["items"] is None
-    assert _answer(sign_in, json=None).json() is None
-    assert _answer(sign_in, json=[], status=206).status_code == 206
+    assert _response(sign_in, json={"items": None, "links": {"next": None}}).json()["items"] is None
+    assert _response(sign_in, json=None).json() is None
+    assert _response(sign_in, json=[], status=206).status_code == 206
 
 
 def test_a_redirect_may_lead_to_another_host(sign_in: SignIn) -> None:
     """302 by default."""
-    answer = _answer(sign_in, redirect="http://127.0.0.1:9/steal")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "http://127.0.0.1:9/steal")
-    assert _answer(sign_in, redirect="/x", status=307).status_code == 307
+    response = _response(sign_in, redirect="http://127.0.0.1:9/steal")
+    assert (response.status_code, response.headers["Location"]) == (302, "http://127.0.0.1:9/steal")
+    assert _response(sign_in, redirect="/x", status=307).status_code == 307
 
 
 def test_a_body_may_be_huge_or_deep(sign_in: SignIn) -> None:
     """A string of a given size, sent in pieces; a given number of nested arrays."""
-    answer = _answer(sign_in, huge_body=200_000)
-    assert (len(answer.content), "Content-Length" in answer.headers) == (200_000, False)
-    assert json.loads(answer.content) == "x" * 199_998
-    assert _answer(sign_in, huge_body=2).content == b'""'
-    deep = _answer(sign_in, deep_json=9000).content.decode("utf-8-sig")
+    response = _response(sign_in, huge_body=200_000)
+    assert (len(response.content), "Content-Length" in response.headers) == (200_000, False)
+    assert json.loads(response.content) == "x" * 199_998
+    assert _response(sign_in, huge_body=2).content == b'""'
+    deep = _response(sign_in, deep_json=9000).content.decode("utf-8-sig")
     assert deep == "[" * 9000 + "]" * 9000
 
 
@@ -251,8 +251,8 @@ def test_a_token_may_expire_in_the_middle(sign_in: SignIn) -> None:
     with Emulator(SMALL, faults=[Fault(place="customers", expire_token=True, times=1)]) as emulator:
         client = sign_in(emulator)
         for _ in range(2):
-            answer = client.get(LIST)
-            assert (answer.status_code, answer.json()["code"]) == (401, 400)
+            response = client.get(LIST)
+            assert (response.status_code, response.json()["code"]) == (401, 400)
         assert sign_in(emulator).get(LIST).status_code == 200
 
 
@@ -268,13 +268,13 @@ def test_a_response_may_hang(connect: SignIn, sign_in: SignIn) -> None:
 
 def test_a_short_hang_only_delays_the_response(sign_in: SignIn) -> None:
     """The answer is sent afterwards."""
-    assert _answer(sign_in, hang=0.005).status_code == 200
-    assert _answer(sign_in, hang=0.005, status=500).status_code == 500
+    assert _response(sign_in, hang=0.005).status_code == 200
+    assert _response(sign_in, hang=0.005, status=500).status_code == 500
 
 
 def test_a_link_may_lead_to_another_origin(sign_in: SignIn) -> None:
     """The URI changes and the headers stay, even if there was no link."""
-    link = _answer(sign_in, link_to="http://evil.example/v1/customers").json()["links"]["next"]
+    link = _response(sign_in, link_to="http://evil.example/v1/customers").json()["links"]["next"]
     assert link["uri"] == "http://evil.example/v1/customers"
     assert link["headers"][0]["key"] == "MS-ContinuationToken"
     with Emulator(Options(customers=1), faults=[Fault(link_to="/x", skip=1)]) as emulator:
@@ -292,9 +292,9 @@ def test_pages_may_form_a_loop(
         client = sign_in(emulator)
         page, tokens = client.get(LIST).json(), []
         for _ in range(8):
-            answer = follow(client, page, LIST)
-            assert answer is not None
-            page = answer.json()
+            response = follow(client, page, LIST)
+            assert response is not None
+            page = response.json()
             tokens.append(page["links"]["next"]["headers"][0]["value"])
         assert len(set(tokens)) == cycle
         assert tokens[:cycle] == tokens[2 * cycle : 3 * cycle]
@@ -302,16 +302,16 @@ def test_pages_may_form_a_loop(
 
 def test_items_may_be_changed(sign_in: SignIn) -> None:
     """Repeated, extended, stripped, or invalid."""
-    items = _answer(sign_in, duplicate_first_item=True).json()["items"]
+    items = _response(sign_in, duplicate_first_item=True).json()["items"]
     assert (len(items), items[0]) == (3, items[-1])
     secret = {"userCredentials": {"userName": "admin", "password": "geheim"}}
-    items = _answer(sign_in, add_fields=secret).json()["items"]
+    items = _response(sign_in, add_fields=secret).json()["items"]
     assert all(item["userCredentials"] == secret["userCredentials"] for item in items)
-    items = _answer(sign_in, drop_field="items.companyProfile.domain").json()["items"]
+    items = _response(sign_in, drop_field="items.companyProfile.domain").json()["items"]
     assert all("domain" not in item["companyProfile"] for item in items)
-    assert "links" not in _answer(sign_in, drop_field="links").json()
-    assert isinstance(_answer(sign_in, items_not_list=True).json()["items"], dict)
-    assert isinstance(_answer(sign_in, item_not_object=True).json()["items"][0], str)
+    assert "links" not in _response(sign_in, drop_field="links").json()
+    assert isinstance(_response(sign_in, items_not_list=True).json()["items"], dict)
+    assert isinstance(_response(sign_in, item_not_object=True).json()["items"][0], str)
 
 
 def test_single_records_may_be_changed_too(sign_in: SignIn) -> None:
@@ -324,8 +324,8 @@ def test_single_records_may_be_changed_too(sign_in: SignIn) -> None:
 def test_a_refusal_is_not_changed(sign_in: SignIn) -> None:
     """A fault that changes the document leaves the API's errors unchanged."""
     with Emulator(SMALL, faults=[Fault(place="customers", add_fields={"new": 1})]) as emulator:
-        answer = sign_in(emulator).get("/v1/customers?size=501")
-        assert (answer.status_code, answer.json()["code"]) == (400, 2000)
+        response = sign_in(emulator).get("/v1/customers?size=501")
+        assert (response.status_code, response.json()["code"]) == (400, 2000)
 
 
 def test_the_token_endpoint_fails_in_its_own_shape(connect: SignIn, token_form: TokenForm) -> None:
@@ -339,10 +339,13 @@ def test_the_token_endpoint_fails_in_its_own_shape(connect: SignIn, token_form: 
     with Emulator(SMALL, faults=faults) as emulator:
         client, form = connect(emulator), token_form(emulator)
         path = f"/{emulator.credentials.tenant_id}/oauth2/v2.0/token"
-        answer = client.post(path, data=form)
-        assert (answer.json()["error"], answer.json()["error_codes"]) == ("invalid_grant", [50076])
-        answer = client.post(path, data=form)
-        assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+        response = client.post(path, data=form)
+        assert (response.json()["error"], response.json()["error_codes"]) == (
+            "invalid_grant",
+            [50076],
+        )
+        response = client.post(path, data=form)
+        assert (response.status_code, response.json()["error"]) == (503, "temporarily_unavailable")
         with pytest.raises(requests.ConnectionError):
             client.post(path, data=form)
         assert client.post(path, data=form).text == "{this is not JSON"
@@ -366,8 +369,8 @@ def test_responses_may_begin_with_a_byte_order_mark(
         answers.append(client.get(LIST))
         found = [a.status_code for a in answers if a.content.startswith(b"\xef\xbb\xbf")]
         assert found == marked
-        for answer in answers:
-            assert json.loads(answer.content.decode("utf-8-sig"))
+        for response in answers:
+            assert json.loads(response.content.decode("utf-8-sig"))
 
 
 def test_responses_may_be_compressed(sign_in: SignIn) -> None:

@@ -37,8 +37,8 @@ def _token(page: Page) -> dict[str, str]:
     return {pair["key"]: pair["value"] for pair in page["links"]["next"]["headers"]}
 
 
-def _refusal(answer: requests.Response) -> tuple[int, object]:
-    return answer.status_code, answer.json()["code"]
+def _refusal(response: requests.Response) -> tuple[int, object]:
+    return response.status_code, response.json()["code"]
 
 
 @pytest.mark.parametrize("form", LINK_FORMS)
@@ -178,9 +178,9 @@ def test_a_token_may_lead_past_the_end(ending: Ending, sign_in: SignIn, follow: 
         for path in ("/v1/customers?size=4", partition):
             page = client.get(path).json()
             assert ("next" in page["links"]) == (ending == "code_2000_link")
-            answer = follow(client, page, path)
-            assert answer is not None
-            assert _refusal(answer) == (400, 2000)
+            response = follow(client, page, path)
+            assert response is not None
+            assert _refusal(response) == (400, 2000)
         assert [request.place for request in emulator.requests][-1] == "partition_continuation"
 
 
@@ -196,9 +196,9 @@ def test_by_position_a_customer_that_leaves_moves_the_others_up(
         assert [len(page["items"]) for page in pages] == [2, 2, 2, 0]
         page = client.get(path).json()
         emulator.remove_customer(ids[0])
-        answer = follow(client, page, path)
-        assert answer is not None
-        assert _ids([answer.json()]) == ids[3:5]
+        response = follow(client, page, path)
+        assert response is not None
+        assert _ids([response.json()]) == ids[3:5]
 
 
 def test_empty_pages_may_be_in_the_middle(sign_in: SignIn, read_all: ReadAll) -> None:
@@ -251,8 +251,8 @@ def test_a_continuation_needs_both_its_parts(sign_in: SignIn) -> None:
         client = sign_in(emulator)
         token = _token(client.get("/v1/customers?size=2").json())
         for path in ("", "&seekOperation=Previous", f"&seekOperation=Next&{_filter('a')}"):
-            answer = client.get(f"/v1/customers?size=2{path}", headers=token)
-            assert _refusal(answer) == (400, 2000)
+            response = client.get(f"/v1/customers?size=2{path}", headers=token)
+            assert _refusal(response) == (400, 2000)
         for path in ("/v1/customers?seekOperation=Next", "/v1/customers?size=2&seekOperation=next"):
             assert client.get(path, headers=token).status_code == 200
             assert _refusal(client.get(path)) == (400, 2000)
@@ -282,8 +282,8 @@ def test_a_foreign_or_modified_token_is_refused(sign_in: SignIn) -> None:
         own = _token(client.get("/v1/customers?size=2").json())["MS-ContinuationToken"]
         changed = own[:-6] + ("A" if own[-6] != "A" else "B") + own[-5:]
         for text in (token, own[:-4], changed, own.upper(), "AQ==", "nonsense", ",", "é"):
-            answer = client.get(path, headers={"MS-ContinuationToken": text.encode("latin-1")})
-            assert _refusal(answer) == (400, 2000)
+            response = client.get(path, headers={"MS-ContinuationToken": text.encode("latin-1")})
+            assert _refusal(response) == (400, 2000)
 
 
 def test_after_a_restart_a_listing_continues(sign_in: SignIn) -> None:
@@ -326,9 +326,9 @@ def test_changes_during_a_listing_affect_no_other_customer(sign_in: SignIn, foll
         page = client.get(path).json()
         emulator.remove_customer(ids[0])
         new = emulator.create_customer("Nytt Bolag AB")["id"]
-        answer = follow(client, page, path)
-        assert answer is not None
-        assert _ids([answer.json()]) == ids[3:]
+        response = follow(client, page, path)
+        assert response is not None
+        assert _ids([response.json()]) == ids[3:]
         assert _ids([client.get("/v1/customers").json()]) == [*ids[1:], new]
 
 

@@ -23,8 +23,8 @@ RESELLER = "484e548c-f5f3-4528-93a9-c16c6373cb59"
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
-def _refusal(answer: requests.Response) -> tuple[int, object]:
-    return answer.status_code, answer.json()["code"]
+def _refusal(response: requests.Response) -> tuple[int, object]:
+    return response.status_code, response.json()["code"]
 
 
 def _printed_partner() -> Fixture:
@@ -146,8 +146,8 @@ def test_relationships_need_a_user(path: str, sign_in: SignIn) -> None:
 def test_an_unknown_customer_is_not_found(customer_id: str, suffix: str, sign_in: SignIn) -> None:
     """The answer is 404 with code 1000."""
     with Emulator(SMALL) as emulator:
-        answer = sign_in(emulator).get(f"/v1/customers/{customer_id}{suffix}")
-        assert _refusal(answer) == (404, 1000)
+        response = sign_in(emulator).get(f"/v1/customers/{customer_id}{suffix}")
+        assert _refusal(response) == (404, 1000)
 
 
 def test_a_removed_customer_is_not_found(sign_in: SignIn) -> None:
@@ -168,9 +168,9 @@ def test_a_customer_is_created_as_printed(sign_in: SignIn, printed: Callable[[st
     with Emulator(fixture=_printed_partner()) as emulator:
         client = sign_in(emulator)
         headers = {"Content-Type": "application/json", "Expect": "100-continue"}
-        answer = client.post("/v1/customers", data=printed("create_request"), headers=headers)
-        assert answer.status_code == 201
-        expected, created = json.loads(printed("create_response")), answer.json()
+        response = client.post("/v1/customers", data=printed("create_request"), headers=headers)
+        assert response.status_code == 201
+        expected, created = json.loads(printed("create_response")), response.json()
         text = json.dumps(expected).replace(expected["id"], created["id"])
         expected = json.loads(text)
         for place, name in (
@@ -198,10 +198,10 @@ def test_what_is_created_is_found_everywhere(
             client.get("/v1/customers", params={"filter": json.dumps(condition)}),
             client.get(address),
         ]
-        for answer in answers:
-            assert created["id"] in answer.text
-            assert created["companyProfile"]["domain"] in answer.text
-            assert "userCredentials" not in answer.text
+        for response in answers:
+            assert created["id"] in response.text
+            assert created["companyProfile"]["domain"] in response.text
+            assert "userCredentials" not in response.text
         assert client.get(f"{address}/relationships").json()["items"][0]["id"] == RESELLER
 
 
@@ -240,9 +240,9 @@ def test_a_new_customer_needs_the_required_members(
         target = target[parent]
     del target[last]
     with Emulator(fixture=_printed_partner()) as emulator:
-        answer = sign_in(emulator).post("/v1/customers", json=body)
-        assert _refusal(answer) == (400, 3000)
-        assert last.lower() in answer.json()["description"].lower()
+        response = sign_in(emulator).post("/v1/customers", json=body)
+        assert _refusal(response) == (400, 3000)
+        assert last.lower() in response.json()["description"].lower()
 
 
 def test_some_countries_need_a_registration_number(
@@ -294,31 +294,31 @@ def test_responses_have_the_vendors_headers(sign_in: SignIn) -> None:
     with Emulator(SMALL) as emulator:
         client = sign_in(emulator)
         ids = {"MS-RequestId": "a1", "MS-CorrelationId": "b2"}
-        answer = client.get("/v1/customers?size=1", headers=ids)
-        assert ids.items() <= {name: answer.headers[name] for name in ids}.items()
-        assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-        assert answer.headers["Date"].endswith("GMT")
-        assert answer.headers["MS-ServerId"]
+        response = client.get("/v1/customers?size=1", headers=ids)
+        assert ids.items() <= {name: response.headers[name] for name in ids}.items()
+        assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+        assert response.headers["Date"].endswith("GMT")
+        assert response.headers["MS-ServerId"]
         other = client.get("/v1/customers?size=501")
         assert len(other.headers["MS-RequestId"]) == len(other.headers["MS-CorrelationId"]) == 36
-        assert other.headers["MS-CV"] != answer.headers["MS-CV"]
+        assert other.headers["MS-CV"] != response.headers["MS-CV"]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/orders", "/v1//v1/customers", "/v2/x"])
 def test_an_unknown_path_is_not_found(path: str, sign_in: SignIn) -> None:
     """The gateway's own error shape."""
     with Emulator(SMALL) as emulator:
-        answer = sign_in(emulator).get(path)
-        assert answer.status_code == 404
-        assert answer.json() == {"statusCode": 404, "message": "Resource not found"}
+        response = sign_in(emulator).get(path)
+        assert response.status_code == 404
+        assert response.json() == {"statusCode": 404, "message": "Resource not found"}
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 def test_a_wrong_method_is_refused(method: str, sign_in: SignIn) -> None:
     """The framework's own error shape."""
     with Emulator(SMALL) as emulator:
-        answer = sign_in(emulator).request(method, "/v1/customers")
-        assert (answer.status_code, set(answer.json())) == (405, {"message"})
+        response = sign_in(emulator).request(method, "/v1/customers")
+        assert (response.status_code, set(response.json())) == (405, {"message"})
 
 
 def _value(record: dict[str, Any]) -> str:

@@ -93,13 +93,13 @@ def test_what_is_held_is_what_is_served(row: Resource, sign_in: SignIn) -> None:
         found: list[Page] = []
         ids = [str(customer["id"]) for customer in emulator.customers()]
         for customer_id in ids if row.of_customer else [""]:
-            answer = client.get(_path(row, customer_id)).json(parse_float=Decimal)
+            response = client.get(_path(row, customer_id)).json(parse_float=Decimal)
             if row.paging == "object":
-                found += [answer] if row.of_customer else []
+                found += [response] if row.of_customer else []
                 continue
-            assert answer["totalCount"] == len(answer["items"])
+            assert response["totalCount"] == len(response["items"])
             added = {"customer_id": customer_id} if row.of_customer else {}
-            found += [added | item for item in answer["items"]]
+            found += [added | item for item in response["items"]]
         assert found == expected
 
 
@@ -108,9 +108,9 @@ def test_a_user_is_needed_where_the_table_says_so(row: Resource, sign_in: SignIn
     """App-only gets code 900329 there, and nowhere else."""
     with _start() as emulator:
         first = str(next(emulator.customers())["id"])
-        answer = sign_in(emulator, app_only=True).get(_path(row, first))
-        assert answer.status_code == (403 if row.user else 200)
-        assert not row.user or answer.json()["code"] == 900329
+        response = sign_in(emulator, app_only=True).get(_path(row, first))
+        assert response.status_code == (403 if row.user else 200)
+        assert not row.user or response.json()["code"] == 900329
 
 
 @pytest.mark.parametrize(("row", "form"), _sampled(["rotate"], LINK_FORMS))
@@ -153,14 +153,14 @@ def test_a_continuation_is_one_customers_and_one_lists(
         client = sign_in(emulator)
         customer_id, records = _busiest(emulator, row)
         page = client.get(_path(row, customer_id)).json()
-        answer = follow(client, page, "")
-        assert answer is not None
-        assert answer.json(parse_float=Decimal)["items"] == records[1:2]
+        response = follow(client, page, "")
+        assert response is not None
+        assert response.json(parse_float=Decimal)["items"] == records[1:2]
         token = {pair["key"]: pair["value"] for pair in page["links"]["next"]["headers"]}
         other = next(c["id"] for c in emulator.customers() if c["id"] != customer_id)
         for path in (_path(row, other, seekOperation="Next"), "/v1/customers?seekOperation=Next"):
-            answer = client.get(path, headers=token)
-            assert (answer.status_code, answer.json()["code"]) == (400, 2000)
+            response = client.get(path, headers=token)
+            assert (response.status_code, response.json()["code"]) == (400, 2000)
         emulator.configure(collection_page_limit=0)
         path = _path(row, customer_id, seekOperation="Next")
         assert client.get(path, headers=token).json(parse_float=Decimal)["items"] == records

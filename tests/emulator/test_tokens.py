@@ -100,9 +100,9 @@ def test_a_refusal_has_the_shape_of_entra(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Error, number, description and the ids needed for support."""
     with Emulator(SMALL) as emulator:
-        answer = connect(emulator).post(_path(emulator), data=token_form(emulator, **changes))
-        document = answer.json()
-        assert (answer.status_code, document["error"]) == (status, error)
+        response = connect(emulator).post(_path(emulator), data=token_form(emulator, **changes))
+        document = response.json()
+        assert (response.status_code, document["error"]) == (status, error)
         assert document["error_codes"] == [number]
         assert document["error_description"].startswith(f"AADSTS{number}: ")
         assert {"timestamp", "trace_id", "correlation_id", "error_uri"} < set(document)
@@ -122,8 +122,8 @@ def test_an_unknown_tenant_and_a_wrong_method_are_refused(
     """Both in the shape of Entra."""
     with Emulator(SMALL) as emulator:
         client = connect(emulator)
-        answer = client.post("/contoso.example/oauth2/v2.0/token", data=token_form(emulator))
-        assert (answer.status_code, answer.json()["error_codes"]) == (400, [90002])
+        response = client.post("/contoso.example/oauth2/v2.0/token", data=token_form(emulator))
+        assert (response.status_code, response.json()["error_codes"]) == (400, [90002])
         assert client.get(_path(emulator)).status_code == 405
 
 
@@ -157,8 +157,8 @@ def test_a_refresh_token_expires_after_90_days(connect: SignIn, token_form: Toke
         now[0] += 90 * 86_400
         assert client.post(_path(emulator), data=form).status_code == 200
         now[0] += 1
-        answer = client.post(_path(emulator), data=form)
-        assert (answer.status_code, answer.json()["error_codes"]) == (400, [700082])
+        response = client.post(_path(emulator), data=form)
+        assert (response.status_code, response.json()["error_codes"]) == (400, [700082])
 
 
 @pytest.mark.parametrize(("early", "life"), [(0, 3599), (3000, 599)])
@@ -170,8 +170,8 @@ def test_an_access_token_expires_on_time(early: int, life: int, sign_in: SignIn)
         now[0] += life - 1
         assert client.get("/v1/customers").status_code == 200
         now[0] += 1
-        answer = client.get("/v1/customers")
-        assert (answer.status_code, answer.json()["code"]) == (401, 400)
+        response = client.get("/v1/customers")
+        assert (response.status_code, response.json()["code"]) == (401, 400)
 
 
 @pytest.mark.parametrize("header", [None, "Bearer nonsense", "Basic abc", "Bearer"])
@@ -179,27 +179,27 @@ def test_the_api_requires_a_token(header: str | None, connect: SignIn) -> None:
     """No token, a foreign one and another scheme are all refused."""
     with Emulator(SMALL) as emulator:
         headers = {} if header is None else {"Authorization": header}
-        answer = connect(emulator).get("/v1/customers", headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (401, 400)
+        response = connect(emulator).get("/v1/customers", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, 400)
 
 
 def test_the_retired_audience_is_refused_by_the_api(sign_in: SignIn) -> None:
     """The token is issued, but the API answers 401 with the code as text."""
     with Emulator(SMALL) as emulator:
-        answer = sign_in(emulator, scope=f"{GRAPH}/.default").get("/v1/customers")
-        assert (answer.status_code, answer.json()["code"]) == (401, "900420")
+        response = sign_in(emulator, scope=f"{GRAPH}/.default").get("/v1/customers")
+        assert (response.status_code, response.json()["code"]) == (401, "900420")
 
 
 def test_missing_mfa_is_refused_in_both_forms(sign_in: SignIn) -> None:
     """Old: a challenge without body; new: a code. App-only is not affected."""
     with Emulator(Options(customers=1, mfa="header")) as emulator:
         client, app_only = sign_in(emulator), sign_in(emulator, app_only=True)
-        answer = client.get("/v1/customers")
-        assert (answer.status_code, answer.content) == (401, b"")
-        assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
+        response = client.get("/v1/customers")
+        assert (response.status_code, response.content) == (401, b"")
+        assert 'error="invalid_token"' in response.headers["WWW-Authenticate"]
         emulator.configure(mfa="code")
-        answer = client.get("/v1/customers")
-        assert (answer.status_code, answer.json()["code"]) == (401, "900421")
+        response = client.get("/v1/customers")
+        assert (response.status_code, response.json()["code"]) == (401, "900421")
         assert app_only.get("/v1/customers").status_code == 200
 
 
@@ -220,5 +220,5 @@ def test_app_only_tokens_are_refused_with_the_configured_code(sign_in: SignIn) -
         client = sign_in(emulator, app_only=True)
         for code, status in ((900150, 403), (0, 200)):
             emulator.configure(app_only_code=code)
-            answer = client.get(path)
-            assert (answer.status_code, answer.json().get("code", 0)) == (status, code)
+            response = client.get(path)
+            assert (response.status_code, response.json().get("code", 0)) == (status, code)
