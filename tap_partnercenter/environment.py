@@ -56,7 +56,8 @@ def unknown_variables(known: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
             and not name.startswith(objects)
             and not _INJECTED.fullmatch(name.removeprefix(PREFIX))
         ):
-            yield f"{name}{did_you_mean(name, variables)}"
+            # Any two names are similar if the prefix counts.
+            yield f"{name}{did_you_mean(name, variables, prefix=PREFIX)}"
 
 
 def _is_json(text: str) -> bool:

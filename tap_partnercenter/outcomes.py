@@ -159,7 +159,10 @@ RULES: tuple[Rule, ...] = (
         {403},
         {"900329"},
         meaning="this endpoint does not accept app-only credentials",
-        remedy=APP_AND_USER,
+        remedy=(
+            "Set refresh_token (App+User credentials), consent again if it is set, or deselect the "
+            "stream."
+        ),
     ),
     Rule(
         Outcome.FAIL,

@@ -17,10 +17,11 @@ def printable(name: str) -> str:
     return name if _NAME.fullmatch(name) else "(invalid name)"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a suggestion to append to an unknown name."""
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
+def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a suggestion to append to an unknown name, found by what follows a common prefix."""
+    rest = sorted(word.removeprefix(prefix) for word in known)
+    close = difflib.get_close_matches(name.removeprefix(prefix), rest, n=1)
+    return f" (did you mean {prefix}{close[0]}?)" if close else ""
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

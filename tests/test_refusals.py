@@ -20,7 +20,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "app-only": (
         {"status": 403, "code": 900329},
         "HTTP 403, code 900329: this endpoint does not accept app-only credentials",
-        "Set refresh_token (App+User credentials)",
+        "Set refresh_token (App+User credentials), consent again if it is set, or deselect",
     ),
     "program": ({"status": 403, "code": 900149}, "program", "Renew the enrolment"),
     "role": ({"status": 403, "code": "900150"}, "code 900150: the user's role", "Admin agent"),
