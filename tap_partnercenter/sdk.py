@@ -168,6 +168,13 @@ class PlainStream(RESTStream[Any]):
         return None
 
     @override
+    def get_batch_config(self, config: Mapping[str, Any]) -> None:
+        """Return None: the tap has no BATCH messages, whose records would have no version.
+
+        The SDK writes them for a `batch_config`, even if the tap has no such setting.
+        """
+
+    @override
     def log(self, message: str, *args: Any, level: int = logging.INFO, **kwargs: Any) -> None:
         """Log the SDK's own lines at DEBUG; the tap's lines go to `self.logger`."""
         super().log(message, *args, level=min(level, logging.DEBUG), **kwargs)

@@ -191,6 +191,28 @@ def test_an_unknown_setting_causes_a_warning(start: Start, sync: Sync) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_config", {"encoding": {"format": "jsonl"}, "storage": {"root": "file:///tmp"}}),
+        ("start_date", "2020-01-01T00:00:00Z"),
+    ],
+)
+def test_a_setting_of_other_taps_has_no_effect(
+    name: str, value: Any, start: Start, sync: Sync
+) -> None:
+    """The SDK obeys some without asking. Rows in files would have no version, and be deleted."""
+    emulator = start()
+    streams = catalog_of("audit_records", "customers", "customer_relationships")
+    plain = sync(emulator, catalog=streams)
+    result = sync(emulator, catalog=streams, **{name: value})
+    (warning,) = result.levels("WARNING")
+    assert warning.startswith(f"There is no setting {name}")
+    assert result.counts == plain.counts
+    for stream in ("audit_records", "customers", "customer_relationships"):
+        assert result.records(stream) == plain.records(stream)
+
+
 @pytest.mark.parametrize("selected", [True, False])
 def test_a_reseller_that_the_service_does_not_list_causes_a_warning(
     selected: bool,  # noqa: FBT001
