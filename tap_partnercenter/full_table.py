@@ -276,7 +276,6 @@ class FullTable(PassStream):
         version = position.version if position else int(self.run.clock.now())
         self._version = version
         self._since = utc_now()
-        self._whole = []
         self._resumed_midway = position is not None and position.continuation is not None
         self._first = self._places[position.partition] if position else 0
         settings = self.run.settings

@@ -41,11 +41,25 @@ class Partners(ChildStream):
     schema = SCHEMA
 
 
+TENANT = {"tenant": ("companyProfile", "tenantId")}
+TENANTS = {"type": "object", "properties": {"tenant": {"type": "string"}}}
+
+
+class Tenants(FullTable):
+    """A list whose key is not `id`."""
+
+    name = "tenants"
+    path = "/customers"
+    primary_keys = ("tenant",)
+    copies = TENANT
+    schema = TENANTS
+
+
 class LargerTap(TapPartnerCenter):
-    """The tap with one more stream."""
+    """The tap with two more streams."""
 
     def discover_streams(self) -> Sequence[PartnerCenterStream]:
-        return [*super().discover_streams(), Partners(self)]
+        return [*super().discover_streams(), Partners(self), Tenants(self)]
 
 
 def sync(emulator: Emulator, *wanted: str, **more: Any) -> Any:
@@ -133,6 +147,15 @@ def test_a_deselected_child_costs_no_request(start: Start) -> None:
     emulator = start(customers=10, resellers=3)
     sync(emulator, "customers", "partners")
     assert sum(emulator.stats().by_place["relationships"].values()) == 10
+
+
+def test_a_list_may_have_another_key(start: Start) -> None:
+    """Only the parent of other streams needs an `id`."""
+    emulator = start(customers=10)
+    result = sync(emulator, "tenants")
+    assert result.exit_code == 0, result.stderr
+    expected = [(c["companyProfile"]["tenantId"],) for c in emulator.customers()]
+    assert result.keys("tenants", "tenant") == expected
 
 
 def test_a_full_table_refuses_a_replication_key() -> None:

@@ -146,28 +146,47 @@ def test_a_loop_back_to_where_a_run_was_resumed_is_an_error(start: Start, sync: 
 
 
 @pytest.mark.parametrize(
-    ("age", "resumes"),
-    [(0, True), (24 * 3600, True), (24 * 3600 + 1, False), (-1, False)],
+    ("ages", "resumes"),
+    [
+        ([0], True),
+        ([24 * 3600], True),
+        ([24 * 3600 + 1], False),
+        ([-1], False),
+        ([23 * 3600, 24 * 3600], True),
+        ([23 * 3600, 25 * 3600], False),
+    ],
 )
 def test_an_interrupted_pass_can_be_resumed_for_a_day(
-    age: int, *, resumes: bool, start: Start
+    ages: list[int], *, resumes: bool, start: Start
 ) -> None:
-    """After that its first pages are too old; a pass dated in the future is not resumed either."""
-    emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
-    moment = 1_800_000_000
+    """After that its first pages are too old; a pass dated in the future is not resumed either.
+
+    Resuming it does not make it younger.
+    """
+    emulator = start(customers=12)
+    begun = moment = 1_800_000_000
 
     class StoppedClock(QuickClock):
         def now(self) -> float:
             return moment
 
-    settings: dict[str, Any] = {"config": {**emulator.tap_config(), "page_size": 3}}
-    broken_off = run_tap(**settings, clock=StoppedClock)
-    assert broken_off.exit_code == 1
-    moment += age
-    again = run_tap(**settings, clock=StoppedClock, state=broken_off.state)
+    settings: dict[str, Any] = {
+        "config": {**emulator.tap_config(), "page_size": 3},
+        "clock": StoppedClock,
+        "catalog": CUSTOMERS,
+    }
+    state: dict[str, Any] = {}
+    for age in [0, *ages[:-1]]:
+        moment = begun + age
+        emulator.faults = [Fault(place="continuation", skip=1, times=1, status=501)]
+        broken_off = run_tap(**settings, state=state)
+        assert broken_off.exit_code == 1
+        state = broken_off.state
+    moment = begun + ages[-1]
+    again = run_tap(**settings, state=state)
     assert again.exit_code == 0, again.stderr
     customers = held(emulator)["customers"]
-    assert again.keys("customers", "id") == customers[6 if resumes else 0 :]
+    assert again.keys("customers", "id") == customers[3 + 3 * len(ages) if resumes else 0 :]
 
 
 @pytest.mark.parametrize(

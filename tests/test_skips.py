@@ -164,6 +164,15 @@ def test_all_of_a_few_refused_are_systematic_too(start: Start, sync: Sync) -> No
     assert "deselect customer_relationships" in result.error
 
 
+def test_a_single_customer_may_be_refused(start: Start, sync: Sync) -> None:
+    """One refusal does not show whether all would be: it is a skip like any other."""
+    emulator = start(Fault(place="relationships", status=403, code=20002), customers=1)
+    result = sync(emulator, emit_activate_version_messages=True)
+    assert result.exit_code == 0, result.error
+    (line,) = result.levels("WARNING")
+    assert line.startswith("customer_relationships: 1 customer skipped")
+
+
 @pytest.mark.parametrize("resume", [False, True])
 def test_refusals_of_an_earlier_run_are_not_systematic(
     resume: bool,  # noqa: FBT001
@@ -184,19 +193,20 @@ def test_refusals_of_an_earlier_run_are_not_systematic(
     assert result.exit_code == 0, result.error
 
 
-def test_a_resumed_pass_without_further_customers_is_not_systematic(
-    start: Start, sync: Sync
+@pytest.mark.parametrize("left", [0, 3])
+def test_what_is_left_of_a_resumed_pass_does_not_show_what_is_systematic(
+    left: int, start: Start, sync: Sync
 ) -> None:
-    """Skips of the earlier run alone do not mean that every customer was refused."""
+    """Whether no customer or a refused few: the earlier run has read others."""
     emulator = start(
         Fault(place="relationships", skip=1, times=2, status=403, code=20002),
         Fault(place="continuation", skip=1, status=503),
-        customers=6,
+        customers=6 + left,
         ending="empty",
     )
     broken_off = sync(emulator, page_size=3)
     assert broken_off.exit_code == 1
-    emulator.faults = ()
+    emulator.faults = [Fault(place="relationships", status=403, code=20002)]
     result = sync(emulator, page_size=3, state=broken_off.state)
     assert result.exit_code == 0, result.error
 

@@ -203,6 +203,7 @@ def test_a_version_ends_each_full_table_and_no_other(
     result = everything(start(customers=8), emit_activate_version_messages=True)
     versions = [m["stream"] for m in result.messages if m["type"] == "ACTIVATE_VERSION"]
     assert sorted(versions) == sorted(FULL)
+    assert {type(m["version"]) for m in result.messages if "version" in m} == {int}
     assert not any("version" in m for m in result.messages if m.get("stream") == "audit_records")
 
 

@@ -32,6 +32,8 @@ def test_vanished_rows_can_be_found_without_deletes(world: World, *, deletes: bo
     world.tables.assert_current_rows(world.emulator)
     assert {*read(result).values()} == {"all"}
     assert [*read(result)] == world.ids()
+    refreshed = result.keys("customer_refreshes", "stream", "customer_id")
+    assert sorted(refreshed) == sorted(itertools.product(CHILDREN, world.ids()))
 
 
 def test_vanished_rows_can_be_found_with_shards(world: World) -> None:

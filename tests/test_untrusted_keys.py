@@ -95,13 +95,17 @@ def test_a_reseller_that_is_listed_in_two_spellings_is_read_once(start: Start, s
     assert keys == held(emulator)["reseller_customers"]
 
 
-def test_a_customer_has_one_spelling_in_all_tables(start: Start, sync: Sync) -> None:
+@pytest.mark.parametrize(("listed", "sent"), [("a-1", "A-1"), ("A-1", "a-1"), (5, "5")])
+def test_a_customer_has_one_spelling_in_all_tables(
+    listed: object, sent: str, start: Start, sync: Sync
+) -> None:
     """Otherwise its details could not be joined with its list, nor found to be gone."""
-    emulator = start(customers=1)
-    (customer_id,) = (customer["id"] for customer in emulator.customers())
-    emulator.faults = [Fault(place="customer", json={"id": customer_id.upper()})]
+    fault = Fault(place="customer", json={"id": sent})
+    emulator = start(fault, fixture=Fixture(customers=[customer(listed)]))
     result = sync(emulator, catalog=catalog_of("customers", "customer_details"))
-    assert result.keys("customers", "id") == result.keys("customer_details", "id")
+    assert result.exit_code == 0, result.stderr
+    assert result.keys("customers", "id") == [(str(listed),)]
+    assert result.keys("customer_details", "id") == [(str(listed),)]
 
 
 def test_audit_records_without_an_id_differ_by_all_that_they_hold(start: Start, sync: Sync) -> None:
