@@ -121,6 +121,26 @@ def test_the_2000_ending_is_an_end_after_a_short_page_and_an_empty_one(
     assert_customers(result, emulator)
 
 
+@pytest.mark.parametrize(("customers", "short"), [(8, True), (9, False)])
+def test_a_resumed_run_knows_the_size_of_earlier_pages(
+    customers: int,
+    short: bool,  # noqa: FBT001
+    start: Start,
+    sync: Sync,
+) -> None:
+    """The last page is compared with those of the interrupted run, and not read again."""
+    emulator = start(customers=customers, link_form="token_only", ending="code_2000", page_limit=3)
+    emulator.faults = [Fault(place="continuation", skip=1, times=1, status=501)]
+    interrupted = sync(emulator, catalog=CUSTOMERS)
+    assert interrupted.exit_code == 1
+    result = sync(emulator, catalog=CUSTOMERS, state=interrupted.state)
+    last = held(emulator)["customers"][6:]
+    assert result.keys("customers", "id")[: len(last)] == last
+    restarted = any("reading again from the first page" in line for line in result.log)
+    assert restarted is not short
+    assert (result.exit_code == 0) is short
+
+
 def test_a_link_without_a_token_is_not_the_end(start: Start, sync: Sync) -> None:
     """Only a token may follow the last page: a link may not, even after a short page."""
     emulator = start(customers=8)
