@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from partnercenter_emulator import Fault
 from tap_partnercenter.clouds import CLOUDS
 from tap_partnercenter.settings import CONFIG_JSONSCHEMA, Settings, problems
 from tests.command_line import FINAL, GOOD, catalog_of, run_tap
@@ -231,6 +232,28 @@ def test_a_reseller_that_the_service_does_not_list_causes_a_warning(
         "service did not return"
     )
     assert result.levels("WARNING") == ([reported] if selected else [])
+
+
+def test_a_reseller_of_an_interrupted_run_causes_no_warning(start: Start, sync: Sync) -> None:
+    """A resumed list does not contain those on its first pages."""
+    emulator = start(resellers=2)
+    first, second = emulator.resellers()
+    link = {"uri": "/relationships?seekOperation=Next", "method": "GET"}
+    emulator.faults = [
+        Fault(place="resellers", times=1, json={"items": [first], "links": {"next": link}}),
+        Fault(place="any", skip=2, times=1, status=501),
+        Fault(place="any", skip=4, times=1, json={"items": [second]}),
+    ]
+    settings: dict[str, Any] = {
+        "catalog": catalog_of("indirect_resellers"),
+        "reseller_ids": [first["id"], second["id"]],
+    }
+    interrupted = sync(emulator, **settings)
+    assert interrupted.exit_code == 1
+    result = sync(emulator, state=interrupted.state, **settings)
+    assert result.exit_code == 0
+    assert result.keys("indirect_resellers", "id") == [(second["id"],)]
+    assert result.levels("WARNING") == []
 
 
 def test_flattening_needs_a_depth() -> None:
