@@ -55,9 +55,8 @@ class TokenFile(TokenStore):
             self._lock.acquire()
         except Timeout:
             return False
-        except (OSError, NotImplementedError) as error:
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            raise NotLockable(reason) from None
+        except OSError as error:
+            raise NotLockable(error.strerror or type(error).__name__) from None
         return True
 
     def _release(self) -> None:

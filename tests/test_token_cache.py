@@ -394,13 +394,17 @@ def test_a_short_wait_for_another_process_is_not_logged(start: Start, cache: Pat
     assert result.levels("WARNING") == []
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOLCK, "No locks available"), (errno.ENOSYS, "Function not implemented")],
+)
 def test_a_file_system_without_locks_does_not_fail_the_run(
-    start: Start, cached: Sync, monkeypatch: pytest.MonkeyPatch
+    number: int, reason: str, start: Start, cached: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On such network file systems the token is still stored, with a warning."""
 
     def refuses(*_: object) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuses)
     emulator = start(revoke_old_refresh_tokens=True)
@@ -408,4 +412,4 @@ def test_a_file_system_without_locks_does_not_fail_the_run(
         result = cached(emulator)
         assert_complete(result, emulator)
         (line,) = result.levels("WARNING")
-        assert line.startswith("token_cache_path cannot be locked (No locks available): if two")
+        assert line.startswith(f"token_cache_path cannot be locked ({reason}): if two")
