@@ -27,6 +27,8 @@ class Gateway(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         self.socket_path = str(server.sockets / f".s.PGSQL.{PORT}")
         self.is_up: Callable[[], bool] = lambda: True
+        #: The text of a statement that, once, does not get through: the connection is cut.
+        self.cut_at: bytes | None = None
 
     @property
     def url(self) -> str:
@@ -45,6 +47,9 @@ class _Connection(socketserver.BaseRequestHandler):
                 for end in select.select(others, [], [])[0]:
                     data = end.recv(65_536)
                     if not (data and self.server.is_up()):
+                        return
+                    if self.server.cut_at is not None and self.server.cut_at in data:
+                        self.server.cut_at = None
                         return
                     others[end].sendall(data)
 

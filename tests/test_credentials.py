@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 CERTIFICATE = certificates.certificate()
 REGISTERED = Credentials(certificate=certificates.public(CERTIFICATE))
 OTHER_KEY = base64.urlsafe_b64encode(b"o" * 32).decode()
+OTHER_APP = "0b9f3c1e-6d25-4f8a-a3e7-5c1d2b4e6f80"
 DAY = 86_400
 
 
@@ -153,8 +155,9 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(  # noqa: PLR09
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    # It may have been imported with the library by another test.
-    monkeypatch.delitem(sys.modules, "tap_partnercenter.certificate", raising=False)
+    # They may have been imported with the library by another test.
+    for user in ("certificate", "token_database"):
+        monkeypatch.delitem(sys.modules, f"tap_partnercenter.{user}", raising=False)
     emulator = start()
     result = sync(emulator, token_cache_key=KEY, **settings)
     assert result.exit_code == 1
@@ -177,13 +180,15 @@ def test_a_stored_token_is_used_by_the_next_run(
     assert "AADSTS50173" in sync(emulator).error
 
 
-def test_two_configured_tokens_in_one_store_do_not_affect_each_other(
+def test_tokens_in_one_store_do_not_affect_each_other(
     start: Start, sync: Sync, store: dict[str, Any]
 ) -> None:
-    """Two users of one tenant and app: no run takes or loses the other's token."""
+    """Two users of one app, and another app: no run takes or loses the token of another."""
     first, second = (start(revoke_old_refresh_tokens=True) for _ in range(2))
+    app = Credentials(client_id=OTHER_APP)
+    third = start(revoke_old_refresh_tokens=True, credentials=app)
     assert first.tap_config()["client_id"] == second.tap_config()["client_id"]
-    for emulator in (first, second, first, second):
+    for emulator in (first, second, third) * 2:
         emulator.reset_stats()
         result = sync(emulator, **store)
         assert_complete(result, emulator)
@@ -316,6 +321,33 @@ def test_a_database_that_restarts_while_a_token_is_redeemed_loses_no_token(
     assert result.levels("WARNING") == []
 
 
+@pytest.mark.parametrize(
+    ("statement", "warning"),
+    [
+        ("pg_try_advisory_xact_lock", "token_cache_path cannot be locked ("),
+        (
+            "insert into tap_partnercenter_tokens",
+            "The new refresh token could not be stored in token_cache_path: ",
+        ),
+    ],
+    ids=["locked", "stored"],
+)
+def test_a_connection_that_breaks_in_a_statement_loses_no_token(
+    statement: str, warning: str, start: Start, sync: Sync, database: Server, table: str
+) -> None:
+    """The run ends with the newest token in the database, and says what failed meanwhile."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    with gateway(database) as between:
+        between.cut_at = statement.encode()
+        broken = sync(emulator, token_cache_path=between.url, token_cache_key=KEY)
+    assert_complete(broken, emulator)
+    (line,) = broken.levels("WARNING")
+    assert line.startswith(warning)
+    result = sync(emulator, token_cache_path=table, token_cache_key=KEY)
+    assert_complete(result, emulator)
+    assert result.levels("WARNING") == []
+
+
 def test_a_database_that_disappears_does_not_end_a_run(
     start: Start, sync: Sync, database: Server, table: str
 ) -> None:
@@ -354,6 +386,18 @@ def test_a_database_that_hangs_does_not_stop_the_tap_forever(
     assert_complete(unsaved, emulator)
     (line,) = unsaved.levels("WARNING")
     assert "could not be stored in token_cache_path: no response within 1 s" in line
+
+
+@pytest.mark.slow
+def test_a_database_that_never_responds_is_reported(start: Start, sync: Sync) -> None:
+    """A firewall, or a proxy without a database behind it, may accept connections."""
+    emulator = start()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://user@127.0.0.1:{silent.getsockname()[1]}/name"
+        result = sync(emulator, token_cache_path=url, token_cache_key=KEY, request_timeout=1)
+    assert result.exit_code == 1
+    assert "the database name at 127.0.0.1 cannot be read (connection timeout" in result.error
+    assert emulator.stats().requests == 0
 
 
 def test_an_unreachable_database_does_not_mean_app_only(start: Start, sync: Sync) -> None:
