@@ -332,7 +332,7 @@ def test_a_database_that_restarts_while_a_token_is_redeemed_loses_no_token(
     ],
     ids=["locked", "stored"],
 )
-def test_a_connection_that_breaks_in_a_statement_loses_no_token(
+def test_a_connection_that_breaks_in_a_statement_loses_no_token(  # noqa: PLR0913, PLR0917
     statement: str, warning: str, start: Start, sync: Sync, database: Server, table: str
 ) -> None:
     """The run ends with the newest token in the database, and says what failed meanwhile."""
