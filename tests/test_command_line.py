@@ -80,12 +80,13 @@ def test_a_wrong_variable_is_reported_by_name(
 def test_a_wrong_variable_in_a_file_is_reported_by_name(
     variable: str, value: str, reason: str, tmp_path: Path
 ) -> None:
-    """The SDK loads `.env` from the first folder above its own that has one."""
+    """The SDK loads the `.env` above its own folder; the next version, that of the current one."""
     (tmp_path / "singer_sdk").symlink_to(Path(singer_sdk.__file__).parent)
     (tmp_path / ".env").write_text(f"TAP_PARTNERCENTER_{variable}={value}\n", encoding="utf-8")
     ended = subprocess.run(
         [sys.executable, "-m", "tap_partnercenter", "--config", "ENV"],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -170,9 +170,9 @@ def test_required_settings_are_in_each_validation_group(
     extractor: dict[str, Any], about: dict[str, Any]
 ) -> None:
     """Either with the app's secret or with its certificate."""
-    required = about["settings"]["required"]
-    groups = [[*required, name] for name in ("client_secret", "client_certificate_path")]
-    assert extractor["settings_group_validation"] == groups
+    required = {*about["settings"]["required"]}
+    groups = [required | {name} for name in ("client_secret", "client_certificate_path")]
+    assert [{*group} for group in extractor["settings_group_validation"]] == groups
 
 
 def test_capabilities_are_the_taps(extractor: dict[str, Any], about: dict[str, Any]) -> None:
