@@ -100,7 +100,8 @@ def cause_of(error: Exception) -> Cause:
             return cause
     if secure := _tls_cause(errors):
         return secure
-    if _first(errors, urllib3.exceptions.ProxyError):
+    # The second is raised for a SOCKS proxy, by a library that may be missing.
+    if any(type(error).__name__ in {"ProxyError", "ProxyConnectionError"} for error in errors):
         return _proxy_cause(errors)
     words = _words(errors)
     if words == "timed out":

@@ -208,6 +208,20 @@ def test_a_connection_test_ends_within_seconds(setting: str, start: Start) -> No
     assert sum(result.waits) <= 15
 
 
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_an_unreachable_proxy_is_named_with_its_variables(
+    scheme: str, start: Start, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address behind it is not to blame. Selenium brings the library for SOCKS."""
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}://user:se-cret@localhost:9")
+    result = sync(start(), auth_url="https://nobody.invalid", max_retry_seconds=5)
+    assert result.exit_code == 1
+    cause = "nobody.invalid through the proxy localhost:9 (the proxy: connection refused)"
+    assert result.error.startswith(f"sign-in: no response from {cause}")
+    assert result.error.endswith("Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.")
+    assert "se-cret" not in result.stderr
+
+
 @pytest.mark.parametrize(("status", "again"), [(407, False), (502, True)])
 def test_a_proxy_that_refuses_is_reported(
     status: int,
