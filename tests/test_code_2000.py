@@ -60,6 +60,10 @@ def test_the_2000_ending_is_an_end_after_the_only_page(
     result = sync(emulator, catalog=CUSTOMERS)
     assert_customers(result, emulator)
     assert result.levels("WARNING") == []
+    assert emulator.stats().by_place["customers"] == {"200": 2}
+    assert emulator.stats().by_place["continuation"]["400"] == 2
+    halves = [request.path for request in emulator.requests][-3:]
+    assert all(f"size={max(1, customers // 2)}" in path for path in halves[-2:])
 
 
 @pytest.mark.parametrize("requests_at_once", [1, 8])

@@ -82,6 +82,20 @@ def test_a_day_of_the_log_is_processed_again_when_a_record_came_late(world: Worl
     assert named(60.0) == {one, other}
 
 
+def test_a_change_that_may_not_be_visible_yet_is_read_again(world: World) -> None:
+    """Orders and subscriptions follow their records within 15 minutes; an hour is enough."""
+    midnight = (world.now // DAY + 1) * DAY
+    world.run(full_refresh_days=90)
+    one = world.ids()[0]
+    late = {"customerId": one, "operationDate": "2026-11-21T23:50:00.0000000Z"}
+    world.emulator.add("audit_records", late)
+    found = []
+    for seconds in (1800, 3601, 7200):
+        world.now = midnight + seconds
+        found.append(read(world.run(full_refresh_days=90)).get(one))
+    assert found == ["audit", "audit", None]
+
+
 def test_missed_runs_are_made_up_for(world: World) -> None:
     """Three turns at once after three days; everything after a week."""
     world.run(full_refresh_days=7)
@@ -117,24 +131,31 @@ def test_everything_is_read_where_a_part_is_not_enough(
     assert result.levels("WARNING") == []
 
 
-def test_everything_is_read_where_the_audit_log_is_unavailable(world: World) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [{"status": 403}, {"reset": True}, {"json": {"items": [], "nextLink": "/v1/auditrecords"}}],
+    ids=str,
+)
+def test_everything_is_read_where_the_audit_log_is_unavailable(answer: Row, world: World) -> None:
     """With a warning, as the night takes longer than it should."""
     world.run(full_refresh_days=7)
     world.now += DAY
-    world.emulator.faults = [Fault(place="audit_records", status=403)]
+    world.emulator.faults = [Fault(place="audit_records", **answer)]
     result = world.run(full_refresh_days=7)
     assert {*read(result).values()} == {"all"}
     (warning,) = result.levels("WARNING")
     assert "children of all customers are read, because audit records cannot be read: " in warning
 
 
-@pytest.mark.parametrize("stored", [7, None, {}, {"scope": 1}, {"complete": "soon"}])
+@pytest.mark.parametrize(
+    "stored", [7, None, {}, {"scope": 1}, {"complete": "soon"}, {"complete": 7}, {"complete": None}]
+)
 def test_an_invalid_bookmark_means_a_full_refresh(world: World, stored: Any) -> None:
     """State may be edited by hand."""
     world.run(full_refresh_days=7)
     bookmark = (world.state or {})["bookmarks"]["customers"]
-    kept = stored | {"scope": bookmark["nights"]["scope"]} if stored == {} else stored
-    bookmark["nights"] = kept
+    scope = {"scope": bookmark["nights"]["scope"]}
+    bookmark["nights"] = scope | stored if isinstance(stored, dict) else stored
     result = world.run(full_refresh_days=7)
     assert result.exit_code == 0, result.stderr
     assert {*read(result).values()} == {"all"}
