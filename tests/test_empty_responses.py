@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from partnercenter_emulator import Fault, Fixture
+from tests.command_line import catalog_of
 from tests.failures import API, assert_refused, sampled
 from tests.responses import RESELLER, customer, linked, page
 from tests.truth import held
@@ -154,3 +155,27 @@ def test_an_empty_list_that_counts_records_is_an_error(
     (warning,) = result.levels("WARNING")
     assert "without records whose totalCount says there are some" in warning
     assert f"{API[place]}.totalCount (1)" in warning
+
+
+def test_an_empty_page_among_others_may_count_the_whole_list(start: Start, sync: Sync) -> None:
+    """At the end, where an interrupted run continues there, and before others."""
+    emulator = start(
+        Fault(place="continuation", skip=1, times=1, status=501),
+        customers=6,
+        ending="empty",
+        total_count="all",
+    )
+    settings: dict[str, Any] = {"catalog": catalog_of("customers"), "page_size": 3}
+    interrupted = sync(emulator, **settings)
+    assert interrupted.exit_code == 1
+    resumed = sync(emulator, state=interrupted.state, **settings)
+    whole = sync(emulator, **settings)
+    links = {"next": {"uri": "/customers?size=3"}}
+    emulator.faults = [
+        Fault(place="customers", times=1, json={"totalCount": 6, "items": [], "links": links})
+    ]
+    before = sync(emulator, **settings)
+    assert [len(run.records("customers")) for run in (resumed, whole, before)] == [0, 6, 6]
+    for run in (resumed, whole, before):
+        assert run.exit_code == 0, run.stderr
+        assert run.levels("WARNING") == []
