@@ -282,6 +282,21 @@ def test_a_cache_is_replaced_atomically(
     assert sorted(cache.parent.iterdir()) == [cache, cache.with_name("tokens.json.lock")]
 
 
+def test_a_token_is_on_the_disk_before_it_replaces_the_old_one(
+    filled: Start, cached: Sync, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure the file would be empty otherwise, and the old token redeemed."""
+    emulator = filled()
+    before = cache.read_text()
+    written: list[tuple[int, str]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: written.append((os.fstat(file).st_size, cache.read_text()))
+    )
+    assert cached(emulator).exit_code == 0
+    assert written == [(cache.stat().st_size, before)]
+    assert cache.read_text() != before
+
+
 def test_a_symbolic_link_to_the_cache_is_kept(start: Start, cached: Sync, cache: Path) -> None:
     """The file may be on a volume: the link's target is replaced, whether or not it exists yet."""
     volume = cache.with_name("volume")
