@@ -206,6 +206,21 @@ def test_a_sign_in_refused_without_json_has_one_line(broken: Broken, sync: Sync)
     )
 
 
+@pytest.mark.parametrize(("app_only", "requests"), [(False, 2), (True, 1)])
+def test_a_public_client_that_is_refused_without_a_secret_too_is_reported(
+    app_only: bool,  # noqa: FBT001
+    requests: int,
+    broken: Broken,
+    sync: Sync,
+) -> None:
+    """The refresh token of a device code is redeemed once more, without the secret."""
+    emulator = broken(Fault(place="token", status=401, code=700025))
+    result = sync(emulator, app_only=app_only, catalog=catalog_of("customers"))
+    assert result.exit_code != 0
+    assert "AADSTS700025" in result.error
+    assert emulator.stats().by_place == {"token": {"401": requests}}
+
+
 @pytest.mark.parametrize(
     "answer", [{"body": b"<html>Sign in</html>"}, {"json": {}}, {"status": 204}], ids=str
 )
