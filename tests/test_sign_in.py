@@ -245,10 +245,11 @@ def test_a_busy_token_endpoint_is_retried(error: str, broken: Broken, sync: Sync
     assert emulator.stats().by_place["token"] == {"200": 1, "400": 2}
 
 
-def test_the_token_endpoint_may_send_retry_after(broken: Broken, sync: Sync) -> None:
-    """Retry-After is obeyed for sign-in too."""
+@pytest.mark.parametrize("shape", [None, "html"])
+def test_the_token_endpoint_may_send_retry_after(shape: Any, broken: Broken, sync: Sync) -> None:
+    """Retry-After is obeyed for sign-in too, even if a proxy sends it."""
     headers = {"Retry-After": "33"}
-    emulator = broken(Fault(place="token", times=2, status=429, headers=headers))
+    emulator = broken(Fault(place="token", times=2, status=429, headers=headers, shape=shape))
     result = sync(emulator)
     assert_complete(result, emulator)
     assert sum(result.waits) >= 66
