@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
 import threading
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
@@ -327,6 +328,30 @@ def test_a_response_that_arrives_twice_is_not_taken_for_the_next_one(
     emulator = start(Fault(place=place, times=1, repeat=True), customers=8, resellers=4)
     result = sync(emulator, page_size=3, max_concurrent_requests=workers)
     assert_complete(result, emulator)
+
+
+class UpperCaseIds(socket.socket):
+    """A connection on which request ids come back in upper case."""
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        ids = rb"(?i)(?<=ms-requestid: )[0-9a-f-]{36}"
+        super().sendall(re.sub(ids, lambda found: found[0].upper(), data), flags)
+
+
+def test_a_response_that_arrives_twice_is_recognized_by_an_id_in_upper_case(
+    start: Start, sync: Sync
+) -> None:
+    """GUIDs are compared without regard to case."""
+    emulator = start(Fault(place="relationships", times=1, repeat=True), customers=8)
+
+    def accept(client: socket.socket) -> socket.socket:
+        return UpperCaseIds(fileno=client.detach())
+
+    with listener(accept, emulator) as port:
+        api_url = f"http://127.0.0.1:{port}"
+        result = sync(emulator, api_url=api_url, max_concurrent_requests=1)
+    assert_complete(result, emulator)
+    assert "1 retry, " in result.log[-1]
 
 
 def test_the_service_may_assign_request_ids_of_its_own(broken: Broken, sync: Sync) -> None:
