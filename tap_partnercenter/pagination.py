@@ -47,7 +47,8 @@ class Continuation:
         url: Absolute, below the configured base.
         headers: Pairs to send with it.
         largest: Number of records on the partition's largest page so far.
-        computed: Whether the tap computed it, because the page before names none.
+        computed: Whether the tap computed it, because the page before names none: there may be no
+            such page.
     """
 
     url: str
@@ -185,7 +186,8 @@ class OffsetPaginator(LinkPaginator):
             if self._requested_all:
                 return None
             self._requested_all = True
-            return Continuation(_with_query(page, drop={"size", "offset"}), computed=True)
+            # Not `computed`: there is such a page, so a refusal is not the end.
+            return Continuation(_with_query(page, drop={"size", "offset"}))
         if self._requested_all and (link := self.read(page)) and link.digest in self._seen:
             return None  # it was asked for, and held nothing new
         return super().get_next(response) or self._next_offset(page)

@@ -10,6 +10,7 @@ from partnercenter_emulator import Fault
 from partnercenter_emulator.options import LinkForm
 from tap_partnercenter.pagination import absolute_url
 from tests.command_line import catalog_of
+from tests.failures import assert_refused
 from tests.truth import assert_complete, assert_customers, held
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def test_a_short_page_of_invoices_is_not_taken_for_the_end(
     assert result.exit_code == 0, result.stderr
     assert result.keys("invoices", "id") == [("a",), ("b",), ("c",)]
     assert result.levels("WARNING") == []
+    assert all("offset=" in target for target in targets(emulator))
 
 
 def test_a_loop_of_invoice_pages_is_an_error(start: Start, sync: Sync) -> None:
@@ -225,3 +227,34 @@ def test_an_offset_that_is_ignored_does_not_end_a_longer_list(
     ids = ["a", "b", "c", "d"]
     assert result.keys("invoices", "id") == [(one,) for one in ids[: ids.index(last) + 1]]
     assert targets(emulator)[2] == "/v1/invoices"
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 400},
+        {"status": 400, "code": 2000},
+        {"status": 404},
+        {"status": 416},
+        {"status": 204},
+    ],
+    ids=str,
+)
+def test_invoices_that_cannot_be_requested_at_once_are_not_taken_for_complete(
+    refusal: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """The service ignored the offset, so there may be more than the first page."""
+    page = {"items": [{"id": "a"}, {"id": "b"}]}
+    # After the token.
+    emulator = start(
+        *(Fault(place="any", skip=number, times=1, json=page) for number in (1, 2)),
+        Fault(place="any", skip=3, **refusal),
+    )
+    result = sync(
+        emulator,
+        catalog=catalog_of("invoices"),
+        page_size=2,
+        emit_activate_version_messages=True,
+    )
+    assert_refused(result, f"HTTP {refusal['status']}", "invoices")
+    assert result.counts["ACTIVATE_VERSION"] == 0

@@ -9,8 +9,8 @@ import pytest
 
 from partnercenter_emulator import Fault, Fixture
 from tests.command_line import catalog_of
-from tests.failures import assert_refused
-from tests.responses import RESELLER, customer, page
+from tests.failures import API, assert_refused
+from tests.responses import customer, page
 from tests.truth import held
 
 if TYPE_CHECKING:
@@ -53,13 +53,13 @@ def test_an_odd_customer_id_makes_no_request(identifier: str, start: Start, sync
 
 
 @pytest.mark.parametrize("identifier", ["", None, True, 1.5, ["a"], {"a": 1}])
-@pytest.mark.parametrize("place", ["customers", "relationships", "resellers"])
+@pytest.mark.parametrize("place", ["customers", "relationships", "resellers", "invoices"])
 def test_a_record_without_a_usable_id_ends_the_run(
     identifier: object, place: Place, start: Start, sync: Sync
 ) -> None:
     """A record without a key cannot be loaded; leaving it out would lose it silently."""
     emulator = start(Fault(place=place, json=page(customer(identifier))))
-    result = sync(emulator, reseller_ids=[RESELLER])
+    result = sync(emulator, catalog=catalog_of(API.get(place, place)))
     assert result.exit_code == 1
     assert "a record without id, which is part of the key" in result.error
     assert "Traceback" not in result.stderr
