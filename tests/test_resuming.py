@@ -50,16 +50,18 @@ def test_a_checkpoint_that_has_expired_means_from_the_start(
     assert line.startswith("customers: HTTP 400, code 2000: the stored continuation has expired; ")
 
 
+@pytest.mark.parametrize("number", [1, 2])
 def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
-    start: Start, sync: Sync
+    number: int, start: Start, sync: Sync
 ) -> None:
-    """Earlier partitions belong to the same pass, so they are read again too."""
+    """Earlier partitions belong to the same pass, so they are read again too; later ones once."""
     emulator = start(customers=40, resellers=3)
-    last = list(emulator.resellers())[2]["id"]
-    emulator.faults = [Fault(place="partition_continuation", reseller_id=last, status=503)]
+    expired = list(emulator.resellers())[number]["id"]
+    where: dict[str, Any] = {"place": "partition_continuation", "reseller_id": expired}
+    emulator.faults = [Fault(**where, status=503)]
     broken_off = sync(emulator, page_size=2)
     assert broken_off.exit_code == 1
-    emulator.faults = [Fault(place="partition_continuation", times=1, status=400, code=2000)]
+    emulator.faults = [Fault(**where, times=1, status=400, code=2000)]
     result = sync(emulator, page_size=2, state=broken_off.state)
     assert result.exit_code == 0
     assert (
