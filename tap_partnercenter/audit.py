@@ -41,6 +41,8 @@ class AuditStream(ChangeStream):
             if self.run.settings.audit_resource_values and isinstance(value, str):
                 row[name] = without_credentials(value)
         details = row.get("customizedData")
+        if isinstance(details, dict):
+            details = [details]  # one pair instead of a list
         if isinstance(details, list):
             row["customizedData"] = [detail for detail in details if not _has_secret_key(detail)]
         return super().post_process(row, context)

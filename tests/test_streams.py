@@ -260,9 +260,11 @@ def test_no_credential_of_an_audit_record_is_emitted(
                 "Refresh-Token",
                 "product key",
                 "License.Key",
+                "activation_key",
                 "softwareKey",
             )
         ),
+        {"customizedData": {"key": "PasswordProfile", "value": secret}},
         {
             "customizedData": [
                 {"key": "PasswordProfile", "value": secret},
@@ -287,10 +289,12 @@ def test_no_credential_of_an_audit_record_is_emitted(
 def test_a_record_without_an_id_has_the_same_one_in_each_run(
     provider: Emulator, sync: Sync
 ) -> None:
-    """Whatever the settings."""
-    provider.add("audit_records", {"id": None, "operationType": "odd"})
+    """Whatever the settings, and whether the id is missing, null or empty."""
+    for identity in (None, ""):
+        provider.add("audit_records", {"id": identity, "operationType": "odd"})
     catalog = catalog_of("audit_records")
     first = sync(provider, catalog=catalog)
     second = sync(provider, catalog=catalog, audit_resource_values=True)
+    assert first.exit_code == second.exit_code == 0
     assert keys(first, "audit_records") == keys(second, "audit_records")
     assert any(key[0].startswith("tap-") for key in keys(first, "audit_records"))
