@@ -187,7 +187,7 @@ def test_a_short_page_of_invoices_is_not_taken_for_the_end(
     assert result.exit_code == 0, result.stderr
     assert result.keys("invoices", "id") == [("a",), ("b",), ("c",)]
     assert result.levels("WARNING") == []
-    assert all("offset=" in target for target in targets(emulator))
+    assert all("?size=200&offset=" in target for target in targets(emulator))
 
 
 def test_a_loop_of_invoice_pages_is_an_error(start: Start, sync: Sync) -> None:

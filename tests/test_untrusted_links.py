@@ -219,6 +219,7 @@ def test_a_continuation_in_an_unknown_form_is_not_the_end(
         page(continuationToken="  "),
         page(nextLink=None),
         page(Links={"Self": {"uri": "/customers"}}),
+        page(attributes={"objectType": "Collection", "nextRefresh": "2027-01-01"}),
         {"totalCount": 0},
         {"items": None, "attributes": {"objectType": "Collection"}},
     ],
