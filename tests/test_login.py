@@ -237,25 +237,33 @@ def test_a_code_that_cannot_be_redeemed_says_why(
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("confidential", [True, False])
+@pytest.mark.parametrize(("public", "certified"), [(False, False), (True, False), (True, True)])
 def test_a_device_code_ends_with_a_tap_that_runs(  # noqa: PLR0913, PLR0917
-    confidential: bool,  # noqa: FBT001
+    public: bool,  # noqa: FBT001
+    certified: bool,  # noqa: FBT001
     start: Start,
     browser: Browser,
     sign_in: Callable[..., Result],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The user answers elsewhere; a public app sends no secret there."""
+    """The user answers elsewhere; a public app sends neither secret nor assertion there."""
     device(browser, monkeypatch)
-    emulator = start(device_interval=1)
-    if not confidential:
+    made = certificates.certificate()
+    (tmp_path / "app.pem").write_bytes(certificates.pem(made))
+    credentials = Credentials(certificate=certificates.public(made))
+    emulator = start(credentials=credentials, device_interval=1)
+    if public:
         emulator.faults = [Fault(place="token", times=1, status=401, code=700025)]
-    result = sign_in(emulator, "--device-code")
+    path = str(tmp_path / "app.pem")
+    settings = {"client_secret": None, "client_certificate_path": path} if certified else {}
+    result = sign_in(emulator, "--device-code", **settings)
     assert result.exit_code == 0, result.output
     assert "have signed in on your device" in browser.pages[0].text
     assert "with MFA" in result.output
-    assert_complete(run_tap(config=config_of(emulator, tmp_path)), emulator)
+    config = config_of(emulator, tmp_path, **settings)
+    given = {name: value for name, value in config.items() if value is not None}
+    assert_complete(run_tap(config=given), emulator)
 
 
 def test_a_declined_device_code_is_reported(
