@@ -6,7 +6,9 @@ These tests follow the pages over HTTP; `test_browser.py` uses Chromium.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -373,6 +375,33 @@ def test_a_login_replaces_an_expired_configured_token(
     (line,) = other.levels("WARNING")
     assert line.startswith("The configured refresh token is not accepted (HTTP 400 invalid_grant")
     assert emulator.stats().by_place["token"] == {"200": 2, "400": 1}
+
+
+def test_a_token_that_is_stored_late_replaces_every_copy_of_its_predecessor(
+    start: Start, sign_in: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full for a moment, and the configured token is removed only afterwards."""
+    emulator = start(revoke_old_refresh_tokens=True)
+    old = {"refresh_token": "0.old"}
+    assert sign_in(emulator, **old).exit_code == 0
+    outcomes = iter([OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+
+    def sync_to_disk(_: int) -> None:
+        for error in outcomes:
+            raise error
+
+    monkeypatch.setattr(os, "fsync", sync_to_disk)
+    for place in ("resellers", "partition"):
+        emulator.faults = [*emulator.faults, Fault(place=place, times=1, expire_token=True)]
+    emulator.reset_stats()
+    run = run_tap(config=config_of(emulator, tmp_path, **old))
+    assert_complete(run, emulator)
+    (line,) = run.levels("WARNING")
+    assert line.startswith("The new refresh token could not be stored in token_cache_path: No spa")
+    assert emulator.stats().by_place["token"] == {"200": 3}
+    run = run_tap(config=config_of(emulator, tmp_path))
+    assert_complete(run, emulator)
+    assert run.levels("WARNING") == []
 
 
 @pytest.mark.parametrize("configured_first", [True, False])
