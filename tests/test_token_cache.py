@@ -119,6 +119,8 @@ def test_app_only_credentials_need_no_cache(start: Start, sync: Sync, cache: Pat
         '{"tokens": []}',
         '{"tokens": {"a": {}}}',
         "\udcff",
+        '{"tokens": {"\udcff": {}}}',
+        pytest.param('{"a": ' + "[" * 100_000, id="deep"),
         None,
     ],
 )
