@@ -92,13 +92,13 @@ def printing() -> Iterator[None]:
         raise
     except OSError as error:
         _discard(sys.stdout)
-        raise _refused(error) from error
+        raise _refused(error, "run again") from error
 
 
-def _refused(error: OSError) -> OutputError:
+def _refused(error: OSError, then: str) -> OutputError:
     return OutputError(
         f"cannot write to standard output: {error.strerror or type(error).__name__}. Check the "
-        "file, disk or device behind it, then run again with the last state."
+        f"file, disk or device behind it, then {then}."
     )
 
 
@@ -184,7 +184,7 @@ class BlockWriter(MsgSpecWriter):
             raise BrokenPipeError from error
         except OSError as error:
             _truncate(output, written - lines.rfind(b"\n", 0, written) - 1)
-            raise _refused(error) from error
+            raise _refused(error, "run again with the last state") from error
 
     def _wait(self, poller: select.poll, *, between_lines: bool) -> None:
         """Wait until a piece can be written; between two lines, a signal ends the wait at once."""

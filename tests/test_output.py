@@ -62,6 +62,9 @@ def test_unwritable_output_fails_in_one_line(
     assert ended.returncode == 1
     (error,) = [line for line in ended.stderr.splitlines() if "| ERROR" in line]
     assert reported in error
+    # Only a run has a state.
+    resumable = not arguments and reported != "is closed"
+    assert error.endswith("with the last state.") is resumable
     assert error == ended.stderr.splitlines()[-1]
     text = lines.read_text()
     assert bool(text) == ("lines" in output)
