@@ -23,6 +23,7 @@ class Place(Enum):
     COMPUTED = "continuation that no page names"
     RESUMED = "continuation of an earlier run"
     RESELLERS = "list of resellers"
+    RESELLERS_NEXT = "continuation of the list of resellers"
     CUSTOMER = "customer"
     DIRECTORY = "customer's directory"
     CUSTOMER_NEXT = "continuation for a customer"
@@ -105,7 +106,8 @@ RULES: tuple[Rule, ...] = (
         Outcome.END,
         {400},
         {"2000"},
-        {Place.CUSTOMER_NEXT},
+        # Their pages have no size that could be smaller.
+        {Place.CUSTOMER_NEXT, Place.RESELLERS_NEXT},
         _NOT_THE_LAST,
         "Try again later, or deselect the stream.",
     ),

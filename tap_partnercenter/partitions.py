@@ -30,6 +30,7 @@ class ResellerTable(FullTable):
     """A table of resellers, which reports any reseller_ids that the service does not return."""
 
     place = Place.RESELLERS
+    next_place = Place.RESELLERS_NEXT
 
     def __init__(self, tap: PlainTap) -> None:
         super().__init__(tap)

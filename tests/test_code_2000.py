@@ -185,6 +185,17 @@ def test_a_token_that_is_refused_again_ends_the_run(start: Start, sync: Sync) ->
     assert emulator.stats().by_place["customers"] == {"200": 2}
 
 
+def test_without_a_page_size_none_is_suggested(start: Start, sync: Sync) -> None:
+    """The number of resellers on a page is the service's, so only time or deselecting can help."""
+    fault = Fault(place="resellers_continuation", status=400, code=2000)
+    emulator = start(fault, resellers=3, collection_page_limit=2, link_form="token_only")
+    result = sync(emulator, catalog=catalog_of("indirect_resellers"))
+    assert result.exit_code == 1
+    assert "Refused again after restarting the stream." in result.error
+    assert "Try again later, or deselect the stream." in result.error
+    assert "page_size" not in result.error
+
+
 def test_a_token_that_expires_in_a_partition_loses_no_customer(start: Start, sync: Sync) -> None:
     """Only that reseller is read again."""
     emulator = start(customers=30, resellers=3, link_form="token_only")
