@@ -80,8 +80,8 @@ class TokenEndpoint:
         if consent is not None:
             companions = [name for name in scope.split() if name in _COMPANION_SCOPES]
             document["scope"] = " ".join([f"{resource}/user_impersonation", *companions])
-            # Redeeming a refresh token returns a new one even if the scope does not request it.
-            if grant == "refresh_token" or "offline_access" in companions:
+            # A request to v1.0 need not ask for it.
+            if not second_version or "offline_access" in companions:
                 document["refresh_token"] = self._tokens.issue_refresh(consent)
             if grant in INTERACTIVE and "openid" in companions:
                 document["id_token"] = self._tokens.issue_id(consent, nonce)

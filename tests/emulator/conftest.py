@@ -58,12 +58,13 @@ def token_form() -> TokenForm:
 
     def make(emulator: Emulator, *, app_only: bool = False, **changes: str) -> dict[str, str]:
         credentials = emulator.credentials
+        offline = "" if app_only else " offline_access"
         form = {
             "grant_type": "client_credentials" if app_only else "refresh_token",
             "client_id": credentials.client_id,
             "client_secret": credentials.client_secret,
             "refresh_token": credentials.refresh_token,
-            "scope": "https://api.partnercenter.microsoft.com/.default",
+            "scope": f"https://api.partnercenter.microsoft.com/.default{offline}",
         }
         return form | changes
 

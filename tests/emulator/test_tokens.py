@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -26,14 +26,16 @@ def _v1(form: dict[str, str], resource: str = GLOBAL) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("grant", "has_refresh_token"), [("client_credentials", False), ("refresh_token", True)]
+    ("changes", "has_refresh_token"),
+    [({}, True), ({"scope": f"{GLOBAL}/.default"}, False), ({"app_only": True}, False)],
+    ids=["offline", "online", "app-only"],
 )
 def test_version_2_answers_with_integers(
-    *, grant: str, has_refresh_token: bool, connect: SignIn, token_form: TokenForm
+    *, changes: dict[str, Any], has_refresh_token: bool, connect: SignIn, token_form: TokenForm
 ) -> None:
-    """The lifetime is a number; only App+User gets a refresh token."""
+    """The lifetime is a number; only App+User gets a refresh token, and only if it asks for it."""
     with Emulator(SMALL) as emulator:
-        form = token_form(emulator, grant_type=grant)
+        form = token_form(emulator, **changes)
         document = connect(emulator).post(_path(emulator), data=form).json()
         assert (document["expires_in"], document["token_type"]) == (3599, "Bearer")
         assert ("refresh_token" in document) is has_refresh_token
