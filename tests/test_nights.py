@@ -161,6 +161,21 @@ def test_an_invalid_bookmark_means_a_full_refresh(world: World, stored: Any) -> 
     assert {*read(result).values()} == {"all"}
 
 
+@pytest.mark.parametrize("seen", [None, 7, [], {"2026-11-21": 7}])
+def test_an_invalid_record_of_the_days_read_means_that_they_are_read_again(
+    world: World, seen: Any
+) -> None:
+    """Only those days: the turns are as before. A customer id may be a number."""
+    world.run(full_refresh_days=90)
+    one = world.ids()[0]
+    for customer in (5, one):
+        world.emulator.add("audit_records", {"customerId": customer})
+    (world.state or {})["bookmarks"]["customers"]["nights"]["seen"] = seen
+    result = world.run(full_refresh_days=90)
+    assert result.exit_code == 0, result.stderr
+    assert read(result) == {one: "audit"}
+
+
 @pytest.mark.parametrize("later", [0.1, 1.0])
 def test_an_interrupted_part_is_completed(world: World, later: float) -> None:
     """On the same day from where it stopped; on the next from the start, with both turns."""

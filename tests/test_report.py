@@ -65,6 +65,7 @@ def test_every_stream_has_its_line_and_the_run_a_summary(start: Start, sync: Syn
     result = sync(start(customers=5, resellers=1), max_concurrent_requests=1)
     assert "customers: 5 records" in result.log
     assert "indirect_resellers: 1 record" in result.log
+    assert not any("children of all customers are read" in line for line in result.log)
     assert result.log[-1].startswith("complete: ")
     assert "0 retries, 0 s waited, 0 customers skipped" in result.log[-1]
 

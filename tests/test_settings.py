@@ -220,9 +220,14 @@ def test_a_reseller_that_the_service_does_not_list_causes_a_warning(
     start: Start,
     sync: Sync,
 ) -> None:
-    """A wrong id looks like a reseller without customers, unless the list of resellers is read."""
+    """A wrong id looks like a reseller without customers, unless the list of resellers is read.
+
+    Ids in upper case are the same ids.
+    """
     emulator = start(resellers=2)
     right = str(next(iter(emulator.resellers()))["id"])
+    listed = [{**one, "id": str(one["id"]).upper()} for one in emulator.resellers()]
+    emulator.faults = [Fault(place="resellers", json={"items": listed})]
     wrong = right[:-1] + ("1" if right[-1] == "0" else "0")
     streams = {"reseller_customers", *(["indirect_resellers"] if selected else [])}
     result = sync(emulator, catalog=catalog_of(*streams), reseller_ids=[right.upper(), wrong])
