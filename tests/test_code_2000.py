@@ -66,6 +66,14 @@ def test_the_2000_ending_is_an_end_after_the_only_page(
     assert all(f"size={max(1, customers // 2)}" in path for path in halves[-2:])
 
 
+def test_only_the_whole_page_may_have_a_token_that_leads_nowhere(start: Start, sync: Sync) -> None:
+    """Its halves end without one."""
+    emulator = start(customers=3, link_form="token_only")
+    whole = {"items": [*emulator.customers()], "continuationToken": "no such token"}
+    emulator.faults = [Fault(place="customers", times=1, json=whole)]
+    assert_customers(sync(emulator, catalog=CUSTOMERS), emulator)
+
+
 @pytest.mark.parametrize("requests_at_once", [1, 8])
 @pytest.mark.parametrize("pages", [0, 1])
 @pytest.mark.parametrize("page_size", [4, 500])
@@ -208,6 +216,13 @@ def test_a_token_that_expires_in_a_partition_loses_no_customer(start: Start, syn
     place = keys.index(page[0])
     expected = [*keys[:place], *page, *keys[place:]]
     assert result.keys("reseller_customers", "reseller_id", "id") == expected
+    emulator.faults = [
+        Fault(place="partition_continuation", **{**fault, "reseller_id": str(reseller["id"])})
+        for reseller in emulator.resellers()
+    ]
+    result = sync(emulator, catalog=catalog_of("reseller_customers"), page_size=3)
+    assert result.exit_code == 0, result.stderr
+    assert sum("reading again from the first page" in line for line in result.log) == 1
 
 
 @pytest.mark.parametrize(
