@@ -28,6 +28,13 @@ NOTHING: dict[str, dict[str, Any]] = {
     "204": {"status": 204},
 }
 
+#: Whatever else an empty list may contain.
+WITHOUT_ITEMS = {
+    "attributes": {"objectType": "Collection"},
+    "links": {"self": {"uri": "/customers", "method": "GET", "headers": []}},
+    "continuationToken": None,
+}
+
 
 @pytest.mark.parametrize("answer", NOTHING)
 def test_a_customer_with_an_empty_response_has_no_relationships(
@@ -77,12 +84,13 @@ def test_a_proxy_that_empties_every_response_is_reported_and_deletes_nothing(
         (9, [Fault(place="relationships", status=204)]),
         (10, [Fault(place="relationships", json={"totalCount": 0, "items": []})]),
         (10, [Fault(place="relationships", json={"totalCount": 0})]),
+        (10, [Fault(place="relationships", json={"totalCount": 0, **WITHOUT_ITEMS})]),
         (10, [Fault(place="relationships", json={"totalCount": "00", "items": []})]),
         (11, [Fault(place="relationships", times=10, status=204)]),
         (11, [Fault(place="relationships", skip=1, status=204)]),
     ],
     ids=[
-        *("few", "empty collections", "without items", "zero as text"),
+        *("few", "empty collections", "without items", "with anything else", "zero as text"),
         *("a single collection", "a single collection first"),
     ],
 )

@@ -80,6 +80,7 @@ def test_a_temporary_fault_does_not_change_the_messages(
     assert result.levels("WARNING") == []
     assert "1 retry, " in result.log[-1]
     if place != "token":
+        assert emulator.stats().tokens_issued == 1
         kept = [request.place for request in reused(emulator)]
         assert kept == ([place] if cut_short or fault == "reset" else [])
 
