@@ -318,3 +318,19 @@ def test_any_catalog_works_or_is_refused_with_a_reason(
     assert (result.exit_code in {1, FINAL}) == bool(result.levels("ERROR"))
     assert all(len(line) < 12_000 for line in result.stderr.splitlines())
     assert result.messages or result.exit_code
+
+
+@pytest.mark.parametrize("maps", [{}, {"stream_maps": {"customers": {"short": "id[:4]"}}}])
+def test_a_deselected_field_is_neither_sent_nor_declared(
+    maps: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """A target would make an empty column for it."""
+    catalog = catalog_of("customers")
+    (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
+    (field,) = (m for m in stream["metadata"] if m["breadcrumb"] == ["properties", "tags"])
+    field["metadata"]["selected"] = False
+    result = sync(start(), catalog=catalog, **maps)
+    assert result.exit_code == 0, result.stderr
+    (schema,) = (m["schema"]["properties"] for m in result.messages if m["type"] == "SCHEMA")
+    assert "tags" not in schema
+    assert all("tags" not in record for record in result.records("customers"))

@@ -248,6 +248,14 @@ def test_a_connection_test_fails_with_the_stream_that_does_not_respond(
             },
         ),
         (
+            {"resellers": 0},
+            [],
+            {
+                "indirect_resellers": "reachable, but it has no rows.",
+                "reseller_customers": "reachable, but it has no rows.",
+            },
+        ),
+        (
             {},
             [Fault(place="relationships", status=404)],
             {

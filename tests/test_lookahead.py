@@ -8,8 +8,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from partnercenter_emulator import Fault
 from tap_partnercenter.lookahead import LookAhead, Pool
+from tests.command_line import catalog_of
 from tests.truth import KEYS, assert_all_records, held
 
 if TYPE_CHECKING:
@@ -58,10 +61,12 @@ def test_the_next_stream_starts_while_the_last_child_is_read(start: Start, sync:
     )
 
 
-def test_what_was_read_ahead_fails_in_its_turn(start: Start, sync: Sync) -> None:
-    """The stream before it is complete."""
+@pytest.mark.parametrize("last", ["indirect_resellers", "reseller_customers"])
+def test_what_was_read_ahead_fails_in_its_turn(last: str, start: Start, sync: Sync) -> None:
+    """The stream before it is complete, also where its own list of partitions fails."""
     emulator = start(Fault(place="resellers", status=403), customers=8, resellers=1)
-    result = sync(emulator, page_size=3)
+    catalog = catalog_of("customers", "customer_relationships", last)
+    result = sync(emulator, page_size=3, catalog=catalog)
     assert result.exit_code == 1
     assert result.error.startswith("indirect_resellers: ")
     for stream in ("customers", "customer_relationships"):
