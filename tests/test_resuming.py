@@ -70,6 +70,22 @@ def test_an_expired_checkpoint_of_a_partition_means_from_the_first_one(
     )
 
 
+@pytest.mark.parametrize("fault", [{"reset": True}, {"status": 429}, {"status": 401}], ids=str)
+def test_an_outage_at_the_checkpoint_does_not_mean_from_the_start(
+    fault: dict[str, Any], start: Start, sync: Sync
+) -> None:
+    """It says nothing about the stored continuation, which the next run follows."""
+    emulator, state = interrupted(start, sync, customers=8)
+    settings: dict[str, Any] = {"catalog": CUSTOMERS, "page_size": 3, "state": state}
+    emulator.faults = [Fault(place="continuation", **fault)]
+    failed = sync(emulator, **settings, max_retry_seconds=5)
+    assert failed.exit_code == 1
+    assert failed.records("customers") == []
+    emulator.faults = ()
+    result = sync(emulator, **settings)
+    assert result.keys("customers", "id") == held(emulator)["customers"][6:]
+
+
 def test_a_pass_is_resumed_at_the_start_of_a_partition(start: Start, sync: Sync) -> None:
     """Between two partitions the checkpoint names the next; earlier ones are not read again."""
     emulator = start(customers=40, resellers=3)
