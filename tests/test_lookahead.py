@@ -61,6 +61,16 @@ def test_the_next_stream_starts_while_the_last_child_is_read(start: Start, sync:
     )
 
 
+def test_a_deselected_stream_is_not_read_ahead(start: Start, sync: Sync) -> None:
+    """Not even while the last child of the stream before it is read."""
+    emulator = start(customers=6, resellers=2)
+    last = str([*emulator.customers()][-1]["id"])
+    emulator.faults = (Fault(place="relationships", customer_id=last, hang=0.3),)
+    result = sync(emulator, catalog=catalog_of("customers", "customer_relationships"))
+    assert result.exit_code == 0
+    assert {*places(emulator)} == {"token", "customers", "relationships"}
+
+
 @pytest.mark.parametrize("last", ["indirect_resellers", "reseller_customers"])
 def test_what_was_read_ahead_fails_in_its_turn(last: str, start: Start, sync: Sync) -> None:
     """The stream before it is complete, also where its own list of partitions fails."""

@@ -74,6 +74,16 @@ def test_a_record_that_lost_its_id_ends_the_run(place: Place, start: Start, sync
     assert "a record without id" in result.error
 
 
+@pytest.mark.parametrize("sku", [None, "sku", 5, ["sku"], {"id": None}])
+def test_a_record_without_a_usable_nested_id_ends_the_run(
+    sku: object, start: Start, sync: Sync
+) -> None:
+    """The key is a field of an object, which may be something else."""
+    emulator = start(Fault(place="subscribed_skus", json=page({"productSku": sku})))
+    result = sync(emulator, catalog=catalog_of("subscribed_skus"))
+    assert_refused(result, "a record without sku_id", "subscribed_skus")
+
+
 def test_a_reseller_that_is_listed_twice_is_read_once(start: Start, sync: Sync) -> None:
     """Reading a partition twice would emit each of its customers twice."""
     fault = Fault(place="resellers", duplicate_first_item=True)
