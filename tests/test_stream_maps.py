@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.command_line import FINAL, catalog_of
+from tests.truth import held
 
 if TYPE_CHECKING:
     from tests.conftest import Start, Sync
@@ -219,3 +220,15 @@ def test_a_table_that_a_map_drops_is_not_reported_as_read(start: Start, sync: Sy
     assert result.records("customer_refreshes") == []
     reported = {stream for (stream,) in result.keys("list_refreshes", "stream")}
     assert reported == {"indirect_resellers", "reseller_customers"}
+
+
+def test_a_copy_of_a_stream_that_is_not_mapped_itself_gets_every_record(
+    start: Start, sync: Sync
+) -> None:
+    """The records of the stream itself are written unchanged."""
+    emulator = start()
+    copy = {"__source__": "customers", "__key_properties__": ["id"], "id": "id"}
+    result = sync(emulator, stream_maps={"copy": copy})
+    assert result.exit_code == 0, result.stderr
+    for stream in ("customers", "copy"):
+        assert result.keys(stream, "id") == held(emulator)["customers"]
