@@ -172,6 +172,8 @@ class OffsetPaginator(LinkPaginator):
         self._ids: set[Any] = set()
         self._fresh: list[dict[str, Any]] = []
         self._requested_all = False
+        #: Number of rows below which the next page cannot be the whole list.
+        self._at_least = 0
 
     @override
     def fresh(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -180,12 +182,17 @@ class OffsetPaginator(LinkPaginator):
     @override
     def get_next(self, response: requests.Response) -> Continuation | None:
         page = cast("ApiResponse", response)
+        if len(page.items) < self._at_least:
+            message = "the service sent fewer rows for the whole list than for its first pages"
+            raise UnusableContinuation(message)
+        self._at_least = 0
         self._fresh = [row for row in page.items if str(row.get("id")) not in self._ids]
         self._ids.update(str(row.get("id")) for row in page.items)
         if page.items and not self._fresh:
             if self._requested_all:
                 return None
             self._requested_all = True
+            self._at_least = len(self._ids)
             # Not `computed`: there is such a page, so a refusal is not the end.
             return Continuation(_with_query(page, drop={"size", "offset"}))
         if self._requested_all and (link := self.read(page)) and link.digest in self._seen:
