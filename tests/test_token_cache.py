@@ -319,11 +319,13 @@ def put(cache: Path, refresh_token: str) -> None:
     cache.write_text(json.dumps(stored))
 
 
+@pytest.mark.parametrize("faults", [[], [Fault(place="token", drop_field="refresh_token")]])
 def test_a_refused_cached_token_falls_back_to_the_configured_one(
-    filled: Start, cached: Sync, cache: Path
+    faults: list[Fault], filled: Start, cached: Sync, cache: Path
 ) -> None:
-    """The run succeeds with a warning, and the next one starts with a valid token."""
+    """The run succeeds with a warning, and the next one starts with a valid token, new or not."""
     emulator = filled()
+    emulator.faults = faults
     put(cache, "revoked")
     result = cached(emulator)
     assert_complete(result, emulator)
