@@ -204,6 +204,7 @@ def test_a_signal_ends_the_run_in_the_middle_of_a_line_that_nobody_reads(start: 
         tap.process.terminate()
         assert tap.process.wait(PATIENCE) == 143
         _, lines, stderr = tap.end()
+    assert " interrupted: " in stderr.splitlines()[-1]
     assert "Traceback" not in stderr
     assert_resumable(lines, emulator)
 
