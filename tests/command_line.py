@@ -195,3 +195,10 @@ def catalog_of(
             if not entry["breadcrumb"]:
                 entry["metadata"]["selected"] = stream["tap_stream_id"] in selected
     return catalog
+
+
+def deselect(catalog: dict[str, Any], stream: str, field: str) -> None:
+    """Deselect a field of a stream in a catalog."""
+    (chosen,) = (each for each in catalog["streams"] if each["tap_stream_id"] == stream)
+    (entry,) = (m for m in chosen["metadata"] if m["breadcrumb"] == ["properties", field])
+    entry["metadata"]["selected"] = False

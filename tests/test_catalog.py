@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from partnercenter_emulator import Emulator, Options
-from tests.command_line import FINAL, catalog_of, run_tap
+from tests.command_line import FINAL, catalog_of, deselect, run_tap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -326,11 +326,7 @@ def test_a_deselected_field_is_neither_sent_nor_declared(
 ) -> None:
     """A target would make an empty column for it."""
     catalog = catalog_of("customers")
-    (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
-    (field,) = (
-        m for m in stream["metadata"] if m["breadcrumb"] == ["properties", "companyProfile"]
-    )
-    field["metadata"]["selected"] = False
+    deselect(catalog, "customers", "companyProfile")
     result = sync(start(), catalog=catalog, **maps)
     assert result.exit_code == 0, result.stderr
     (schema,) = (m["schema"]["properties"] for m in result.messages if m["type"] == "SCHEMA")

@@ -8,7 +8,7 @@ import pytest
 
 from partnercenter_emulator import Fault
 from partnercenter_emulator.credentials import TENANT_DOMAIN
-from tests.command_line import QuickClock, catalog_of, run_tap
+from tests.command_line import QuickClock, catalog_of, deselect, run_tap
 from tests.truth import KEYS, Warehouse, held
 
 if TYPE_CHECKING:
@@ -297,11 +297,7 @@ def test_another_selection_needs_another_pass(start: Start, sync: Sync) -> None:
     """A newly selected field must not be missing in the first half of the table."""
     emulator = start(Fault(place="continuation", skip=1, times=1, status=501), customers=9)
     catalog = catalog_of("customers")
-    (stream,) = (s for s in catalog["streams"] if s["stream"] == "customers")
-    (field,) = (
-        m for m in stream["metadata"] if m["breadcrumb"] == ["properties", "companyProfile"]
-    )
-    field["metadata"]["selected"] = False
+    deselect(catalog, "customers", "companyProfile")
     interrupted = sync(emulator, page_size=3, catalog=catalog)
     assert not any("companyProfile" in record for record in interrupted.records("customers"))
     again = sync(emulator, page_size=3, catalog=catalog_of("customers"), state=interrupted.state)
